@@ -1,0 +1,211 @@
+//! The arguments of `connector_execute`, from JSON or from gRPC.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use plugboard_core::error::{CallError, Fix, FixKind};
+use plugboard_core::ids::ExecutionId;
+use plugboard_core::manifest::suggest;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::config::{MAX_DEADLINE_MS, MAX_WAIT_MS};
+
+/// What the caller asks for.
+#[derive(Debug)]
+pub enum Request {
+    Call(Box<Call>),
+    /// How did this call end.
+    Look(ExecutionId),
+    /// A slice of a kept answer.
+    Slice(Slice),
+}
+
+#[derive(Debug, Default)]
+pub struct Call {
+    pub service: String,
+    pub module: Option<String>,
+    pub method: String,
+    pub path: Option<String>,
+    pub query: Option<Map<String, Value>>,
+    pub body: Option<Box<RawValue>>,
+    pub headers: Option<Map<String, Value>>,
+    pub instance_id: Option<String>,
+    pub wait_ms: Option<u32>,
+    pub deadline_ms: Option<u32>,
+}
+
+/// Part of an answer that was too large to give at once, in characters of its JSON text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub result_id: String,
+    pub offset: u64,
+    pub limit: u64,
+}
+
+/// Characters of a slice when the caller names no limit.
+const DEFAULT_SLICE: u64 = 40_000;
+
+const MAX_SLICE: u64 = 1_000_000;
+
+/// Everything `connector_execute` takes.
+pub const KNOWN: [&str; 14] = [
+    "service", "module", "method", "path", "query", "body", "headers", "instance_id", "wait_ms", "deadline_ms",
+    "execution_id", "result_id", "offset", "limit",
+];
+
+/// Of the public contract, but not served yet: refused, because ignoring them would change what a call means.
+const NOT_YET: [&str; 6] = ["idempotency_key", "repeat", "dry_run", "select", "paginate", "calls"];
+
+impl Request {
+    /// # Errors
+    /// The first argument that is unknown, missing or of the wrong type, by name.
+    pub fn parse(arguments: &RawValue) -> Result<Self, CallError> {
+        let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(arguments.get())
+            .map_err(|_| CallError::argument("arguments", "The arguments must be a JSON object."))?;
+        // A null argument is an absent one.
+        fields.retain(|_, value| value.get() != "null");
+        for name in fields.keys() {
+            refuse_unknown(name)?;
+        }
+        if let Some(id) = take::<String>(&mut fields, "execution_id")? {
+            return look(&id, &fields);
+        }
+        if let Some(result_id) = take::<String>(&mut fields, "result_id")? {
+            return slice(result_id, &mut fields);
+        }
+        for name in ["offset", "limit"] {
+            if fields.contains_key(name) {
+                return Err(CallError::argument(name, format!("`{name}` goes with `result_id` only.")));
+            }
+        }
+        let service = take(&mut fields, "service")?.ok_or_else(|| {
+            CallError::argument("service", "`service` is required: a key of list_services, e.g. \"ozon\".")
+        })?;
+        let call = Call {
+            service,
+            module: take(&mut fields, "module")?,
+            method: take(&mut fields, "method")?.ok_or_else(|| {
+                CallError::argument("method", "`method` is required: an HTTP verb, or the vendor's RPC method name.")
+            })?,
+            path: take(&mut fields, "path")?,
+            query: take(&mut fields, "query")?,
+            body: fields.remove("body").map(ToOwned::to_owned),
+            headers: take(&mut fields, "headers")?,
+            instance_id: take(&mut fields, "instance_id")?,
+            wait_ms: take(&mut fields, "wait_ms")?,
+            deadline_ms: take(&mut fields, "deadline_ms")?,
+        };
+        call.check_times()?;
+        Ok(Self::Call(Box::new(call)))
+    }
+}
+
+impl Call {
+    /// # Errors
+    /// When a time is out of range.
+    pub fn check_times(&self) -> Result<(), CallError> {
+        if self.deadline_ms.is_some_and(|ms| ms == 0 || ms > MAX_DEADLINE_MS) {
+            let message = format!("`deadline_ms` must be 1 to {MAX_DEADLINE_MS}.");
+            return Err(CallError::argument("deadline_ms", message));
+        }
+        if self.wait_ms.is_some_and(|ms| ms > MAX_WAIT_MS) {
+            let message = format!("`wait_ms` must be 0 to {MAX_WAIT_MS}; a longer call becomes a handle.");
+            return Err(CallError::argument("wait_ms", message));
+        }
+        Ok(())
+    }
+}
+
+fn refuse_unknown(name: &str) -> Result<(), CallError> {
+    if KNOWN.contains(&name) {
+        return Ok(());
+    }
+    if NOT_YET.contains(&name) {
+        return Err(CallError::argument(name, format!("`{name}` is not served yet. Leave it out.")));
+    }
+    let near = suggest::nearest(name, KNOWN.into_iter(), 2);
+    let message = match near.as_slice() {
+        [] => format!("`{name}` is not an argument of connector_execute. It takes {}.", KNOWN.join(", ")),
+        near => format!("`{name}` is not an argument of connector_execute. Did you mean {}?", near.join(" or ")),
+    };
+    let fix = Fix::new(FixKind::ChangeArgument).field(name).options(near);
+    Err(CallError::argument(name, message).fix(fix))
+}
+
+fn take<T: DeserializeOwned>(
+    fields: &mut BTreeMap<Cow<'_, str>, &RawValue>,
+    name: &str,
+) -> Result<Option<T>, CallError> {
+    let Some(raw) = fields.remove(name) else { return Ok(None) };
+    serde_json::from_str(raw.get()).map(Some).map_err(|_| {
+        let kind = match name {
+            "query" | "headers" => "an object",
+            "wait_ms" | "deadline_ms" | "offset" | "limit" => "a whole number, not negative",
+            _ => "a string",
+        };
+        CallError::argument(name, format!("`{name}` must be {kind}."))
+    })
+}
+
+fn look(id: &str, rest: &BTreeMap<Cow<'_, str>, &RawValue>) -> Result<Request, CallError> {
+    // `service` may come along: some clients always send a required argument.
+    if let Some(name) = rest.keys().find(|name| name.as_ref() != "service") {
+        let message = format!("`{name}` does not go with `execution_id`, which asks how an earlier call ended.");
+        return Err(CallError::argument(name.as_ref(), message));
+    }
+    ExecutionId::parse(id)
+        .map(Request::Look)
+        .ok_or_else(|| CallError::argument("execution_id", "`execution_id` is not one of ours: ex_ and 32 digits."))
+}
+
+fn slice(result_id: String, fields: &mut BTreeMap<Cow<'_, str>, &RawValue>) -> Result<Request, CallError> {
+    let offset = take(fields, "offset")?.unwrap_or(0);
+    let limit = take(fields, "limit")?.unwrap_or(DEFAULT_SLICE);
+    if limit == 0 || limit > MAX_SLICE {
+        return Err(CallError::argument("limit", format!("`limit` must be 1 to {MAX_SLICE} characters.")));
+    }
+    if let Some(name) = fields.keys().find(|name| name.as_ref() != "service") {
+        return Err(CallError::argument(name.as_ref(), format!("`{name}` does not go with `result_id`.")));
+    }
+    Ok(Request::Slice(Slice { result_id, offset, limit }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Request, CallError> {
+        Request::parse(&RawValue::from_string(json.to_owned()).unwrap())
+    }
+
+    fn field(json: &str) -> String {
+        parse(json).unwrap_err().field.unwrap()
+    }
+
+    #[test]
+    fn a_call() {
+        let json = r#"{"service":"ozon","method":"GET","path":"/x","query":{"a":1},"body":[1],"module":null}"#;
+        let Ok(Request::Call(call)) = parse(json) else { panic!() };
+        assert_eq!((call.service.as_str(), call.module), ("ozon", None));
+        assert_eq!(call.body.unwrap().get(), "[1]");
+    }
+
+    #[test]
+    fn mistakes_name_their_field() {
+        assert_eq!(field("{}"), "service");
+        assert_eq!(field(r#"{"service":5}"#), "service");
+        assert_eq!(field(r#"{"service":"a"}"#), "method");
+        assert_eq!(field(r#"{"service":"a","method":"GET","query":"x"}"#), "query");
+        assert_eq!(field(r#"{"service":"a","method":"GET","wait_ms":-1}"#), "wait_ms");
+        assert_eq!(field(r#"{"service":"a","method":"GET","wait_ms":60000}"#), "wait_ms");
+        assert_eq!(field(r#"{"service":"a","method":"GET","deadline_ms":900001}"#), "deadline_ms");
+        assert_eq!(field(r#"{"service":"a","methd":"GET"}"#), "methd");
+        assert_eq!(field(r#"{"service":"a","method":"GET","idempotency_key":"k"}"#), "idempotency_key");
+        assert_eq!(field(r#"{"service":"a","method":"GET","repeat":true}"#), "repeat");
+        assert_eq!(field(r#"{"execution_id":"x"}"#), "execution_id");
+        assert_eq!(field(r#"{"service":"a","method":"GET","offset":1}"#), "offset");
+        assert_eq!(field(r#"[1]"#), "arguments");
+    }
+}

@@ -1,0 +1,153 @@
+//! The use cases behind `list_services` and `describe_service`.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
+use plugboard_core::identity::{Principal, Scope};
+use plugboard_core::ids::ServiceKey;
+use plugboard_core::manifest::{Category, passport, suggest};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::accounts;
+use crate::principal::require;
+use crate::state::Gateway;
+use crate::submit::auth_away;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListRequest {
+    #[serde(default)]
+    pub query: Option<String>,
+    #[serde(default)]
+    pub category: Option<String>,
+    #[serde(default)]
+    pub connected: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribeRequest {
+    pub service: String,
+    #[serde(default)]
+    pub module: Option<String>,
+}
+
+/// The list as text (one line a service) and as JSON with the same columns.
+#[derive(Debug)]
+pub struct ServiceList {
+    pub text: String,
+    pub json: Bytes,
+}
+
+impl ListRequest {
+    /// # Errors
+    /// The argument that is unknown or of the wrong type.
+    pub fn parse(arguments: &RawValue) -> Result<Self, CallError> {
+        serde_json::from_str(arguments.get()).map_err(|error| {
+            wrong_arguments(&error, arguments, &[("query", "a string"), ("category", "a string"), ("connected", "true or false")])
+        })
+    }
+}
+
+impl DescribeRequest {
+    /// # Errors
+    /// The argument that is missing, unknown or of the wrong type.
+    pub fn parse(arguments: &RawValue) -> Result<Self, CallError> {
+        serde_json::from_str(arguments.get())
+            .map_err(|error| wrong_arguments(&error, arguments, &[("service", "a string"), ("module", "a string")]))
+    }
+}
+
+/// serde tells what is wrong but not always where: the field is found by looking.
+fn wrong_arguments(error: &serde_json::Error, arguments: &RawValue, known: &[(&str, &str)]) -> CallError {
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let Ok(object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(arguments.get()) else {
+        return CallError::argument("arguments", "The arguments must be a JSON object.");
+    };
+    if let Some(name) = object.keys().find(|name| !names.contains(&name.as_str())) {
+        return CallError::argument(name, format!("`{name}` is not an argument here. There are {}.", names.join(", ")));
+    }
+    let at_fault = known.iter().find(|(name, kind)| {
+        object.get(*name).is_some_and(|value| !value.is_null() && value.is_boolean() != (*kind == "true or false"))
+            || object.get(*name).is_some_and(|value| !value.is_string() && *kind == "a string")
+    });
+    match at_fault {
+        Some((name, kind)) => CallError::argument(*name, format!("`{name}` must be {kind}.")),
+        None => match known.iter().find(|(name, _)| error.to_string().contains(&format!("`{name}`"))) {
+            Some((name, _)) => CallError::argument(*name, format!("`{name}` is required.")),
+            None => CallError::argument("arguments", "The arguments cannot be read."),
+        },
+    }
+}
+
+impl Gateway {
+    /// # Errors
+    /// A missing scope, an unknown category, or the auth service away.
+    pub async fn service_rows(
+        &self,
+        principal: &Principal,
+        request: &ListRequest,
+    ) -> Result<Vec<passport::ServiceRow>, CallError> {
+        require(principal, Scope::ReadTools)?;
+        let category = match request.category.as_deref().filter(|text| !text.is_empty()) {
+            Some(text) => Some(parse_category(text)?),
+            None => None,
+        };
+        let connected = self.connected_services(principal).await?;
+        let snapshot = self.catalog.snapshot();
+        let found: Vec<_> = match request.query.as_deref().filter(|text| !text.trim().is_empty()) {
+            Some(query) => snapshot.search(query),
+            None => snapshot.iter().cloned().collect(),
+        };
+        let rows = found.iter().filter(|connector| category.is_none_or(|wanted| connector.manifest().category == wanted));
+        let rows = rows.map(|connector| passport::ServiceRow::new(connector, connected.contains(connector.key())));
+        Ok(rows.filter(|row| request.connected.is_none_or(|wanted| row.connected == wanted)).collect())
+    }
+
+    /// # Errors
+    /// As [`Gateway::service_rows`].
+    pub async fn list_services(&self, principal: &Principal, request: &ListRequest) -> Result<ServiceList, CallError> {
+        let rows = self.service_rows(principal, request).await?;
+        Ok(ServiceList { text: passport::services_text(&rows), json: passport::services_json(&rows).to_string().into() })
+    }
+
+    /// The passport as JSON.
+    ///
+    /// # Errors
+    /// A missing scope, an unknown service or module with the nearest right ones.
+    pub fn describe_service(&self, principal: &Principal, request: &DescribeRequest) -> Result<Bytes, CallError> {
+        require(principal, Scope::ReadTools)?;
+        let (connector, _) = self.service(&request.service)?;
+        match request.module.as_deref().filter(|module| !module.is_empty()) {
+            None => Ok(passport::index(&connector).to_string().into()),
+            Some(module) => Ok(passport::module(&connector, module)?.to_string().into()),
+        }
+    }
+
+    /// Keys of the services this principal has an account for.
+    async fn connected_services(&self, principal: &Principal) -> Result<HashSet<ServiceKey>, CallError> {
+        if self.sandbox {
+            return Ok(self.catalog.snapshot().iter().map(|connector| connector.key().clone()).collect());
+        }
+        let Some(organization) = &principal.organization else { return Ok(HashSet::new()) };
+        let all = self.directory.accounts(organization).await.map_err(auth_away)?;
+        Ok(accounts::visible(&all, principal).map(|account| account.service.clone()).collect())
+    }
+}
+
+fn parse_category(text: &str) -> Result<Category, CallError> {
+    let parsed = serde_json::from_value(serde_json::Value::String(text.to_ascii_lowercase()));
+    parsed.map_err(|_| {
+        let names: Vec<&str> = Category::ALL.iter().map(|category| category.as_str()).collect();
+        let near = suggest::nearest(text, names.iter().copied(), 3);
+        let options = if near.is_empty() { names.clone() } else { near };
+        CallError::new(
+            ErrorCode::InvalidArgument,
+            format!("There is no category {text:?}. Categories: {}.", names.join(", ")),
+        )
+        .field("category")
+        .fix(Fix::new(FixKind::ChangeArgument).field("category").options(options))
+    })
+}

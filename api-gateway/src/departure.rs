@@ -1,0 +1,44 @@
+//! A client that hangs up while its call has not begun.
+
+use std::sync::Arc;
+
+use plugboard_core::error::{CallError, ErrorCode};
+use plugboard_core::job::{Envelope, Job, Outcome};
+use plugboard_core::manifest::Effect;
+
+use crate::answer::Answer;
+use crate::state::Gateway;
+use crate::submit::about;
+
+/// Armed while a caller waits. Dropped armed, the caller has left: the call is closed in the journal, which an executor
+/// asks before the first byte. A call that has begun is not disturbed; its end is found by its execution id.
+pub(crate) struct Departure {
+    watched: Option<(Arc<Gateway>, Job)>,
+}
+
+impl Departure {
+    pub(crate) fn watch(gateway: &Arc<Gateway>, job: &Job) -> Self {
+        // A read has no effect to prevent.
+        Self { watched: (job.effect != Effect::Read).then(|| (gateway.clone(), job.clone())) }
+    }
+
+    pub(crate) fn disarm(mut self) {
+        self.watched = None;
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        let Some((gateway, job)) = self.watched.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let error = CallError::new(ErrorCode::Cancelled, "The caller left before the call was started. Nothing was sent.");
+            let envelope = about(Envelope::failed(error), &job, gateway.clock.now());
+            let outcome =
+                Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None };
+            if let Err(error) = gateway.journal.close(&job, &outcome).await {
+                tracing::warn!(%error, "a cancelled call could not be closed; it may run");
+            }
+        });
+    }
+}

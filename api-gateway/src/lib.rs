@@ -1,0 +1,103 @@
+//! The gateway: MCP, REST and gRPC at one listener. It checks keys and calls, publishes jobs and waits for outcomes.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`mcp`] | Model Context Protocol over Streamable HTTP, over the trait [`mcp::ToolServer`] |
+//! | [`rest`] | management under `/api/v1` |
+//! | [`grpc`] | `plugboard.gateway.v1.Execution` |
+//! | [`submit`], [`browse`], [`results`] | the use cases behind all three |
+//!
+//! It never holds a vendor secret, never calls a vendor, and does not know how a job is run.
+
+mod accounts;
+mod answer;
+mod arguments;
+mod browse;
+mod config;
+mod departure;
+pub mod grpc;
+pub mod mcp;
+mod principal;
+pub mod rest;
+mod results;
+mod state;
+mod submit;
+mod tool_specs;
+mod tools;
+mod waiters;
+pub mod wiring;
+
+use std::sync::Arc;
+
+use axum::Router;
+use plugboard_core::lifecycle::Lifecycle;
+use plugboard_core::queue::{QueueError, Replies};
+use tokio::net::TcpListener;
+
+pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
+pub use state::Gateway;
+pub use waiters::Waiters;
+
+use crate::mcp::{HostPolicy, McpEndpoint, SettingsError};
+use crate::tools::Tools;
+
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("the tools cannot be offered: {0}")]
+    Tools(#[from] SettingsError),
+    #[error("outcomes cannot be received: {0}")]
+    Replies(#[from] QueueError),
+    #[error("gRPC reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Starts serving. Returns when everything is set up; the tasks run until `life` stops.
+///
+/// # Errors
+/// When a setting cannot be served, or outcomes cannot be received.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    replies: Arc<dyn Replies>,
+    listener: TcpListener,
+    life: &Lifecycle,
+) -> Result<(), GatewayError> {
+    let outcomes = replies.subscribe(&gateway.me).await?;
+    // Not supervised: calls that are being finished during a drain still wait for their outcomes.
+    tokio::spawn(gateway.waiters.clone().dispatch(outcomes, life.dropping()));
+    life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
+    let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let router = router(gateway, loopback).await?;
+    let stopping = life.stopping();
+    life.supervise_result("listener", async move {
+        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
+    });
+    Ok(())
+}
+
+async fn router(gateway: Arc<Gateway>, loopback: bool) -> Result<Router, GatewayError> {
+    let mut settings = tool_specs::settings(gateway.config.service_header);
+    settings.allowed_origins.clone_from(&gateway.config.allowed_origins);
+    settings.allowed_hosts = match (gateway.config.allowed_hosts.as_slice(), loopback) {
+        ([], true) => HostPolicy::Loopback,
+        ([], false) => HostPolicy::Any,
+        (names, _) => HostPolicy::Names(names.to_vec()),
+    };
+    let endpoint = McpEndpoint::new(Arc::new(Tools(gateway.clone())), settings)?;
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<plugboard_proto::gateway::v1::execution_server::ExecutionServer<grpc::GrpcExecution>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(plugboard_proto::FILE_DESCRIPTOR_SET)
+            .with_service_name("plugboard.gateway.v1.Execution")
+            .with_service_name("grpc.health.v1.Health")
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let grpc = tonic::service::Routes::new(grpc::service(gateway.clone()))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare()
+        .into_axum_router();
+    Ok(rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc))
+}

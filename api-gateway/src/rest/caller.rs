@@ -1,0 +1,146 @@
+//! Who calls: extractors that let a handler be entered only by those who may.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use plugboard_core::error::CallError;
+use plugboard_core::identity::{Account, Principal, Scope};
+use plugboard_core::ids::{AccountId, KeyId, OrganizationId, Subject};
+
+use super::error::Problem;
+use crate::accounts;
+use crate::principal::require;
+use crate::state::Gateway;
+
+/// A key of an organization.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) principal: Arc<Principal>,
+    pub(super) organization: OrganizationId,
+}
+
+/// A member whose key has `read:tools`.
+pub(super) struct Reader(pub(super) Member);
+
+/// A member whose key has `admin`.
+pub(super) struct Admin(pub(super) Member);
+
+/// The platform operator.
+pub(super) struct Operator;
+
+/// Whoever manages the keys of the organization in the path: its admin, or the operator.
+pub(super) struct Keeper {
+    pub(super) principal: Arc<Principal>,
+    pub(super) organization: OrganizationId,
+}
+
+/// `{id}` of a connection.
+pub(super) struct ConnectionId(pub(super) AccountId);
+
+/// `{key}` of an API key.
+pub(super) struct ApiKeyId(pub(super) KeyId);
+
+/// `{service}`.
+pub(super) struct ServiceName(pub(super) String);
+
+impl Member {
+    fn with(principal: Arc<Principal>, scope: Scope) -> Result<Self, Problem> {
+        require(&principal, scope)?;
+        let organization = principal.organization.clone().ok_or_else(CallError::internal)?;
+        Ok(Self { principal, organization })
+    }
+
+    /// A key bound to an end user sees shared connections and that user's own; an admin's, every one; any other key
+    /// those that it can call with.
+    pub(super) fn sees(&self, account: &Account) -> bool {
+        let everything = self.principal.subject.is_none() && self.principal.scopes.has(Scope::Admin);
+        everything || accounts::visible(std::slice::from_ref(account), &self.principal).next().is_some()
+    }
+}
+
+impl Keeper {
+    /// A key bound to an end user manages that user's keys only: an unbound one would see more than its issuer does.
+    pub(super) fn manages(&self, subject: Option<&Subject>) -> bool {
+        self.principal.subject.is_none() || self.principal.subject.as_ref() == subject
+    }
+}
+
+async fn principal(parts: &Parts, gateway: &Gateway) -> Result<Arc<Principal>, Problem> {
+    Ok(gateway.principal(&parts.headers).await?)
+}
+
+/// A piece of the path, decoded. A path that cannot be decoded names nothing.
+async fn piece(parts: &mut Parts, gateway: &Arc<Gateway>, name: &str) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, gateway).await.ok()?;
+    params.iter().find(|(one, _)| *one == name).map(|(_, value)| value.to_owned())
+}
+
+impl FromRequestParts<Arc<Gateway>> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        Member::with(principal(parts, gateway).await?, Scope::ReadTools).map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        Member::with(principal(parts, gateway).await?, Scope::Admin).map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let principal = principal(parts, gateway).await?;
+        if principal.is_operator() { Ok(Self) } else { Err(Problem::operator_only()) }
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Keeper {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let principal = principal(parts, gateway).await?;
+        if !principal.is_operator() {
+            require(&principal, Scope::Admin)?;
+        }
+        let named = piece(parts, gateway, "org").await.unwrap_or_default();
+        let organization = match &principal.organization {
+            None => OrganizationId::parse(&named),
+            Some(own) => (named == "me" || named == own.as_str()).then(|| own.clone()),
+        };
+        let organization = organization.ok_or_else(|| Problem::absent("organization"))?;
+        Ok(Self { principal, organization })
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for ConnectionId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let id = piece(parts, gateway, "id").await.and_then(|text| AccountId::parse(&text));
+        id.map(Self).ok_or_else(|| Problem::absent("connection"))
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for ApiKeyId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let id = piece(parts, gateway, "key").await.and_then(|text| KeyId::parse(&text));
+        id.map(Self).ok_or_else(|| Problem::absent("API key"))
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for ServiceName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        piece(parts, gateway, "service").await.map(Self).ok_or_else(|| Problem::absent("service"))
+    }
+}

@@ -1,0 +1,239 @@
+//! Connected accounts: create, look at, change, remove. What is secret goes in and never comes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+use plugboard_core::identity::{Account, AccountChange, NewAccount};
+use plugboard_core::ids::{AccountId, Subject};
+use plugboard_core::secret::Secret;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::{Body, Decode, Fields, required};
+use super::caller::{Admin, ConnectionId, Member, Reader};
+use super::error::{Problem, shown};
+use super::openapi::{Absent, BadBody, BadQuery, Closed, ConnectionStateSchema, LabelTaken};
+use super::reply::{self, timestamp};
+use crate::state::Gateway;
+
+/// A connected account. Its `id` is the `instance_id` of calls.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Connection {
+    id: String,
+    service: String,
+    label: String,
+    #[schema(value_type = ConnectionStateSchema)]
+    state: &'static str,
+    /// The end user it belongs to; null: shared in the organization.
+    owner: Option<String>,
+    /// The fields that are not secret.
+    fields: BTreeMap<String, String>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Connections {
+    connections: Vec<Connection>,
+}
+
+/// No `Debug`: it holds credentials.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewConnection {
+    /// Key of a connector.
+    service: String,
+    /// 1 to 64 characters without a colon, unique for the service; the service's name when left out.
+    label: Option<String>,
+    /// An end user of yours; left out: shared in the organization.
+    owner: Option<String>,
+    /// The fields of one flow of the connector's metadata.
+    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    credentials: BTreeMap<String, Secret>,
+}
+
+/// No `Debug`: it holds credentials.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConnectionChange {
+    label: Option<String>,
+    /// Fields to replace; the empty string removes an optional one. A changed host clears the secrets that do not come
+    /// with it.
+    #[schema(value_type = Option<BTreeMap<String, String>>, write_only)]
+    credentials: Option<BTreeMap<String, Secret>>,
+}
+
+impl Decode for NewConnection {
+    const FIELDS: &'static [&'static str] = &["service", "label", "owner", "credentials"];
+
+    fn decode(fields: &mut Fields<'_>) -> Result<Self, Problem> {
+        Ok(Self {
+            service: required("service", fields.text("service")?)?,
+            label: fields.text("label")?,
+            owner: fields.text("owner")?,
+            credentials: required("credentials", fields.secrets("credentials")?)?,
+        })
+    }
+}
+
+impl Decode for ConnectionChange {
+    const FIELDS: &'static [&'static str] = &["label", "credentials"];
+
+    fn decode(fields: &mut Fields<'_>) -> Result<Self, Problem> {
+        if fields.is_empty() {
+            return Err(Problem::argument("label", "Give `label`, `credentials` or both."));
+        }
+        Ok(Self { label: fields.text("label")?, credentials: fields.secrets("credentials")? })
+    }
+}
+
+impl Connection {
+    fn of(account: &Account) -> Self {
+        Self {
+            id: account.id.as_str().to_owned(),
+            service: account.service.as_str().to_owned(),
+            label: account.label.clone(),
+            state: account.state.as_str(),
+            owner: account.owner.as_ref().map(|owner| owner.0.clone()),
+            fields: account.public_fields.clone(),
+            created_at: timestamp(account.created_at),
+            updated_at: timestamp(account.updated_at),
+        }
+    }
+}
+
+/// `?service=`.
+pub(super) struct Filter {
+    service: Option<String>,
+}
+
+impl FromRequestParts<Arc<Gateway>> for Filter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Problem> {
+        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|_| Problem::body(StatusCode::BAD_REQUEST, "The query string cannot be read."))?;
+        let mut service = None;
+        for (name, value) in given {
+            if name != "service" {
+                let name = shown(&name);
+                let detail = format!("`{name}` is not a parameter here. There is `service`.");
+                return Err(Problem::argument(name, detail));
+            }
+            if service.replace(value).is_some() {
+                return Err(Problem::argument("service", "`service` is there twice; send it once."));
+            }
+        }
+        Ok(Self { service: service.filter(|service| !service.is_empty()) })
+    }
+}
+
+/// The connection, if this caller may see it.
+pub(super) async fn find(gateway: &Gateway, member: &Member, id: &AccountId) -> Result<Account, Problem> {
+    let accounts = gateway.directory.accounts(&member.organization).await?;
+    let found = accounts.iter().find(|account| account.id == *id && member.sees(account));
+    found.cloned().ok_or_else(|| Problem::absent("connection"))
+}
+
+/// Connections: the shared ones, and those of the key's end user; all of them for an admin's unbound key.
+#[utoipa::path(get, path = "/api/v1/connections", tag = "connections", operation_id = "listConnections",
+    params(("service" = Option<String>, Query, description = "Only connections of this connector.")),
+    responses((status = 200, description = "The connections.", body = Connections), BadQuery, Absent, Closed))]
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    Reader(member): Reader,
+    filter: Filter,
+) -> Result<Response, Problem> {
+    let accounts = gateway.directory.accounts(&member.organization).await?;
+    let wanted = filter.service.as_deref();
+    let seen = accounts.iter().filter(|account| member.sees(account));
+    let fitting = seen.filter(|account| wanted.is_none_or(|wanted| account.service.as_str() == wanted));
+    let connections: Vec<_> = fitting.map(Connection::of).collect();
+    if let (true, Some(wanted)) = (connections.is_empty(), wanted) {
+        // Nothing connected and nothing of that name are different answers.
+        gateway.service(wanted)?;
+    }
+    reply::json(StatusCode::OK, &Connections { connections })
+}
+
+/// Connects an account.
+#[utoipa::path(post, path = "/api/v1/connections", tag = "connections", operation_id = "createConnection",
+    request_body = NewConnection, responses(
+        (status = 201, description = "Connected.", body = Connection), BadBody, Absent, LabelTaken, Closed))]
+pub(super) async fn create(
+    State(gateway): State<Arc<Gateway>>,
+    Admin(member): Admin,
+    Body(wanted): Body<NewConnection>,
+) -> Result<Response, Problem> {
+    let (connector, suffix) = gateway.service(&wanted.service)?;
+    if suffix.is_some() {
+        return Err(Problem::argument("service", "`service` is the key alone; give the label as `label`."));
+    }
+    let owner = wanted.owner.map(Subject);
+    if owner.is_some() && member.principal.subject.is_some() && owner != member.principal.subject {
+        return Err(Problem::other_subject("owner"));
+    }
+    let request = NewAccount {
+        organization: member.organization,
+        service: connector.key().clone(),
+        label: wanted.label,
+        owner,
+        credentials: wanted.credentials,
+    };
+    let account = gateway.directory.create_account(request).await?;
+    reply::json(StatusCode::CREATED, &Connection::of(&account))
+}
+
+/// One connection.
+#[utoipa::path(get, path = "/api/v1/connections/{id}", tag = "connections", operation_id = "getConnection",
+    params(("id" = String, Path, description = "Id of a connection.")),
+    responses((status = 200, description = "The connection.", body = Connection), Absent, Closed))]
+pub(super) async fn show(
+    State(gateway): State<Arc<Gateway>>,
+    Reader(member): Reader,
+    ConnectionId(id): ConnectionId,
+) -> Result<Response, Problem> {
+    let account = find(&gateway, &member, &id).await?;
+    reply::json(StatusCode::OK, &Connection::of(&account))
+}
+
+/// Renames a connection, or replaces some of its credentials.
+#[utoipa::path(patch, path = "/api/v1/connections/{id}", tag = "connections", operation_id = "changeConnection",
+    params(("id" = String, Path, description = "Id of a connection.")), request_body = ConnectionChange,
+    responses((status = 200, description = "Changed.", body = Connection), BadBody, Absent, LabelTaken, Closed))]
+pub(super) async fn change(
+    State(gateway): State<Arc<Gateway>>,
+    Admin(member): Admin,
+    ConnectionId(id): ConnectionId,
+    Body(wanted): Body<ConnectionChange>,
+) -> Result<Response, Problem> {
+    let account = find(&gateway, &member, &id).await?;
+    let change = AccountChange {
+        organization: member.organization,
+        account: account.id,
+        label: wanted.label,
+        credentials: wanted.credentials.unwrap_or_default(),
+    };
+    let account = gateway.directory.update_account(change).await?;
+    reply::json(StatusCode::OK, &Connection::of(&account))
+}
+
+/// Removes a connection and its credentials.
+#[utoipa::path(delete, path = "/api/v1/connections/{id}", tag = "connections", operation_id = "deleteConnection",
+    params(("id" = String, Path, description = "Id of a connection.")),
+    responses((status = 204, description = "Removed."), Absent, Closed))]
+pub(super) async fn remove(
+    State(gateway): State<Arc<Gateway>>,
+    Admin(member): Admin,
+    ConnectionId(id): ConnectionId,
+) -> Result<Response, Problem> {
+    let account = find(&gateway, &member, &id).await?;
+    gateway.directory.delete_account(&member.organization, &account.id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

@@ -1,0 +1,89 @@
+//! Management over HTTP: the catalog, connections, organizations, API keys, health.
+//!
+//! | module | routes |
+//! | --- | --- |
+//! | [`connectors`] | `/connectors.json`, `/api/v1/mcp/info`, `/api/v1/connectors/…` |
+//! | [`connections`] | `/api/v1/connections/…` |
+//! | [`account_test`] | `/api/v1/connections/{id}/test` |
+//! | [`organizations`], [`keys`] | `/api/v1/organizations/…` |
+//! | [`health`] | `/healthz`, `/readyz` |
+//! | [`openapi`] | `/api/v1/openapi.json` |
+//!
+//! Execution is no REST resource. Whatever is unknown under `/api` is a 404, and every refusal is an RFC 9457 problem
+//! document ([`error`]). A handler names what its caller must be by the first extractor it takes ([`caller`]), so the key
+//! and its scope are checked before a byte of the body is read.
+
+mod account_test;
+mod body;
+mod caller;
+mod connections;
+mod connectors;
+mod error;
+mod health;
+mod keys;
+mod openapi;
+mod organizations;
+mod reply;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, delete, get, post};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Uri};
+
+use self::error::Problem;
+use crate::state::Gateway;
+
+/// Every route, as the OpenAPI document lists them.
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
+    vec![
+        ("/healthz", get(health::alive)),
+        ("/readyz", get(health::ready)),
+        ("/connectors.json", get(connectors::list)),
+        ("/api/v1/openapi.json", get(openapi::serve)),
+        ("/api/v1/mcp/info", get(connectors::mcp_info)),
+        ("/api/v1/connectors/metadata", get(connectors::all_metadata)),
+        ("/api/v1/connectors/{service}/metadata", get(connectors::metadata)),
+        ("/api/v1/connections", get(connections::list).post(connections::create)),
+        ("/api/v1/connections/{id}", get(connections::show).patch(connections::change).delete(connections::remove)),
+        ("/api/v1/connections/{id}/test", post(account_test::run)),
+        ("/api/v1/organizations", post(organizations::create)),
+        ("/api/v1/organizations/{org}/api-keys", get(keys::list).post(keys::issue)),
+        ("/api/v1/organizations/{org}/api-keys/{key}", delete(keys::revoke)),
+    ]
+}
+
+/// The routes above, and a 404 for everything else under `/api`. Paths outside are not touched: a router that this one
+/// is merged into says what those are ([`unknown`]).
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let listed = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    listed
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .route("/api", any(absent))
+        .route("/api/", any(absent))
+        .route("/api/{*rest}", any(absent))
+        .with_state(gateway)
+}
+
+async fn absent(uri: Uri) -> Problem {
+    Problem::no_route(uri.path())
+}
+
+/// For paths that no part of the listener serves: JSON for everyone, except that gRPC clients are told in their own way.
+pub async fn unknown(uri: Uri, headers: HeaderMap) -> Response {
+    let grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if !grpc {
+        return Problem::no_route(uri.path()).into_response();
+    }
+    let mut response = Response::new(Body::empty());
+    // UNIMPLEMENTED, as a response of trailers only.
+    response.headers_mut().insert("grpc-status", HeaderValue::from_static("12"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}

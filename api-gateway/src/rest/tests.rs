@@ -1,0 +1,12 @@
+//! The routes, driven through the router without a network, over an auth service, a catalog and a vendor in memory.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod account_test;
+mod connections;
+mod document;
+mod keys;
+mod public;
+mod refusals;
+mod support;
+mod vendor;

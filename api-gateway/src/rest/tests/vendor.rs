@@ -1,0 +1,90 @@
+//! The way to the vendor and back, and stores that are never reached.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use plugboard_core::blobs::{BlobError, BlobId, Blobs};
+use plugboard_core::error::{CallError, ErrorCode};
+use plugboard_core::ids::OrganizationId;
+use plugboard_core::job::{CallState, Envelope, Job, Outcome};
+use plugboard_core::journal::{JournalError, JournalStore, Revision};
+use plugboard_core::queue::{Delivery, JobQueue, QueueDepth, QueueError};
+use tokio::sync::mpsc;
+
+/// The queue, the executors and the vendor: every job ends at once.
+pub(super) struct FakeVendor {
+    outcomes: mpsc::Sender<Outcome>,
+    pub(super) refuses: AtomicBool,
+    pub(super) full: AtomicBool,
+    pub(super) jobs: Mutex<Vec<Job>>,
+}
+
+impl FakeVendor {
+    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Outcome>) {
+        let (outcomes, receiver) = mpsc::channel(16);
+        let vendor = Self { outcomes, refuses: false.into(), full: false.into(), jobs: Mutex::default() };
+        (Arc::new(vendor), receiver)
+    }
+}
+
+#[async_trait]
+impl JobQueue for FakeVendor {
+    async fn publish(&self, job: Job) -> Result<(), QueueError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(QueueError::Full);
+        }
+        let envelope = match self.refuses.load(Ordering::SeqCst) {
+            true => Envelope::failed(CallError::new(ErrorCode::AccountExpired, "The vendor refused the token.")),
+            false => Envelope::new(CallState::Succeeded),
+        };
+        let envelope = serde_json::to_vec(&envelope).unwrap().into();
+        let outcome = Outcome { execution_id: job.execution_id.clone(), envelope, data: None };
+        self.jobs.lock().push(job);
+        self.outcomes.send(outcome).await.unwrap();
+        Ok(())
+    }
+
+    async fn receive(&self) -> Result<Delivery, QueueError> {
+        std::future::pending().await
+    }
+
+    async fn bury(&self, _: &Job, _: &str, _: u32) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, QueueError> {
+        Ok(QueueDepth::default())
+    }
+}
+
+/// Stores that these tests never reach.
+pub(super) struct Nothing;
+
+#[async_trait]
+impl JournalStore for Nothing {
+    async fn create(&self, _: &str, _: Bytes) -> Result<Option<Revision>, JournalError> {
+        Err(JournalError::Unavailable("not here".into()))
+    }
+
+    async fn update(&self, _: &str, _: Bytes, _: Revision) -> Result<Option<Revision>, JournalError> {
+        Err(JournalError::Unavailable("not here".into()))
+    }
+
+    async fn get(&self, _: &str) -> Result<Option<(Bytes, Revision)>, JournalError> {
+        Err(JournalError::Unavailable("not here".into()))
+    }
+}
+
+#[async_trait]
+impl Blobs for Nothing {
+    async fn put(&self, _: &OrganizationId, _: Bytes) -> Result<BlobId, BlobError> {
+        Err(BlobError::Unavailable("not here".into()))
+    }
+
+    async fn get(&self, _: &OrganizationId, _: &BlobId) -> Result<Option<Bytes>, BlobError> {
+        Err(BlobError::Unavailable("not here".into()))
+    }
+}

@@ -1,0 +1,56 @@
+//! What handlers may reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugboard_core::blobs::Blobs;
+use plugboard_core::catalog::CatalogHandle;
+use plugboard_core::clock::Clock;
+use plugboard_core::identity::CachedDirectory;
+use plugboard_core::ids::InstanceId;
+use plugboard_core::job::TicketKey;
+use plugboard_core::journal::Journal;
+use plugboard_core::queue::JobQueue;
+
+use crate::config::GatewayConfig;
+use crate::waiters::Waiters;
+
+/// The parts of one gateway. Shared behind an `Arc`.
+pub struct Gateway {
+    pub config: GatewayConfig,
+    pub directory: Arc<CachedDirectory>,
+    pub catalog: Arc<CatalogHandle>,
+    pub queue: Arc<dyn JobQueue>,
+    pub journal: Journal,
+    pub blobs: Arc<dyn Blobs>,
+    pub clock: Arc<dyn Clock>,
+    pub ticket_key: TicketKey,
+    pub me: InstanceId,
+    pub waiters: Waiters,
+    /// Every organization has an account for every service.
+    pub sandbox: bool,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("me", &self.me).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// All that a call needs is there: the catalog is loaded and the auth service is heard.
+    pub fn ready(&self) -> bool {
+        self.catalog.is_ready() && self.directory.is_fresh()
+    }
+
+    /// Returns when no caller waits any more, or after `limit`.
+    pub async fn drained(&self, limit: Duration) {
+        let empty = async {
+            while !self.waiters.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // Whoever still waits then is told by its execution id.
+        let _ = tokio::time::timeout(limit, empty).await;
+    }
+}

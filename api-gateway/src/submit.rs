@@ -1,0 +1,329 @@
+//! The use case: check a call, publish it as a job, wait for its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugboard_core::blobs::INLINE_LIMIT;
+use plugboard_core::clock::Millis;
+use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
+use plugboard_core::identity::{IdentityError, Principal, Scope};
+use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
+use plugboard_core::job::{
+    AccountRef, CallState, Envelope, Job, Payload, RequestParts, TicketFacts, TraceContext,
+};
+use plugboard_core::journal::Closed;
+use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
+use plugboard_core::queue::QueueError;
+
+use crate::accounts::{self, Chosen, Named};
+use crate::answer::Answer;
+use crate::arguments::{Call, Request};
+use crate::departure::Departure;
+use crate::principal::require;
+use crate::state::Gateway;
+
+/// After the deadline the executor still has this long to say how it ended.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a waiting call that is not a read looks into the journal, in case its reply was lost.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+impl Gateway {
+    /// `connector_execute`, for every transport. A failure is an answer too.
+    pub async fn execute(
+        self: &Arc<Self>,
+        principal: &Principal,
+        request: Request,
+        trace: TraceContext,
+    ) -> Result<Answer, CallError> {
+        require(principal, Scope::WriteTools)?;
+        let Some(organization) = &principal.organization else { return Err(CallError::internal()) };
+        Ok(match request {
+            Request::Look(id) => self.look(principal, organization, &id).await,
+            Request::Slice(slice) => self.slice(organization, &slice).await,
+            Request::Call(call) => match self.call(principal, organization, *call, trace).await {
+                Ok(answer) => answer,
+                Err(error) => Answer::failed(error),
+            },
+        })
+    }
+
+    async fn call(
+        self: &Arc<Self>,
+        principal: &Principal,
+        organization: &OrganizationId,
+        call: Call,
+        trace: TraceContext,
+    ) -> Result<Answer, CallError> {
+        let (connector, label) = self.service(&call.service)?;
+        if connector.manifest().admin_only && !principal.scopes.has(Scope::Admin) {
+            let message = format!("{} is for admins only: use a key with the scope `admin`.", connector.key());
+            return Err(CallError::new(ErrorCode::AdminOnly, message)
+                .fix(Fix::new(FixKind::AddScope).options([Scope::Admin.as_str()])));
+        }
+        let checked = connector.check(CallArguments {
+            module: call.module.as_deref(),
+            method: &call.method,
+            path: call.path.as_deref(),
+            query: call.query.as_ref(),
+            body: call.body.as_deref(),
+            headers: call.headers.as_ref(),
+        })?;
+        let accounts = self.directory.accounts(organization).await.map_err(auth_away)?;
+        let named = Named { label, instance_id: call.instance_id.as_deref() };
+        let account = accounts::choose(&accounts, principal, connector.key(), named, self.sandbox)?;
+        let job = self.job(principal, organization, &connector, checked, account, &call, trace).await?;
+        if call.wait_ms == Some(0) {
+            return self.run_in_background(job).await;
+        }
+        let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
+        self.run_and_wait(job, wait).await
+    }
+
+    /// `ozon:Top Zip` → the connector and the label.
+    pub(crate) fn service<'a>(&self, written: &'a str) -> Result<(Arc<Connector>, Option<&'a str>), CallError> {
+        let (key, label) = match written.split_once(':') {
+            Some((key, label)) => (key.trim(), Some(label.trim())),
+            None => (written.trim(), None),
+        };
+        let snapshot = self.catalog.snapshot();
+        if let Some(connector) = ServiceKey::parse(key).and_then(|key| snapshot.get(&key).cloned()) {
+            return Ok((connector, label.filter(|label| !label.is_empty())));
+        }
+        let keys = snapshot.iter().map(|connector| connector.key().as_str());
+        let near = suggest::nearest(key, keys, 3);
+        let hint = match near.as_slice() {
+            [] => "list_services shows all of them.".to_owned(),
+            near => format!("Did you mean {}?", near.join(" or ")),
+        };
+        Err(CallError::new(ErrorCode::UnknownService, format!("There is no service {key:?}. {hint}"))
+            .field("service")
+            .fix(Fix::new(FixKind::ChangeArgument).field("service").options(near)))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "everything a job is made of")]
+    async fn job(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+        connector: &Connector,
+        checked: CheckedCall,
+        account: Chosen,
+        call: &Call,
+        trace: TraceContext,
+    ) -> Result<Job, CallError> {
+        let now = self.clock.now();
+        let deadline_ms = call.deadline_ms.unwrap_or(self.config.default_deadline_ms);
+        let deadline = now.plus(Duration::from_millis(deadline_ms.into()));
+        let execution_id = ExecutionId::generate();
+        let request_hash = RequestParts {
+            account: &account.id,
+            module: &checked.module,
+            method: &checked.method,
+            path: &checked.path,
+            query: &checked.query,
+            headers: &checked.headers,
+            body: checked.body.as_deref(),
+        }
+        .hash();
+        let ticket = self.ticket_key.sign(TicketFacts {
+            execution_id: &execution_id,
+            organization,
+            service: connector.key(),
+            account: &account.id,
+            request_hash: &request_hash,
+            deadline,
+        });
+        let body = match checked.body {
+            Some(body) if body.len() > INLINE_LIMIT => Some(self.keep_body(organization, body).await?),
+            other => other.map(|body| Payload::Inline(body.into())),
+        };
+        Ok(Job {
+            execution_id,
+            organization: organization.clone(),
+            subject: principal.subject.clone(),
+            key_id: principal.key_id.clone(),
+            service: connector.key().clone(),
+            account: account.id,
+            account_label: account.label,
+            module: checked.module,
+            operation: checked.operation,
+            manifest_digest: connector.digest().to_owned(),
+            effect: checked.effect,
+            method: checked.method,
+            path: checked.path,
+            query: checked.query,
+            body,
+            headers: checked.headers,
+            request_hash,
+            ticket,
+            accepted_at: now,
+            deadline,
+            reply_to: (call.wait_ms != Some(0)).then(|| self.me.clone()),
+            trace,
+        })
+    }
+
+    async fn keep_body(&self, organization: &OrganizationId, body: Vec<u8>) -> Result<Payload, CallError> {
+        let bytes = body.len() as u64;
+        let id = self.blobs.put(organization, body.into()).await.map_err(|error| {
+            tracing::warn!(%error, "a request body could not be stored");
+            CallError::overloaded("Large requests cannot be taken right now.", 1_000)
+        })?;
+        Ok(Payload::Blob { id, bytes })
+    }
+
+    async fn run_in_background(&self, job: Job) -> Result<Answer, CallError> {
+        self.note(&job).await?;
+        let handle = running(&job, self.clock.now());
+        match self.queue.publish(job).await {
+            // Whether an unconfirmed one runs is what the handle will tell.
+            Ok(()) | Err(QueueError::Unconfirmed(_)) => Ok(Answer::of(&handle)),
+            Err(error) => Err(queue_away(&error)),
+        }
+    }
+
+    async fn note(&self, job: &Job) -> Result<(), CallError> {
+        self.journal.note_accepted(job).await.map_err(|error| {
+            tracing::warn!(%error, "a handle could not be noted");
+            CallError::overloaded("Calls cannot be taken right now.", 1_000)
+        })
+    }
+
+    async fn run_and_wait(self: &Arc<Self>, job: Job, wait: Duration) -> Result<Answer, CallError> {
+        let mut waiter = self.waiters.register(&job.execution_id);
+        let departure = Departure::watch(self, &job);
+        match self.queue.publish(job.clone()).await {
+            Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
+            Err(error) => {
+                departure.disarm();
+                return Err(queue_away(&error));
+            }
+        }
+        let until_deadline = self.clock.now().until(job.deadline) + GRACE;
+        let give_up = tokio::time::sleep(wait.min(until_deadline));
+        tokio::pin!(give_up);
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                Some(outcome) = waiter.outcome() => break Some(outcome),
+                () = &mut give_up => break None,
+                () = tokio::time::sleep(LOOK_EVERY), if job.effect != Effect::Read => {
+                    if let Ok(Some(record)) = self.journal.look(&job.execution_id).await
+                        && let Some(outcome) = record.outcome
+                    {
+                        break Some(outcome);
+                    }
+                }
+            }
+        };
+        departure.disarm();
+        match outcome {
+            Some(outcome) => Ok(self.present(&job.organization, outcome).await),
+            None if wait < until_deadline => self.leave_with_handle(job, waiter).await,
+            None => Ok(self.settle(&job).await),
+        }
+    }
+
+    /// The caller's patience is over before the deadline: it gets a handle, and the call goes on.
+    async fn leave_with_handle(
+        self: &Arc<Self>,
+        job: Job,
+        mut waiter: crate::waiters::Waiter,
+    ) -> Result<Answer, CallError> {
+        self.note(&job).await?;
+        let handle = running(&job, self.clock.now());
+        if job.effect == Effect::Read {
+            // Executors journal what is not a read; the outcome of this one exists here only.
+            let this = self.clone();
+            tokio::spawn(async move {
+                let left = this.clock.now().until(job.deadline) + GRACE;
+                if let Ok(Some(outcome)) = tokio::time::timeout(left, waiter.outcome()).await
+                    && let Err(error) = this.journal.keep(&job, &outcome).await
+                {
+                    tracing::warn!(%error, "the outcome of a read could not be kept");
+                }
+            });
+        }
+        Ok(Answer::of(&handle))
+    }
+
+    /// The deadline has passed without a word. Only the journal can tell what may be said.
+    async fn settle(&self, job: &Job) -> Answer {
+        let timed_out = |outcome, safe, message: &str| {
+            let code = match outcome {
+                EffectOutcome::Unknown if job.effect != Effect::Read => ErrorCode::OutcomeUnknown,
+                _ => ErrorCode::DeadlineExceeded,
+            };
+            let error = CallError::new(code, message).outcome(outcome, safe).retryable(true);
+            about(Envelope::failed(error), job, self.clock.now())
+        };
+        if job.effect == Effect::Read {
+            return Answer::of(&timed_out(
+                EffectOutcome::Unknown,
+                true,
+                "No answer came before the deadline. It was a read: repeating it is safe.",
+            ));
+        }
+        let not_sent =
+            timed_out(EffectOutcome::NotSent, true, "The deadline passed before the call was started. Nothing was sent.");
+        let unknown = timed_out(
+            EffectOutcome::Unknown,
+            false,
+            "No answer came before the deadline. Whether the vendor did it is not known: look it up there, or ask again with `execution_id`.",
+        );
+        let outcome = plugboard_core::job::Outcome {
+            execution_id: job.execution_id.clone(),
+            envelope: Answer::of(&not_sent).json,
+            data: None,
+        };
+        match self.journal.close(job, &outcome).await {
+            Ok(Closed::Yes) => Answer::of(&not_sent),
+            Ok(Closed::AlreadyEnded(outcome)) => self.present(&job.organization, *outcome).await,
+            Ok(Closed::IntentOpen) => Answer::of(&unknown),
+            Err(error) => {
+                tracing::warn!(%error, execution_id = %job.execution_id, "the journal could not settle a call");
+                Answer::of(&unknown)
+            }
+        }
+    }
+}
+
+/// The envelope of a call that goes on.
+fn running(job: &Job, now: Millis) -> Envelope {
+    about(Envelope::new(CallState::Running), job, now)
+}
+
+/// Fills in what is known about the call.
+pub(crate) fn about(envelope: Envelope, job: &Job, now: Millis) -> Envelope {
+    Envelope {
+        execution_id: Some(job.execution_id.as_str().to_owned()),
+        service: Some(job.service.as_str().to_owned()),
+        module: Some(job.module.clone()),
+        operation: job.operation.clone(),
+        account: Some(AccountRef { id: job.account.as_str().to_owned(), label: job.account_label.clone() }),
+        duration_ms: u64::try_from(now.0.saturating_sub(job.accepted_at.0)).ok(),
+        ..envelope
+    }
+}
+
+pub(crate) fn auth_away(error: IdentityError) -> CallError {
+    tracing::warn!(%error, "the auth service did not answer");
+    CallError::overloaded("Accounts cannot be looked up right now.", 1_000)
+}
+
+fn queue_away(error: &QueueError) -> CallError {
+    match error {
+        QueueError::Full => {
+            CallError::overloaded("Too many calls of this organization are waiting. Slow down, then repeat.", 2_000)
+        }
+        QueueError::Unavailable(_) | QueueError::Closed => {
+            tracing::warn!(%error, "a job could not be published");
+            CallError::overloaded("Calls cannot be taken right now.", 1_000)
+        }
+        QueueError::Unconfirmed(_) | QueueError::Unreadable(_) => {
+            tracing::error!(%error, "a job could not be published");
+            CallError::internal()
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What clients are told about the three tools.
+//!
+//! Schemas are flat (no combinators, no `$ref`): several clients reject or mangle anything else. Clients cut
+//! descriptions at 2048 characters, so the contract comes first.
+
+use serde_json::{Value, json};
+
+use crate::mcp::{McpSettings, ToolSpec};
+
+pub const LIST_SERVICES: &str = "list_services";
+pub const DESCRIBE_SERVICE: &str = "describe_service";
+pub const CONNECTOR_EXECUTE: &str = "connector_execute";
+
+const INSTRUCTIONS: &str = "Plugboard calls business services (marketplaces, CRM, banks, messengers, analytics) with the organization's own accounts.\n\
+1. list_services: which services there are and which are connected.\n\
+2. describe_service(service), then describe_service(service, module): the operations, their parameters and examples.\n\
+3. connector_execute(service, module, method, path, query, body): one call.\n\
+Arguments are checked before anything is sent; an error says which field is wrong and what would be right (error.field, error.fix).\n\
+error.retryable says that a repeat may help; error.safe_to_retry says that it cannot double a side effect. After OUTCOME_UNKNOWN do not repeat: look at the vendor's side first.\n\
+Several accounts of a service: \"service:Label\" or instance_id.\n\
+A call that takes longer than wait_ms ends as state \"running\" with an execution_id: ask again with connector_execute(execution_id).";
+
+/// The settings of the production endpoint, without the host's own (origins, hosts).
+pub fn settings(service_header: bool) -> McpSettings {
+    let mut settings = McpSettings::new(
+        "plugboard",
+        env!("CARGO_PKG_VERSION"),
+        vec![list_services(), describe_service(), connector_execute(service_header)],
+    );
+    settings.info.title = Some("Plugboard".to_owned());
+    settings.info.description = Some("Business services for AI agents, with your own accounts.".to_owned());
+    settings.instructions = Some(INSTRUCTIONS.to_owned());
+    settings
+}
+
+fn read_only() -> Value {
+    json!({"readOnlyHint": true, "destructiveHint": false, "idempotentHint": true, "openWorldHint": false})
+}
+
+fn list_services() -> ToolSpec {
+    ToolSpec {
+        name: LIST_SERVICES.to_owned(),
+        title: Some("List services".to_owned()),
+        description: "Lists the services that can be called, one line each, with whether an account is connected. \
+                      Filter by words (query, English or Russian), category or connected."
+            .to_owned(),
+        input_schema: json!({
+            "type": "object",
+            "properties": {
+                "query": {"type": "string", "description": "Words to look for, e.g. \"invoice\" or \"остатки\"."},
+                "category": {"type": "string", "description": "e.g. marketplaces, crm, payments, messengers."},
+                "connected": {"type": "boolean", "description": "Only services with (true) or without (false) an account."}
+            },
+            "additionalProperties": false
+        }),
+        output_schema: Some(json!({
+            "type": "object",
+            "properties": {
+                "services": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "key": {"type": "string"},
+                            "name": {"type": "string"},
+                            "category": {"type": "string"},
+                            "tagline": {"type": "string"},
+                            "connected": {"type": "boolean"},
+                            "admin_only": {"type": "boolean"}
+                        },
+                        "required": ["key"]
+                    }
+                },
+                "total": {"type": "integer"}
+            }
+        })),
+        annotations: Some(read_only()),
+        meta: None,
+    }
+}
+
+fn describe_service() -> ToolSpec {
+    ToolSpec {
+        name: DESCRIBE_SERVICE.to_owned(),
+        title: Some("Describe a service".to_owned()),
+        description: "The passport of a service. Without module: its modules, account fields, limits and hints. \
+                      With module: every operation with method, path, parameters, body schema and examples."
+            .to_owned(),
+        input_schema: json!({
+            "type": "object",
+            "properties": {
+                "service": {"type": "string", "description": "A key of list_services, e.g. \"ozon\"."},
+                "module": {"type": "string", "description": "A module of the service."}
+            },
+            "required": ["service"],
+            "additionalProperties": false
+        }),
+        output_schema: Some(json!({"type": "object"})),
+        annotations: Some(read_only()),
+        meta: None,
+    }
+}
+
+fn connector_execute(service_header: bool) -> ToolSpec {
+    let mut service = json!({
+        "type": "string",
+        "description": "A key of list_services, optionally with an account label: \"ozon\" or \"ozon:Top Zip\"."
+    });
+    if service_header && let Some(schema) = service.as_object_mut() {
+        schema.insert("x-mcp-header".to_owned(), json!("Service"));
+    }
+    ToolSpec {
+        name: CONNECTOR_EXECUTE.to_owned(),
+        title: Some("Call a service".to_owned()),
+        description: "Makes one call to a service with a connected account. REST: method is the HTTP verb, path as in \
+                      describe_service with the parameters filled in, query and body as objects. RPC: method is the \
+                      vendor's method name, arguments in body, path left out. The answer is an envelope: ok, state \
+                      (succeeded, failed, running, unknown), data (the vendor's answer), or error {code, message, \
+                      field, fix, retryable, safe_to_retry}. Instead of a call: execution_id asks how an earlier one \
+                      ended; result_id reads a part of a large answer."
+            .to_owned(),
+        input_schema: json!({
+            "type": "object",
+            "properties": {
+                "service": service,
+                "module": {"type": "string", "description": "A module of the service; may be left out when there is only one."},
+                "method": {"type": "string", "description": "HTTP verb (GET, POST, PUT, PATCH, DELETE), or the RPC method name."},
+                "path": {"type": "string", "description": "REST only: begins with /, without query string."},
+                "query": {"type": "object", "description": "Query parameters.", "additionalProperties": true},
+                "body": {"description": "Request body: any JSON value."},
+                "headers": {"type": "object", "description": "Extra headers, only those the service allows.", "additionalProperties": {"type": "string"}},
+                "instance_id": {"type": "string", "description": "Id of one of several accounts."},
+                "wait_ms": {"type": "integer", "minimum": 0, "maximum": 55000, "description": "How long to wait for the answer; default 45000, 0 = a handle at once."},
+                "deadline_ms": {"type": "integer", "minimum": 1, "maximum": 900000, "description": "When the call is given up; default 60000."},
+                "execution_id": {"type": "string", "description": "Instead of a call: how did this one end."},
+                "result_id": {"type": "string", "description": "Instead of a call: a part of a kept answer."},
+                "offset": {"type": "integer", "minimum": 0, "description": "With result_id: first character."},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 1000000, "description": "With result_id: number of characters; default 40000."}
+            },
+            "required": ["service"]
+        }),
+        output_schema: Some(json!({
+            "type": "object",
+            "properties": {
+                "ok": {"type": "boolean"},
+                "state": {"type": "string", "enum": ["succeeded", "failed", "running", "unknown"]},
+                "status": {"type": "integer"},
+                "execution_id": {"type": "string"},
+                "service": {"type": "string"},
+                "module": {"type": "string"},
+                "operation": {"type": "string"},
+                "account": {"type": "object", "properties": {"id": {"type": "string"}, "label": {"type": "string"}}},
+                "data": {"description": "The vendor's answer: any JSON value."},
+                "page": {"type": "object", "additionalProperties": true},
+                "truncated": {"type": "object", "additionalProperties": true},
+                "attempts": {"type": "integer"},
+                "duration_ms": {"type": "integer"},
+                "warnings": {"type": "array", "items": {"type": "string"}},
+                "error": {
+                    "type": "object",
+                    "properties": {
+                        "code": {"type": "string"},
+                        "origin": {"type": "string"},
+                        "message": {"type": "string"},
+                        "retryable": {"type": "boolean"},
+                        "safe_to_retry": {"type": "boolean"},
+                        "retry_after_ms": {"type": "integer"},
+                        "outcome": {"type": "string"},
+                        "field": {"type": "string"},
+                        "fix": {"type": "object", "additionalProperties": true},
+                        "upstream": {"type": "object", "additionalProperties": true}
+                    },
+                    "required": ["code", "message"]
+                }
+            },
+            "required": ["ok", "state"]
+        })),
+        annotations: Some(json!({
+            "readOnlyHint": false, "destructiveHint": true, "idempotentHint": false, "openWorldHint": true
+        })),
+        meta: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_cut_is_not_there() {
+        let settings = settings(false);
+        assert!(settings.instructions.unwrap().chars().count() <= 2048);
+        for tool in &settings.tools {
+            assert!(tool.description.chars().count() <= 2048, "{}", tool.name);
+            for combinator in ["anyOf", "oneOf", "allOf", "$ref"] {
+                assert!(!tool.input_schema.to_string().contains(combinator), "{}", tool.name);
+            }
+            assert_eq!(tool.output_schema.as_ref().unwrap()["type"], "object");
+        }
+        let names: Vec<_> = settings.tools.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!(names, [LIST_SERVICES, DESCRIBE_SERVICE, CONNECTOR_EXECUTE]);
+    }
+}

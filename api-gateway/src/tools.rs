@@ -1,0 +1,134 @@
+//! The three tools over MCP: decode, call the use case, encode.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use plugboard_core::error::{CallError, ErrorCode};
+use plugboard_core::identity::Principal;
+use plugboard_core::job::TraceContext;
+use serde_json::value::RawValue;
+use tracing::Instrument;
+
+use crate::answer::Answer;
+use crate::arguments::Request;
+use crate::browse::{DescribeRequest, ListRequest};
+use crate::mcp::{
+    ArgumentProblem, AuthFailure, CallContext, Envelope, RpcError, ToolReply, ToolServer,
+};
+use crate::principal::KeyProblem;
+use crate::state::Gateway;
+use crate::tool_specs::{CONNECTOR_EXECUTE, DESCRIBE_SERVICE, LIST_SERVICES};
+
+/// The production tools.
+#[derive(Debug, Clone)]
+pub struct Tools(pub Arc<Gateway>);
+
+impl ToolServer for Tools {
+    type Principal = Arc<Principal>;
+
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        _peer: Option<SocketAddr>,
+    ) -> Result<Self::Principal, AuthFailure> {
+        self.0.principal(headers).await.map_err(|problem| match problem {
+            KeyProblem::Missing => AuthFailure::Missing,
+            KeyProblem::Refused => AuthFailure::Invalid(problem.to_string().into()),
+            KeyProblem::Unavailable => AuthFailure::Unavailable { retry_after: Duration::from_secs(1) },
+        })
+    }
+
+    fn caller<'a>(&self, principal: &'a Self::Principal) -> &'a str {
+        principal.key_id.as_str()
+    }
+
+    async fn call_tool(
+        &self,
+        cx: CallContext<Self::Principal>,
+        tool: &str,
+        arguments: Box<RawValue>,
+    ) -> ToolReply {
+        match tool {
+            LIST_SERVICES => self.list(&cx.principal, &arguments).await,
+            DESCRIBE_SERVICE => self.describe(&cx.principal, &arguments).await,
+            CONNECTOR_EXECUTE => self.execute(&cx, &arguments).await,
+            // The protocol layer has checked the name against the declared tools.
+            _ => ToolReply::Error(RpcError::invalid_params(format!("there is no tool {tool:?}"))),
+        }
+    }
+
+    fn refuse_arguments(
+        &self,
+        _cx: &CallContext<Self::Principal>,
+        _tool: &str,
+        problem: &ArgumentProblem,
+    ) -> ToolReply {
+        reply(Answer::failed(CallError::argument("arguments", format!("{problem}."))))
+    }
+}
+
+impl Tools {
+    async fn list(&self, principal: &Principal, arguments: &RawValue) -> ToolReply {
+        let listed = async {
+            let request = ListRequest::parse(arguments)?;
+            self.0.list_services(principal, &request).await
+        };
+        match listed.await {
+            Ok(list) => ToolReply::Envelope(Envelope::ok(list.json).with_text(list.text)),
+            Err(error) => refused(error),
+        }
+    }
+
+    async fn describe(&self, principal: &Principal, arguments: &RawValue) -> ToolReply {
+        let described = DescribeRequest::parse(arguments)
+            .and_then(|request| self.0.describe_service(principal, &request));
+        match described {
+            Ok(passport) => ToolReply::Envelope(Envelope::ok(passport)),
+            Err(error) => refused(error),
+        }
+    }
+
+    async fn execute(&self, cx: &CallContext<Arc<Principal>>, arguments: &RawValue) -> ToolReply {
+        let received = TraceContext {
+            traceparent: cx.trace.traceparent.as_deref().unwrap_or_default().to_owned(),
+            tracestate: cx.trace.tracestate.as_deref().unwrap_or_default().to_owned(),
+        };
+        let span = tracing::info_span!("connector_execute", transport = "mcp");
+        plugboard_core::telemetry::continue_trace(&span, &received);
+        let trace = plugboard_core::telemetry::trace_to_send(&span, &received);
+        let executed = async {
+            match Request::parse(arguments) {
+                Ok(request) => self.0.execute(&cx.principal, request, trace).await,
+                Err(error) => Ok(Answer::failed(error)),
+            }
+        };
+        match executed.instrument(span).await {
+            Ok(answer) => reply(answer),
+            Err(error) => refused(error),
+        }
+    }
+}
+
+fn reply(answer: Answer) -> ToolReply {
+    ToolReply::Envelope(if answer.ok { Envelope::ok(answer.json) } else { Envelope::error(answer.json) })
+}
+
+/// A missing scope is the transport's business (403 with a challenge); everything else is an answer.
+fn refused(error: CallError) -> ToolReply {
+    if error.code != ErrorCode::AuthPermissionDenied {
+        return reply(Answer::failed(error));
+    }
+    let scope = error
+        .fix
+        .as_ref()
+        .and_then(|fix| fix.options.first())
+        .and_then(|scope| scope.as_str())
+        .unwrap_or_default()
+        .to_owned();
+    ToolReply::Denied(AuthFailure::InsufficientScope {
+        scope: scope.into(),
+        message: format!("{}: {}", error.code, error.message).into(),
+    })
+}

@@ -1,0 +1,108 @@
+//! The only file here that names adapters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugboard_core::blobs::nats::NatsBlobs;
+use plugboard_core::blobs::{BlobError, Blobs};
+use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
+use plugboard_core::clock::{Clock, SystemClock};
+use plugboard_core::identity::{
+    CachedDirectory, Directory, EndpointError, GrpcDirectory, ServiceRole, service_token,
+};
+use plugboard_core::ids::InstanceId;
+use plugboard_core::job::TicketKey;
+use plugboard_core::journal::nats::NatsJournal;
+use plugboard_core::journal::{Journal, JournalError, JournalStore};
+use plugboard_core::lifecycle::Lifecycle;
+use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
+use plugboard_core::queue::{JobQueue, QueueError, Replies};
+use plugboard_core::secret::SecretKey;
+
+use crate::config::GatewayConfig;
+use crate::state::Gateway;
+use crate::waiters::Waiters;
+
+/// What a gateway stands on, whichever shape it runs in.
+pub struct Parts {
+    pub directory: Arc<dyn Directory>,
+    /// Followed by whoever made it.
+    pub catalog: Arc<CatalogHandle>,
+    pub queue: Arc<dyn JobQueue>,
+    pub journal: Arc<dyn JournalStore>,
+    pub blobs: Arc<dyn Blobs>,
+    pub ticket_key: SecretKey,
+    pub sandbox: bool,
+}
+
+/// Where the other services are, and how to be let in.
+pub struct Remote {
+    pub nats: NatsConfig,
+    pub auth: Vec<String>,
+    pub catalog: String,
+    pub cluster_secret: SecretKey,
+    pub ticket_key: SecretKey,
+    pub payload_key: SecretKey,
+    pub sandbox: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("peers.auth: {0}")]
+    Auth(#[from] EndpointError),
+}
+
+/// Joins the parts.
+pub fn assemble(config: GatewayConfig, parts: Parts) -> Arc<Gateway> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let me = InstanceId::generate();
+    Arc::new(Gateway {
+        config,
+        directory: CachedDirectory::new(parts.directory, clock.clone()),
+        catalog: parts.catalog,
+        queue: parts.queue,
+        journal: Journal::new(parts.journal, clock.clone(), me.clone()),
+        blobs: parts.blobs,
+        clock,
+        ticket_key: TicketKey::new(parts.ticket_key),
+        me,
+        waiters: Waiters::default(),
+        sandbox: parts.sandbox,
+    })
+}
+
+/// A gateway of the distributed shape.
+///
+/// # Errors
+/// When NATS cannot be reached within its time, or an address is malformed. The other services are connected when they
+/// are first needed.
+pub async fn distributed(
+    config: GatewayConfig,
+    remote: Remote,
+    life: &Lifecycle,
+) -> Result<(Arc<Gateway>, Arc<dyn Replies>), WiringError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let token = service_token(&remote.cluster_secret, ServiceRole::Gateway);
+    let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
+    life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
+    let link = NatsLink::connect(&NatsConfig { connect_within: Duration::from_secs(30), ..remote.nats }).await?;
+    let queue = NatsQueue::open(&link, NatsQueueConfig::default(), clock).await?;
+    let parts = Parts {
+        directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
+        catalog,
+        queue: Arc::new(queue),
+        journal: Arc::new(NatsJournal::open(&link).await?),
+        blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
+        ticket_key: remote.ticket_key,
+        sandbox: remote.sandbox,
+    };
+    Ok((assemble(config, parts), Arc::new(NatsReplies::new(&link))))
+}

@@ -1,0 +1,223 @@
+//! The service over gRPC: who calls, protobuf ↔ use cases, and the change stream.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use plugboard_core::identity::{
+    AccountChange, Directory, Grant, IdentityError, NewAccount, NewKey, ServiceAuth, ServiceRole, Vault, to_status,
+};
+use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
+use plugboard_core::secret::Secret;
+use plugboard_proto::auth::v1 as proto;
+use plugboard_proto::auth::v1::directory_server::{self, DirectoryServer};
+use plugboard_proto::auth::v1::vault_server::{self, VaultServer};
+use tokio::time::Instant;
+use tonic::service::{Interceptor, Routes};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::changes::Tick;
+use crate::service::AuthService;
+
+/// Pings remembered while the change log is read.
+const PINGS: usize = 16;
+
+/// Both services, for a tonic server: `Directory` answers gateways only, `Vault` executors only.
+pub fn router(service: Arc<AuthService>, auth: ServiceAuth) -> Routes {
+    let auth = Arc::new(auth);
+    let gate = |role| Gate { auth: auth.clone(), role };
+    let desk = Desk(service);
+    Routes::new(DirectoryServer::with_interceptor(desk.clone(), gate(ServiceRole::Gateway)))
+        .add_service(VaultServer::with_interceptor(desk, gate(ServiceRole::Executor)))
+}
+
+/// Lets in one role.
+#[derive(Clone)]
+struct Gate {
+    auth: Arc<ServiceAuth>,
+    role: ServiceRole,
+}
+
+impl Interceptor for Gate {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let presented = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        match presented.and_then(|value| self.auth.role_of(value)) {
+            Some(role) if role == self.role => Ok(request),
+            Some(role) => Err(Status::permission_denied(format!("this is for a {}, not for a {role}", self.role))),
+            None => Err(Status::unauthenticated(
+                "no valid service token: the caller must be configured with this cluster's secret",
+            )),
+        }
+    }
+}
+
+/// Decode, call, encode.
+#[derive(Clone)]
+struct Desk(Arc<AuthService>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T, M: From<T>>(result: Result<T, IdentityError>) -> Answer<M> {
+    result.map(|value| Response::new(value.into())).map_err(|error| to_status(&error))
+}
+
+#[tonic::async_trait]
+impl directory_server::Directory for Desk {
+    type WatchStream = BoxStream<'static, Result<proto::Change, Status>>;
+
+    async fn verify_key(&self, request: Request<proto::VerifyKeyRequest>) -> Answer<proto::Principal> {
+        answer(self.0.verify_key(&Secret::new(request.into_inner().key)).await)
+    }
+
+    async fn list_accounts(&self, request: Request<proto::ListAccountsRequest>) -> Answer<proto::AccountList> {
+        let organization = OrganizationId::trusted(request.into_inner().organization_id);
+        let accounts = self.0.accounts(&organization).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::AccountList { accounts: accounts.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn watch(&self, request: Request<Streaming<proto::WatchRequest>>) -> Answer<Self::WatchStream> {
+        watch(&self.0, request.into_inner())
+    }
+
+    async fn create_organization(
+        &self,
+        request: Request<proto::CreateOrganizationRequest>,
+    ) -> Answer<proto::CreatedOrganization> {
+        let created = self.0.create_organization(&request.into_inner().name).await;
+        let (organization, key) = created.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::CreatedOrganization {
+            id: organization.id.as_str().to_owned(),
+            name: organization.name,
+            key: Some(key.into()),
+        }))
+    }
+
+    async fn issue_key(&self, request: Request<proto::IssueKeyRequest>) -> Answer<proto::IssuedKey> {
+        let request = NewKey::try_from(request.into_inner()).map_err(|error| to_status(&error))?;
+        answer(self.0.issue_key(request).await)
+    }
+
+    async fn list_keys(&self, request: Request<proto::ListKeysRequest>) -> Answer<proto::KeyList> {
+        let organization = OrganizationId::trusted(request.into_inner().organization_id);
+        let keys = self.0.keys(&organization).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::KeyList { keys: keys.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn revoke_key(&self, request: Request<proto::RevokeKeyRequest>) -> Answer<proto::Key> {
+        let request = request.into_inner();
+        let organization = OrganizationId::trusted(request.organization_id);
+        answer(self.0.revoke_key(&organization, &KeyId::trusted(request.key_id)).await)
+    }
+
+    async fn create_account(&self, request: Request<proto::CreateAccountRequest>) -> Answer<proto::Account> {
+        answer(self.0.create_account(NewAccount::from(request.into_inner())).await)
+    }
+
+    async fn update_account(&self, request: Request<proto::UpdateAccountRequest>) -> Answer<proto::Account> {
+        answer(self.0.update_account(AccountChange::from(request.into_inner())).await)
+    }
+
+    async fn delete_account(&self, request: Request<proto::DeleteAccountRequest>) -> Answer<proto::Account> {
+        let request = request.into_inner();
+        let organization = OrganizationId::trusted(request.organization_id);
+        answer(self.0.delete_account(&organization, &AccountId::trusted(request.account_id)).await)
+    }
+}
+
+#[tonic::async_trait]
+impl vault_server::Vault for Desk {
+    type WatchStream = BoxStream<'static, Result<proto::Change, Status>>;
+
+    async fn resolve(&self, request: Request<proto::ResolveRequest>) -> Answer<proto::ResolvedAccount> {
+        let grant = Grant::try_from(request.into_inner()).map_err(|error| to_status(&error))?;
+        let fields = self.0.resolve(&grant).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(fields.as_ref().into()))
+    }
+
+    async fn watch(&self, request: Request<Streaming<proto::WatchRequest>>) -> Answer<Self::WatchStream> {
+        watch(&self.0, request.into_inner())
+    }
+}
+
+/// One watcher's stream; ends when its pings do, or when the service stops.
+fn watch(
+    service: &AuthService,
+    incoming: Streaming<proto::WatchRequest>,
+) -> Answer<BoxStream<'static, Result<proto::Change, Status>>> {
+    let ticks = service.feed.ticks().map_err(|error| to_status(&error))?;
+    let watcher = (ticks, incoming, Pings::default());
+    let stream = stream::unfold(watcher, |(mut ticks, mut incoming, mut pings)| async move {
+        let message = next(&mut ticks, &mut incoming, &mut pings).await?;
+        Some((Ok(message), (ticks, incoming, pings)))
+    });
+    Ok(Response::new(stream.boxed()))
+}
+
+async fn next(
+    ticks: &mut (impl Stream<Item = Tick> + Unpin),
+    incoming: &mut Streaming<proto::WatchRequest>,
+    pings: &mut Pings,
+) -> Option<proto::Change> {
+    loop {
+        tokio::select! {
+            tick = ticks.next() => {
+                let what = match tick? {
+                    Tick::Told(change) => return Some((&change).into()),
+                    Tick::Beat { read_at } => proto::Beat { ping: pings.before(read_at) },
+                };
+                return Some(proto::Change { what: Some(proto::change::What::Beat(what)) });
+            }
+            request = incoming.message() => pings.arrived(request.ok()??.ping),
+        }
+    }
+}
+
+/// Which pings have arrived, and when.
+#[derive(Default)]
+struct Pings {
+    newest_before: u64,
+    arrived: VecDeque<(u64, Instant)>,
+}
+
+impl Pings {
+    fn arrived(&mut self, ping: u64) {
+        self.arrived.push_back((ping, Instant::now()));
+        if self.arrived.len() > PINGS {
+            self.arrived.pop_front();
+        }
+    }
+
+    /// The newest one that had arrived before the change log was read.
+    fn before(&mut self, read_at: Instant) -> u64 {
+        while let Some((ping, at)) = self.arrived.front()
+            && *at <= read_at
+        {
+            self.newest_before = *ping;
+            self.arrived.pop_front();
+        }
+        self.newest_before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beat_answers_a_ping_that_came_before_it_was_read() {
+        let mut pings = Pings::default();
+        assert_eq!(pings.before(Instant::now()), 0);
+        pings.arrived(1);
+        tokio::time::advance(Duration::from_millis(10)).await;
+        let read_at = Instant::now();
+        tokio::time::advance(Duration::from_millis(10)).await;
+        pings.arrived(2);
+        assert_eq!(pings.before(read_at), 1);
+        assert_eq!(pings.before(Instant::now()), 2);
+        // Nothing new: the answer is as old as its ping, and the watcher sees that.
+        assert_eq!(pings.before(Instant::now()), 2);
+    }
+}

@@ -1,0 +1,37 @@
+//! The auth service: organizations, API keys, accounts and the custody of their credentials.
+//!
+//! It implements the two ports of [`plugboard_core::identity`]: `Directory` for gateways and `Vault` for executors. In one
+//! process they are [`AuthService`] itself; between processes [`grpc::router`] serves it to the clients in
+//! `plugboard_core::identity`.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`api_key`] | what a key looks like; pure |
+//! | [`crypto`] | master keys and envelopes; the only user of a master key |
+//! | `keys`, `organizations`, `accounts`, `vault`, `tokens` | the use cases |
+//! | `records` | what is stored, and under which names |
+//! | `changes` | the change stream, and the beats that make caches usable |
+//! | [`grpc`] | protobuf ↔ use cases |
+//!
+//! What it promises: a credential is sealed with a data key of its own and bound to its place; an API key is stored as a
+//! keyed hash; nothing secret is in an error, a log line or a `Debug`; a revocation is told within 100 ms, and while it
+//! could not be told no beat goes out, so caches close by themselves.
+
+mod accounts;
+pub mod api_key;
+mod changes;
+mod config;
+pub mod crypto;
+pub mod grpc;
+mod keys;
+mod organizations;
+mod records;
+mod service;
+mod tokens;
+mod vault;
+pub mod wiring;
+
+pub use config::Config;
+pub use crypto::{MasterKey, MasterKeys};
+pub use organizations::Bootstrap;
+pub use service::{AuthService, Deps};

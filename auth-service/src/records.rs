@@ -1,0 +1,268 @@
+//! What is stored, and under which names.
+//!
+//! | name | record |
+//! | --- | --- |
+//! | `platform/bootstrap` | [`BootstrapRecord`]: the first start has happened |
+//! | `org/<organization>` | [`OrganizationRecord`] |
+//! | `key/<place>` | [`KeyRecord`]; the place is derived from the key's keyed hash |
+//! | `org-key/<organization>/<key id>` | [`KeyPointer`] |
+//! | `key-used/<key id>` | [`UsedRecord`] |
+//! | `account/<organization>/<account>` | [`AccountRecord`] |
+//! | `label/<organization>/<service>/<SHA-256 of the folded label>` | [`LabelRecord`]: keeps labels unique |
+//!
+//! Records are JSON with a version of their own; a version that is not known is refused, never guessed at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plugboard_core::clock::Millis;
+use plugboard_core::identity::{Account, AccountState, Change, IdentityError, Key, Scope, Scopes, fold_label};
+use plugboard_core::ids::{AccountId, KeyId, OrganizationId, ServiceKey, Subject};
+use plugboard_core::store::{Expect, Store, StoreError, Versioned, Write};
+use plugboard_proto::auth::v1 as proto;
+use prost::Message;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+
+use crate::crypto::Sealed;
+
+const VERSION: u8 = 1;
+
+pub(crate) const BOOTSTRAP: &str = "platform/bootstrap";
+
+#[derive(Serialize, Deserialize)]
+struct Document<R> {
+    v: u8,
+    record: R,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    v: u8,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BootstrapRecord {
+    /// The operator's present key.
+    pub operator_key: KeyPointer,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OrganizationRecord {
+    pub id: OrganizationId,
+    pub name: String,
+    pub created_at: i64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct KeyRecord {
+    pub id: KeyId,
+    /// HMAC-SHA-256 of the key, hex.
+    pub hash: String,
+    /// `None`: the platform operator's.
+    pub organization: Option<OrganizationId>,
+    pub name: String,
+    pub prefix: String,
+    pub scopes: Vec<String>,
+    pub subject: Option<Subject>,
+    pub created_at: i64,
+    pub expires_at: i64,
+    pub revoked_at: Option<i64>,
+}
+
+/// Where a key's record is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyPointer {
+    pub id: KeyId,
+    pub place: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct UsedRecord {
+    pub at: i64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AccountRecord {
+    pub id: AccountId,
+    pub organization: OrganizationId,
+    pub service: ServiceKey,
+    pub label: String,
+    pub owner: Option<Subject>,
+    pub state: String,
+    /// Public fields, for lists only. What a call uses is in `sealed`, where a store cannot change it.
+    pub public: BTreeMap<String, String>,
+    pub created_at: i64,
+    pub updated_at: i64,
+    /// Grows with each write; the envelope is bound to it.
+    pub version: u64,
+    /// All fields, public ones too.
+    pub sealed: Sealed,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LabelRecord {
+    pub account: AccountId,
+}
+
+impl KeyRecord {
+    pub(crate) fn scopes(&self) -> Scopes {
+        // A scope that this version does not know permits nothing here.
+        self.scopes.iter().filter_map(|name| Scope::parse(name)).collect()
+    }
+
+    pub(crate) fn pointer(&self, place: &str) -> KeyPointer {
+        KeyPointer { id: self.id.clone(), place: place.to_owned() }
+    }
+
+    /// As lists show it; only an organization's keys are listed.
+    pub(crate) fn listed(&self, organization: &OrganizationId, used: Option<UsedRecord>) -> Key {
+        Key {
+            id: self.id.clone(),
+            organization: organization.clone(),
+            name: self.name.clone(),
+            prefix: self.prefix.clone(),
+            scopes: self.scopes(),
+            subject: self.subject.clone(),
+            created_at: Millis(self.created_at),
+            expires_at: Millis(self.expires_at),
+            revoked_at: self.revoked_at.map(Millis),
+            last_used_at: used.map(|used| Millis(used.at)),
+        }
+    }
+}
+
+impl AccountRecord {
+    /// An unreadable state is the one that permits nothing.
+    pub(crate) fn state(&self) -> AccountState {
+        AccountState::parse(&self.state).unwrap_or(AccountState::NeedsReauth)
+    }
+
+    pub(crate) fn account(&self) -> Account {
+        Account {
+            id: self.id.clone(),
+            organization: self.organization.clone(),
+            service: self.service.clone(),
+            label: self.label.clone(),
+            owner: self.owner.clone(),
+            state: self.state(),
+            public_fields: self.public.clone(),
+            created_at: Millis(self.created_at),
+            updated_at: Millis(self.updated_at),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        account(&self.organization, &self.id)
+    }
+
+    pub(crate) fn label_name(&self) -> String {
+        label(&self.organization, &self.service, &self.label)
+    }
+}
+
+pub(crate) fn organization(id: &OrganizationId) -> String {
+    format!("org/{id}")
+}
+
+pub(crate) fn key(place: &str) -> String {
+    format!("key/{place}")
+}
+
+pub(crate) fn keys_of(organization: &OrganizationId) -> String {
+    format!("org-key/{organization}/")
+}
+
+pub(crate) fn key_of(organization: &OrganizationId, id: &KeyId) -> String {
+    format!("org-key/{organization}/{id}")
+}
+
+pub(crate) fn key_used(id: &KeyId) -> String {
+    format!("key-used/{id}")
+}
+
+pub(crate) fn accounts_of(organization: &OrganizationId) -> String {
+    format!("account/{organization}/")
+}
+
+pub(crate) fn account(organization: &OrganizationId, id: &AccountId) -> String {
+    format!("account/{organization}/{id}")
+}
+
+pub(crate) fn label(organization: &OrganizationId, service: &ServiceKey, label: &str) -> String {
+    let folded = hex::encode(Sha256::digest(fold_label(label)));
+    format!("label/{organization}/{service}/{folded}")
+}
+
+/// The store, speaking in records.
+#[derive(Clone)]
+pub(crate) struct Records {
+    store: Arc<dyn Store>,
+    /// Told after each commit with a notice, so that watchers need not wait for the next look at the log.
+    committed: Arc<Notify>,
+}
+
+impl Records {
+    pub(crate) fn new(store: Arc<dyn Store>, committed: Arc<Notify>) -> Self {
+        Self { store, committed }
+    }
+
+    /// A record and the store's version of it.
+    pub(crate) async fn get<R: DeserializeOwned>(&self, name: &str) -> Result<Option<(R, u64)>, IdentityError> {
+        let found = self.store.get(name).await.map_err(unavailable)?;
+        found.map(|found| Ok((decode(name, &found)?, found.version))).transpose()
+    }
+
+    pub(crate) async fn list<R: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<R>, IdentityError> {
+        let found = self.store.list(prefix).await.map_err(unavailable)?;
+        found.iter().map(|(name, found)| decode(name, found)).collect()
+    }
+
+    /// `Ok(Err(name))`: the record of that name was not as expected, and nothing was written.
+    pub(crate) async fn commit(
+        &self,
+        writes: Vec<Write>,
+        change: Option<Change>,
+    ) -> Result<Result<(), String>, IdentityError> {
+        let notice = change.map(|change| proto::Change::from(&change).encode_to_vec().into());
+        let told = notice.is_some();
+        match self.store.commit(writes, notice).await {
+            Ok(()) => {
+                if told {
+                    self.committed.notify_one();
+                }
+                Ok(Ok(()))
+            }
+            Err(StoreError::Conflict { key }) => Ok(Err(key)),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+}
+
+pub(crate) fn put<R: Serialize>(name: String, record: R, expect: Expect) -> Result<Write, IdentityError> {
+    let json = serde_json::to_vec(&Document { v: VERSION, record })
+        .map_err(|error| IdentityError::Unavailable(format!("a record cannot be written: {error}")))?;
+    Ok(Write::put(name, json, expect))
+}
+
+fn decode<R: DeserializeOwned>(name: &str, found: &Versioned) -> Result<R, IdentityError> {
+    let unreadable = |why: String| unavailable(StoreError::Unreadable(format!("{name}: {why}")));
+    // serde's messages can quote what they stumble over, so only the place of the error is told.
+    let place = |error: serde_json::Error| unreadable(format!("line {}, column {}", error.line(), error.column()));
+    let VersionOnly { v } = serde_json::from_slice(&found.value).map_err(place)?;
+    if v != VERSION {
+        return Err(unreadable(format!("version {v} is not known here")));
+    }
+    serde_json::from_slice::<Document<R>>(&found.value).map(|document| document.record).map_err(place)
+}
+
+fn unavailable(error: StoreError) -> IdentityError {
+    IdentityError::Unavailable(error.to_string())
+}
+
+/// Somebody else kept writing the same records.
+pub(crate) fn contended() -> IdentityError {
+    IdentityError::Unavailable("others keep changing the same records; try again".into())
+}

@@ -1,0 +1,176 @@
+//! The service as one struct behind both ports.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use plugboard_core::catalog::CatalogHandle;
+use plugboard_core::clock::Clock;
+use plugboard_core::egress::Egress;
+use plugboard_core::identity::{
+    Account, AccountChange, Change, Directory, Grant, IdentityError, IssuedKey, Key, NewAccount, NewKey, Organization,
+    Principal, Vault,
+};
+use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
+use plugboard_core::job::TicketKey;
+use plugboard_core::manifest::credentials::CredentialRules;
+use plugboard_core::secret::{AccountFields, Secret};
+use plugboard_core::store::Store;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::Accounts;
+use crate::changes::Feed;
+use crate::config::Config;
+use crate::crypto::MasterKeys;
+use crate::keys::Keys;
+use crate::organizations::{self, Bootstrap};
+use crate::records::Records;
+use crate::tokens::Tokens;
+use crate::vault::VaultDesk;
+
+/// What the service needs from the outside.
+pub struct Deps {
+    pub store: Arc<dyn Store>,
+    /// Followed by whoever wires; until its first snapshot is in, accounts can be listed but not used or changed.
+    pub catalog: Arc<CatalogHandle>,
+    /// For token endpoints.
+    pub egress: Egress,
+    pub clock: Arc<dyn Clock>,
+    pub master_keys: MasterKeys,
+    /// Shared with the gateways.
+    pub ticket_key: TicketKey,
+}
+
+/// Organizations, keys, accounts and the custody of their credentials.
+pub struct AuthService {
+    records: Records,
+    clock: Arc<dyn Clock>,
+    keys: Keys,
+    accounts: Accounts,
+    vault: VaultDesk,
+    pub(crate) feed: Feed,
+}
+
+impl std::fmt::Debug for AuthService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthService").finish_non_exhaustive()
+    }
+}
+
+impl AuthService {
+    pub fn new(config: &Config, deps: Deps) -> Arc<Self> {
+        let Deps { store, catalog, egress, clock, master_keys, ticket_key } = deps;
+        let committed = Arc::new(Notify::new());
+        let records = Records::new(store.clone(), committed.clone());
+        let rules = CredentialRules { allow_private_hosts: config.allow_private_hosts };
+        Arc::new(Self {
+            keys: Keys::new(records.clone(), clock.clone(), &master_keys),
+            accounts: Accounts::new(records.clone(), catalog.clone(), clock.clone(), master_keys.clone(), rules),
+            vault: VaultDesk {
+                records: records.clone(),
+                catalog,
+                clock: clock.clone(),
+                masters: master_keys,
+                tickets: ticket_key,
+                tokens: Tokens::new(egress, clock.clone()),
+                sandbox: config.sandbox,
+            },
+            feed: Feed::new(store, committed),
+            records,
+            clock,
+        })
+    }
+
+    /// At the very first start: makes the organization `default`, the operator's key and a key with all scopes for
+    /// `default` (365 days each), and returns them. The seeds preset them. Safe to call from several replicas at once:
+    /// one of them gets the keys, the others and all later starts get none.
+    ///
+    /// # Errors
+    /// [`IdentityError::Invalid`] when a seed is no well-formed key of its kind; [`IdentityError::Unavailable`].
+    pub async fn bootstrap(
+        &self,
+        seed_operator: Option<Secret>,
+        seed_api: Option<Secret>,
+    ) -> Result<Bootstrap, IdentityError> {
+        organizations::bootstrap(&self.records, &self.keys, self.clock.as_ref(), seed_operator, seed_api).await
+    }
+
+    /// Gives the operator a new key and ends the present one. For whoever can reach the store: an operator who lost
+    /// the key, or whose key nears its end.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`], also before the first [`AuthService::bootstrap`].
+    pub async fn replace_operator_key(&self) -> Result<Secret, IdentityError> {
+        organizations::replace_operator_key(&self.records, &self.keys).await
+    }
+
+    /// Follows the change log and tells watchers, and notes which keys are used. Run it as a supervised task, once;
+    /// when it ends, every change stream ends.
+    pub async fn run_changes(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(self.feed.run(stop.clone()), self.keys.note_usage(stop));
+    }
+
+    fn watch(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
+        Ok(self.feed.changes()?.boxed())
+    }
+}
+
+#[async_trait]
+impl Directory for AuthService {
+    async fn verify_key(&self, key: &Secret) -> Result<Principal, IdentityError> {
+        self.keys.verify(key).await
+    }
+
+    async fn accounts(&self, organization: &OrganizationId) -> Result<Vec<Account>, IdentityError> {
+        self.accounts.list(organization).await
+    }
+
+    async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
+        self.watch()
+    }
+
+    async fn create_organization(&self, name: &str) -> Result<(Organization, IssuedKey), IdentityError> {
+        organizations::create(&self.records, &self.keys, self.clock.as_ref(), name).await
+    }
+
+    async fn issue_key(&self, request: NewKey) -> Result<IssuedKey, IdentityError> {
+        self.keys.issue(request).await
+    }
+
+    async fn keys(&self, organization: &OrganizationId) -> Result<Vec<Key>, IdentityError> {
+        self.keys.list(organization).await
+    }
+
+    async fn revoke_key(&self, organization: &OrganizationId, key: &KeyId) -> Result<Key, IdentityError> {
+        self.keys.revoke(organization, key).await
+    }
+
+    async fn create_account(&self, request: NewAccount) -> Result<Account, IdentityError> {
+        self.accounts.create(request).await
+    }
+
+    async fn update_account(&self, request: AccountChange) -> Result<Account, IdentityError> {
+        self.accounts.update(request).await
+    }
+
+    async fn delete_account(
+        &self,
+        organization: &OrganizationId,
+        account: &AccountId,
+    ) -> Result<Account, IdentityError> {
+        self.accounts.delete(organization, account).await
+    }
+}
+
+#[async_trait]
+impl Vault for AuthService {
+    async fn resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
+        self.vault.resolve(grant).await
+    }
+
+    async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
+        self.watch()
+    }
+}

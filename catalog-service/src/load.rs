@@ -1,0 +1,245 @@
+//! Manifests from YAML files: those compiled into the binary, and those of extra directories.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use plugboard_core::manifest::{Connector, Manifest};
+use serde_json::Value;
+use serde_saphyr::options;
+
+use crate::config::Config;
+use crate::lines::Lines;
+use crate::schema;
+
+mod built_in {
+    include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
+}
+
+/// Deepest folder below an extra directory that is looked into.
+const MAX_DEPTH: usize = 4;
+/// Largest manifest; the greatest built-in one has a twentieth of it.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// The text of one manifest and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Path as a reader can find it.
+    pub file: String,
+    pub text: String,
+}
+
+/// What is wrong with a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub file: String,
+    pub line: Option<usize>,
+    /// Path inside the manifest: `operations.get_orders.query.dateFrom`; empty for the whole file.
+    pub place: String,
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        f.write_str(": ")?;
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Why a catalog cannot be loaded: every file that is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct LoadError {
+    pub findings: Vec<Finding>,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, finding) in self.findings.iter().enumerate() {
+            if at > 0 {
+                f.write_str("; ")?;
+            }
+            write!(f, "{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The manifests that are compiled in.
+pub fn built_in() -> Vec<Source> {
+    built_in::FILES
+        .iter()
+        .map(|(file, text)| Source { file: (*file).to_owned(), text: (*text).to_owned() })
+        .collect()
+}
+
+/// The `.yaml` and `.yml` files below a directory, in order of their paths.
+///
+/// # Errors
+/// What cannot be read.
+pub fn directory(path: &Path) -> Result<Vec<Source>, LoadError> {
+    let mut sources = Vec::new();
+    let mut findings = Vec::new();
+    let unreadable = |file: &Path, message: String| Finding {
+        file: file.display().to_string(),
+        line: None,
+        place: String::new(),
+        message,
+    };
+    match yaml_files(path) {
+        Err((file, error)) => findings.push(unreadable(&file, format!("cannot be read: {error}"))),
+        Ok(files) => {
+            for (file, meta) in files {
+                if meta.len() > MAX_FILE {
+                    findings.push(unreadable(&file, format!("is larger than {MAX_FILE} bytes")));
+                    continue;
+                }
+                match std::fs::read_to_string(&file) {
+                    Ok(text) => sources.push(Source { file: file.display().to_string(), text }),
+                    Err(error) => findings.push(unreadable(&file, format!("cannot be read: {error}"))),
+                }
+            }
+        }
+    }
+    if findings.is_empty() { Ok(sources) } else { Err(LoadError { findings }) }
+}
+
+/// YAML files below a directory with their metadata, in order. A single file stands for itself.
+pub(crate) fn yaml_files(path: &Path) -> Result<Vec<(PathBuf, std::fs::Metadata)>, (PathBuf, std::io::Error)> {
+    let mut files = Vec::new();
+    let mut left = vec![(path.to_owned(), 0)];
+    while let Some((path, depth)) = left.pop() {
+        let meta = std::fs::metadata(&path).map_err(|error| (path.clone(), error))?;
+        if !meta.is_dir() {
+            files.push((path, meta));
+            continue;
+        }
+        let entries = std::fs::read_dir(&path).map_err(|error| (path.clone(), error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| (path.clone(), error))?.path();
+            let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            let yaml = entry.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+            if !hidden && (yaml || entry.is_dir() && depth < MAX_DEPTH) {
+                left.push((entry, depth + 1));
+            }
+        }
+    }
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(files)
+}
+
+/// YAML → JSON. Booleans are `true` and `false` alone, so that `NO` stays a country, and `007` keeps its zeros.
+///
+/// # Errors
+/// Where the text is not YAML.
+pub(crate) fn to_value(source: &Source) -> Result<Value, Finding> {
+    let options = options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+    };
+    serde_saphyr::from_str_with_options(&source.text, options).map_err(|error| {
+        let line = error.location().and_then(|location| usize::try_from(location.line()).ok());
+        let pointer = line.and_then(|line| Lines::of(&source.text).pointer_at(line).map(str::to_owned));
+        let message = error.without_snippet().to_string();
+        let message = message.lines().next().unwrap_or("is not YAML").to_owned();
+        let place = pointer.unwrap_or_default().trim_start_matches('/').replace('/', ".");
+        Finding { file: source.file.clone(), line, place, message }
+    })
+}
+
+/// One manifest.
+///
+/// # Errors
+/// Everything that keeps it from being one.
+pub fn manifest(source: &Source) -> Result<Manifest, Vec<Finding>> {
+    let value = to_value(source).map_err(|finding| vec![finding])?;
+    from_value(source, &value)
+}
+
+/// A manifest whose text has been parsed already.
+pub(crate) fn from_value(source: &Source, value: &Value) -> Result<Manifest, Vec<Finding>> {
+    serde_json::from_value(value.clone()).map_err(|error| {
+        let findings = schema::findings(source, value);
+        if !findings.is_empty() {
+            return findings;
+        }
+        // The schema follows from the same types, so this is a difference between the two.
+        vec![Finding { file: source.file.clone(), line: None, place: String::new(), message: error.to_string() }]
+    })
+}
+
+/// A manifest that compiles, with its source.
+#[derive(Debug)]
+pub struct Loaded {
+    pub source: Source,
+    pub connector: Connector,
+}
+
+/// Loads what the configuration names, in order of the keys. A later source replaces an earlier one of the same key;
+/// within one source a key may stand only once.
+///
+/// # Errors
+/// Everything that is wrong with any file.
+pub fn all(config: &Config) -> Result<Vec<Loaded>, LoadError> {
+    let mut groups = Vec::new();
+    if config.built_in {
+        groups.push(built_in());
+    }
+    let mut findings = Vec::new();
+    for path in &config.directories {
+        match directory(path) {
+            Ok(sources) => groups.push(sources),
+            Err(error) => findings.extend(error.findings),
+        }
+    }
+    let mut loaded: BTreeMap<String, Loaded> = BTreeMap::new();
+    for sources in groups {
+        let mut group: BTreeMap<String, Loaded> = BTreeMap::new();
+        let compiled = compile_all(&sources);
+        for (source, compiled) in sources.into_iter().zip(compiled) {
+            match compiled {
+                Ok(connector) => {
+                    let key = connector.key().as_str().to_owned();
+                    if let Some(first) = group.get(&key) {
+                        let message = format!("{key} is already defined by {}", first.source.file);
+                        findings.push(Finding { file: source.file, line: None, place: "key".to_owned(), message });
+                    } else {
+                        group.insert(key, Loaded { source, connector });
+                    }
+                }
+                Err(wrong) => findings.extend(wrong),
+            }
+        }
+        loaded.append(&mut group);
+    }
+    if findings.is_empty() { Ok(loaded.into_values().collect()) } else { Err(LoadError { findings }) }
+}
+
+/// Compiles on all cores, in the order of the sources: reading YAML is most of what a start costs.
+fn compile_all(sources: &[Source]) -> Vec<Result<Connector, Vec<Finding>>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = sources.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = sources
+            .chunks(share)
+            .map(|part| (part, scope.spawn(move || part.iter().map(compile).collect::<Vec<_>>())))
+            .collect();
+        // A thread ends early only by a panic; then its part is done again here, where the panic has its usual way.
+        parts.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| part.iter().map(compile).collect())).collect()
+    })
+}
+
+fn compile(source: &Source) -> Result<Connector, Vec<Finding>> {
+    let manifest = manifest(source)?;
+    Connector::from_manifest(manifest).map_err(|error| {
+        let place = String::new();
+        vec![Finding { file: source.file.clone(), line: None, place, message: error.to_string() }]
+    })
+}

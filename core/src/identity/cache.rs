@@ -1,0 +1,344 @@
+//! Caches of keys, accounts and credentials that a revocation cannot miss.
+//!
+//! An entry counts only while the auth service's change stream is alive: its last beat must be younger than
+//! [`FRESH_FOR`] at the moment of use. A lost broadcast, a partition or a paused process therefore never serves a
+//! revoked key; it only costs a round trip.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use moka::sync::Cache;
+use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Account, AccountChange, Change, Directory, Grant, IdentityError, IssuedKey, Key, NewAccount, NewKey, Organization,
+    Principal, Vault,
+};
+use crate::clock::Clock;
+use crate::ids::{AccountId, KeyId, OrganizationId, ServiceKey};
+use crate::secret::{AccountFields, Secret};
+
+/// A cache under a beat older than this is not used. Beats come every 100 ms.
+pub const FRESH_FOR: Duration = Duration::from_millis(500);
+
+/// Decrypted credentials stay in memory this long at most.
+const CREDENTIALS_FOR: Duration = Duration::from_secs(2);
+
+/// A principal is asked for again after this long, so that the auth service learns which keys are in use.
+const PRINCIPALS_FOR: Duration = Duration::from_secs(60);
+
+/// When the last beat came, how often everything was dropped, and how many changes were told.
+#[derive(Debug, Default)]
+pub struct Freshness {
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct State {
+    beat: Option<Instant>,
+    epoch: u64,
+    changes: u64,
+}
+
+/// The moment before asking. What comes back may be cached only if nothing was told meanwhile: the answer could be
+/// older than the change, and the change will not be told twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    epoch: u64,
+    changes: u64,
+}
+
+impl Freshness {
+    /// The present mark if the stream is alive. An entry is usable only in the epoch it was fetched in.
+    fn mark(&self) -> Option<Mark> {
+        let state = *self.state.read();
+        let alive = state.beat.is_some_and(|at| at.elapsed() < FRESH_FOR);
+        alive.then_some(Mark { epoch: state.epoch, changes: state.changes })
+    }
+
+    /// Whether an answer asked for at `mark` may be kept. Checked after inserting: a change told before the check is
+    /// seen here, one told after it finds the entry and removes it.
+    fn still(&self, mark: Mark) -> bool {
+        let state = *self.state.read();
+        mark == Mark { epoch: state.epoch, changes: state.changes }
+    }
+
+    pub fn is_fresh(&self) -> bool {
+        self.mark().is_some()
+    }
+
+    fn beat(&self) {
+        self.state.write().beat = Some(Instant::now());
+    }
+
+    fn changed(&self) {
+        self.state.write().changes += 1;
+    }
+
+    /// The stream broke or missed something: entries of the old epoch are worthless.
+    fn broken(&self) {
+        let mut state = self.state.write();
+        state.beat = None;
+        state.epoch += 1;
+    }
+}
+
+/// Keeps `follow` connected to the change stream until told to stop.
+async fn follow_changes<'a>(
+    open: impl Fn() -> BoxFuture<'a, Result<BoxStream<'static, Change>, IdentityError>>,
+    freshness: &Freshness,
+    stop: &CancellationToken,
+    mut apply: impl FnMut(&Change),
+) {
+    while !stop.is_cancelled() {
+        if let Ok(mut stream) = open().await {
+            loop {
+                let change = tokio::select! {
+                    () = stop.cancelled() => return,
+                    // A stream that does not even beat is dead, whatever its socket says.
+                    change = tokio::time::timeout(Duration::from_secs(2), stream.next()) => change,
+                };
+                match change {
+                    Ok(Some(Change::Beat)) => freshness.beat(),
+                    Ok(Some(Change::Reset)) => {
+                        freshness.broken();
+                    }
+                    Ok(Some(change)) => {
+                        freshness.changed();
+                        apply(&change);
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        freshness.broken();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+/// A [`Directory`] that answers from memory while that is safe.
+pub struct CachedDirectory {
+    inner: Arc<dyn Directory>,
+    clock: Arc<dyn Clock>,
+    freshness: Freshness,
+    /// By SHA-256 of the key: the cache holds no plaintext key.
+    principals: Cache<[u8; 32], (u64, Arc<Principal>)>,
+    accounts: Cache<OrganizationId, (u64, Arc<Vec<Account>>)>,
+}
+
+impl CachedDirectory {
+    pub fn new(inner: Arc<dyn Directory>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            clock,
+            freshness: Freshness::default(),
+            principals: Cache::builder().max_capacity(50_000).time_to_live(PRINCIPALS_FOR).build(),
+            accounts: Cache::new(10_000),
+        })
+    }
+
+    /// Follows the change stream; run it as a supervised task.
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let open = || self.inner.changes();
+        follow_changes(open, &self.freshness, &stop, |change| match change {
+            Change::KeyRevoked(key) => self.forget_key(key),
+            Change::AccountsChanged(organization) => self.accounts.invalidate(organization),
+            Change::Beat | Change::Reset => {}
+        })
+        .await;
+    }
+
+    pub fn is_fresh(&self) -> bool {
+        self.freshness.is_fresh()
+    }
+
+    /// Revocations are rare; a scan is cheaper than a second index on every call.
+    fn forget_key(&self, key: &KeyId) {
+        let stale: Vec<_> =
+            self.principals.iter().filter(|(_, (_, p))| p.key_id == *key).map(|(hash, _)| *hash).collect();
+        stale.iter().for_each(|hash| self.principals.invalidate(hash));
+    }
+
+    /// After a write of our own, which our next call must see: what was asked for before it is not kept either.
+    fn forget_accounts(&self, organization: &OrganizationId) {
+        self.freshness.changed();
+        self.accounts.invalidate(organization);
+    }
+
+    /// # Errors
+    /// As [`Directory::verify_key`].
+    pub async fn verify_key(&self, key: &str) -> Result<Arc<Principal>, IdentityError> {
+        let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let mark = self.freshness.mark();
+        if let Some(mark) = mark
+            && let Some((at, principal)) = self.principals.get(&hash)
+            && at == mark.epoch
+            && principal.expires_at > self.clock.now()
+        {
+            return Ok(principal);
+        }
+        let principal = Arc::new(self.inner.verify_key(&Secret::new(key)).await?);
+        if let Some(mark) = mark {
+            self.principals.insert(hash, (mark.epoch, principal.clone()));
+            if !self.freshness.still(mark) {
+                self.principals.invalidate(&hash);
+            }
+        }
+        Ok(principal)
+    }
+
+    /// # Errors
+    /// As [`Directory::accounts`].
+    pub async fn accounts(&self, organization: &OrganizationId) -> Result<Arc<Vec<Account>>, IdentityError> {
+        let mark = self.freshness.mark();
+        if let Some(mark) = mark
+            && let Some((at, accounts)) = self.accounts.get(organization)
+            && at == mark.epoch
+        {
+            return Ok(accounts);
+        }
+        let accounts = Arc::new(self.inner.accounts(organization).await?);
+        if let Some(mark) = mark {
+            self.accounts.insert(organization.clone(), (mark.epoch, accounts.clone()));
+            if !self.freshness.still(mark) {
+                self.accounts.invalidate(organization);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// Everything that is not read on every call goes straight to the auth service.
+    pub fn uncached(&self) -> &dyn Directory {
+        self.inner.as_ref()
+    }
+
+    /// # Errors
+    /// As [`Directory::create_organization`].
+    pub async fn create_organization(&self, name: &str) -> Result<(Organization, IssuedKey), IdentityError> {
+        self.inner.create_organization(name).await
+    }
+
+    /// # Errors
+    /// As [`Directory::issue_key`].
+    pub async fn issue_key(&self, request: NewKey) -> Result<IssuedKey, IdentityError> {
+        self.inner.issue_key(request).await
+    }
+
+    /// # Errors
+    /// As [`Directory::revoke_key`].
+    pub async fn revoke_key(&self, organization: &OrganizationId, key: &KeyId) -> Result<Key, IdentityError> {
+        let revoked = self.inner.revoke_key(organization, key).await?;
+        self.freshness.changed();
+        self.forget_key(key);
+        Ok(revoked)
+    }
+
+    /// # Errors
+    /// As [`Directory::create_account`].
+    pub async fn create_account(&self, request: NewAccount) -> Result<Account, IdentityError> {
+        let organization = request.organization.clone();
+        let account = self.inner.create_account(request).await?;
+        self.forget_accounts(&organization);
+        Ok(account)
+    }
+
+    /// # Errors
+    /// As [`Directory::update_account`].
+    pub async fn update_account(&self, request: AccountChange) -> Result<Account, IdentityError> {
+        let organization = request.organization.clone();
+        let account = self.inner.update_account(request).await?;
+        self.forget_accounts(&organization);
+        Ok(account)
+    }
+
+    /// # Errors
+    /// As [`Directory::delete_account`].
+    pub async fn delete_account(
+        &self,
+        organization: &OrganizationId,
+        account: &AccountId,
+    ) -> Result<Account, IdentityError> {
+        let account = self.inner.delete_account(organization, account).await?;
+        self.forget_accounts(organization);
+        Ok(account)
+    }
+}
+
+/// A [`Vault`] that keeps decrypted fields for at most two seconds, under a fresh beat only.
+pub struct CachedVault {
+    inner: Arc<dyn Vault>,
+    freshness: Freshness,
+    /// The service belongs to the key: fields of one vendor are never an answer for another.
+    fields: Cache<(OrganizationId, ServiceKey, AccountId), (u64, Arc<AccountFields>)>,
+}
+
+impl CachedVault {
+    pub fn new(inner: Arc<dyn Vault>) -> Arc<Self> {
+        let fields = Cache::builder().max_capacity(10_000).time_to_live(CREDENTIALS_FOR).build();
+        Arc::new(Self { inner, freshness: Freshness::default(), fields })
+    }
+
+    /// Follows the change stream; run it as a supervised task.
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let open = || self.inner.changes();
+        let following = follow_changes(open, &self.freshness, &stop, |change| {
+            if let Change::AccountsChanged(organization) = change {
+                let stale: Vec<_> =
+                    self.fields.iter().map(|(key, _)| key).filter(|key| key.0 == *organization).collect();
+                stale.iter().for_each(|key| self.fields.invalidate(key.as_ref()));
+            }
+        });
+        tokio::select! {
+            () = following => {}
+            () = self.sweep() => {}
+        }
+    }
+
+    /// The cache drops what has expired only when it is used; credentials must go while nobody calls, too.
+    async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(CREDENTIALS_FOR / 2).await;
+            self.fields.run_pending_tasks();
+        }
+    }
+
+    pub fn is_fresh(&self) -> bool {
+        self.freshness.is_fresh()
+    }
+}
+
+#[async_trait]
+impl Vault for CachedVault {
+    async fn resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
+        let key = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
+        let mark = self.freshness.mark();
+        if let Some(mark) = mark
+            && !grant.refresh
+            && let Some((at, fields)) = self.fields.get(&key)
+            && at == mark.epoch
+        {
+            return Ok(fields);
+        }
+        let fields = self.inner.resolve(grant).await?;
+        if let Some(mark) = mark {
+            self.fields.insert(key.clone(), (mark.epoch, fields.clone()));
+            if !self.freshness.still(mark) {
+                self.fields.invalidate(&key);
+            }
+        }
+        Ok(fields)
+    }
+
+    async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
+        self.inner.changes().await
+    }
+}

@@ -1,0 +1,244 @@
+//! Connections to every replica of the auth service: whom to ask, how long, and whom to ask next.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use super::super::IdentityError;
+use super::super::status::{from_status, is_answer};
+use crate::secret::Secret;
+
+const CONNECT: Duration = Duration::from_millis(500);
+/// A replica that failed is asked last for this long.
+const AVOIDED: Duration = Duration::from_secs(1);
+/// A connection that answers no ping for this long is dead, and what waits on it fails.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// A connection that says who we are.
+pub(super) type Caller = InterceptedService<Channel, Bearer>;
+
+/// When a call may be made again at another replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Whenever one does not answer; the time is shared out among those that are left.
+    Always,
+    /// Likewise, but an answer may rightly take long: each may use all the time there is.
+    AfterWaiting,
+    /// Only when nothing can have been sent.
+    IfNotSent,
+}
+
+/// Why a list of replicas cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    #[error("no address of the auth service is configured")]
+    None,
+    #[error("{0:?} is not an address of the auth service; write http://host:port")]
+    Malformed(String),
+    #[error("the service token cannot be sent as a header")]
+    Token,
+}
+
+/// Presents the service token.
+#[derive(Clone)]
+pub(super) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+pub(super) struct Links {
+    links: Vec<Link>,
+    turn: AtomicUsize,
+}
+
+struct Link {
+    url: String,
+    caller: Caller,
+    avoid_until: Mutex<Option<Instant>>,
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.links.iter().map(|link| &link.url)).finish()
+    }
+}
+
+impl Links {
+    pub(super) fn new(urls: &[String], token: &Secret) -> Result<Self, EndpointError> {
+        let mut bearer = MetadataValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| EndpointError::Token)?;
+        bearer.set_sensitive(true);
+        let bearer = Bearer(bearer);
+        let links: Vec<Link> = urls.iter().map(|url| Link::new(url, bearer.clone())).collect::<Result<_, _>>()?;
+        if links.is_empty() {
+            return Err(EndpointError::None);
+        }
+        Ok(Self { links, turn: AtomicUsize::new(0) })
+    }
+
+    /// Asks one replica after the other, as far as `repeat` allows, within `within` altogether.
+    pub(super) async fn call<T, F, A>(&self, repeat: Repeat, within: Duration, ask: F) -> Result<T, IdentityError>
+    where
+        F: Fn(Caller) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + within;
+        let mut failure = IdentityError::Unavailable("no replica was asked".into());
+        let order = self.order();
+        for (asked, link) in order.iter().enumerate() {
+            let now = Instant::now();
+            if now >= deadline {
+                break;
+            }
+            let others = u32::try_from(order.len() - asked).unwrap_or(u32::MAX);
+            let until = if repeat == Repeat::Always { now + (deadline - now) / others } else { deadline };
+            let (error, go_on) = match timeout_at(until, ask(link.caller.clone())).await {
+                Ok(Ok(response)) => {
+                    link.works();
+                    return Ok(response.into_inner());
+                }
+                Ok(Err(status)) if is_answer(&status) => {
+                    link.works();
+                    let error = from_status(&status);
+                    // A replica that has lost its store answers so; another one may have it.
+                    let go_on = matches!(error, IdentityError::Unavailable(_)) && repeat != Repeat::IfNotSent;
+                    (error, go_on)
+                }
+                Ok(Err(status)) => {
+                    link.failed(&status);
+                    (from_status(&status), repeat != Repeat::IfNotSent || never_connected(&status))
+                }
+                Err(_) => {
+                    let status = Status::deadline_exceeded("no answer in time");
+                    link.failed(&status);
+                    (from_status(&status), repeat != Repeat::IfNotSent)
+                }
+            };
+            if !go_on {
+                return Err(error);
+            }
+            failure = error;
+        }
+        Err(failure)
+    }
+
+    /// Everybody in turn, those that failed a moment ago last.
+    fn order(&self) -> Vec<&Link> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.links.len();
+        let (after, before) = self.links.split_at(first);
+        let (mut order, avoided): (Vec<_>, Vec<_>) = before.iter().chain(after).partition(|link| !link.is_avoided());
+        order.extend(avoided);
+        order
+    }
+}
+
+impl Link {
+    fn new(url: &str, bearer: Bearer) -> Result<Self, EndpointError> {
+        let malformed = || EndpointError::Malformed(url.to_owned());
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| malformed())?;
+        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().authority().is_none() {
+            return Err(malformed());
+        }
+        let channel = endpoint
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .connect_lazy();
+        let caller = InterceptedService::new(channel, bearer);
+        Ok(Self { url: url.to_owned(), caller, avoid_until: Mutex::new(None) })
+    }
+
+    fn is_avoided(&self) -> bool {
+        self.avoid_until.lock().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn works(&self) {
+        *self.avoid_until.lock() = None;
+    }
+
+    fn failed(&self, status: &Status) {
+        let first = self.avoid_until.lock().replace(Instant::now() + AVOIDED).is_none();
+        if first {
+            tracing::warn!(url = self.url, code = ?status.code(), reason = status.message(), "an auth replica fails");
+        }
+    }
+}
+
+/// Whether the connection never came to be, so that nothing was sent.
+fn never_connected(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn links(urls: &[&str]) -> Result<Links, EndpointError> {
+        let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
+        Links::new(&urls, &Secret::new("token"))
+    }
+
+    #[tokio::test]
+    async fn addresses_are_checked() {
+        assert!(links(&["http://auth-0:7103", "http://[::1]:7103"]).is_ok());
+        for bad in ["auth:7103", "", "ftp://auth", "/x"] {
+            assert!(matches!(links(&[bad]), Err(EndpointError::Malformed(_))), "{bad}");
+        }
+        assert!(matches!(links(&[]), Err(EndpointError::None)));
+    }
+
+    #[tokio::test]
+    async fn replicas_take_turns_and_failed_ones_wait() {
+        let links = links(&["http://a:1", "http://b:1", "http://c:1"]).unwrap();
+        let order = |links: &Links| links.order().iter().map(|link| link.url.clone()).collect::<Vec<_>>();
+        assert_eq!(order(&links), ["http://a:1", "http://b:1", "http://c:1"]);
+        assert_eq!(order(&links), ["http://b:1", "http://c:1", "http://a:1"]);
+        links.links[2].failed(&Status::unavailable("x"));
+        assert_eq!(order(&links), ["http://a:1", "http://b:1", "http://c:1"]);
+        assert_eq!(order(&links), ["http://a:1", "http://b:1", "http://c:1"]);
+        links.links[2].works();
+        assert_eq!(order(&links), ["http://b:1", "http://c:1", "http://a:1"]);
+    }
+
+    #[tokio::test]
+    async fn a_write_moves_on_only_when_nothing_was_sent() {
+        // Nobody listens at port 1 of loopback.
+        let links = links(&["http://127.0.0.1:1", "http://127.0.0.2:1"]).unwrap();
+        let asked = AtomicUsize::new(0);
+        let ask = |caller| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            async move { super::super::directory(caller).revoke_key(super::super::proto::RevokeKeyRequest::default()).await }
+        };
+        let answer = links.call(Repeat::IfNotSent, Duration::from_secs(2), ask).await;
+        assert!(matches!(answer, Err(IdentityError::Unavailable(_))));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+
+        let broken = |_| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            async { Err::<Response<()>, _>(Status::unavailable("the connection broke")) }
+        };
+        assert!(links.call(Repeat::IfNotSent, Duration::from_secs(2), broken).await.is_err());
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        assert!(links.call(Repeat::Always, Duration::from_secs(2), broken).await.is_err());
+        assert_eq!(asked.load(Ordering::SeqCst), 5);
+    }
+}

@@ -1,0 +1,154 @@
+//! Identifiers. Newtypes, so that an organization is never passed where an account belongs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// A new one: time-ordered, 74 random bits (UUIDv7, RFC 9562 §5.7).
+            pub fn generate() -> Self {
+                Self(format!(concat!($prefix, "{}"), Uuid::now_v7().simple()))
+            }
+
+            /// Accepts what [`Self::generate`] makes and nothing else: the prefix and 32 lower-case hex digits.
+            pub fn parse(text: &str) -> Option<Self> {
+                let digits = text.strip_prefix($prefix)?;
+                let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                (digits.len() == 32 && digits.bytes().all(hex)).then(|| Self(text.to_owned()))
+            }
+
+            /// Takes a value from one of our own records or services as it is.
+            pub fn trusted(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// One accepted call, over all its attempts.
+    ExecutionId, "ex_"
+);
+id!(
+    /// A tenant.
+    OrganizationId, "org_"
+);
+id!(
+    /// A connected account of a service; `instance_id` of the public contract.
+    AccountId, "acc_"
+);
+id!(
+    /// An API key (its public handle, not the secret).
+    KeyId, "key_"
+);
+id!(
+    /// One running process of ours, as owner of an intent or address of a reply.
+    InstanceId, "in_"
+);
+
+impl AccountId {
+    /// The account that every organization has for every service in sandbox mode.
+    pub fn sandbox() -> Self {
+        Self("acc_sandbox".to_owned())
+    }
+
+    pub fn is_sandbox(&self) -> bool {
+        self.0 == "acc_sandbox"
+    }
+}
+
+/// An end user of a tenant, in the tenant's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Subject(pub String);
+
+/// A connector's canonical key.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServiceKey(String);
+
+impl ServiceKey {
+    /// `[a-z0-9][a-z0-9_]*`, at most 32 characters; a dynamic connector adds `.<slug>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = |part: &str, extra: &[u8]| {
+            !part.is_empty()
+                && part.len() <= 32
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || extra.contains(&b))
+        };
+        let valid = match text.split_once('.') {
+            Some((kind, slug)) => word(kind, b"_") && word(slug, b"_-"),
+            None => word(text, b"_"),
+        };
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    pub fn trusted(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_round_trip_and_refuse_other_kinds() {
+        let id = ExecutionId::generate();
+        assert_eq!(ExecutionId::parse(id.as_str()), Some(id.clone()));
+        assert_eq!(OrganizationId::parse(id.as_str()), None);
+        assert_eq!(ExecutionId::parse("ex_../../../../../../../../../../.."), None);
+        assert_eq!(ExecutionId::parse(""), None);
+    }
+
+    #[test]
+    fn service_keys() {
+        for good in ["ozon", "2gis", "custom_api.my-crm", "yandex_metrika"] {
+            assert!(ServiceKey::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "Ozon", "a b", "a.b.c", "a/../b", "a.", "ozon:Top", &"a".repeat(33)] {
+            assert!(ServiceKey::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The rules of Plugboard and the ports to the world.
+//!
+//! | modules | what they are |
+//! | --- | --- |
+//! | [`ids`], [`error`], [`clock`], [`secret`], [`job`], [`manifest`] | pure rules: no runtime, no network |
+//! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`] | ports, each with its adapters beside it |
+//! | [`egress`] | the only way out of the building |
+//! | [`config`], [`lifecycle`], [`telemetry`] | process furniture |
+//!
+//! This crate does not know axum, MCP, REST shapes, command lines, which processes exist, the master key, or any
+//! single vendor.
+
+pub mod blobs;
+pub mod catalog;
+pub mod clock;
+pub mod config;
+pub mod egress;
+pub mod embedded;
+pub mod error;
+pub mod identity;
+pub mod ids;
+pub mod job;
+pub mod journal;
+pub mod lifecycle;
+pub mod manifest;
+pub mod queue;
+pub mod seal;
+pub mod secret;
+pub mod store;
+pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,0 +1,167 @@
+//! Start, run, drain: two tokens, tracked tasks, a limit on the drain.
+
+use std::future::Future;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a drain may take before work is dropped. A supervisor must wait longer than this before it kills.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(12);
+
+/// Handed to everything that runs.
+#[derive(Clone)]
+pub struct Lifecycle {
+    /// Finish what was begun, take nothing new.
+    soft: CancellationToken,
+    /// Drop everything.
+    hard: CancellationToken,
+    tracker: TaskTracker,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lifecycle").field("tasks", &self.tracker.len()).finish_non_exhaustive()
+    }
+}
+
+impl Lifecycle {
+    pub fn new() -> Self {
+        Self {
+            soft: CancellationToken::new(),
+            hard: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            failure: Arc::default(),
+        }
+    }
+
+    /// Fires when nothing new may be taken.
+    pub fn stopping(&self) -> CancellationToken {
+        self.soft.clone()
+    }
+
+    /// Fires when the drain has taken too long.
+    pub fn dropping(&self) -> CancellationToken {
+        self.hard.clone()
+    }
+
+    /// Asks everything to finish.
+    pub fn stop(&self) {
+        self.soft.cancel();
+    }
+
+    /// Runs a task for as long as the process lives. One that ends before it was asked to takes the process down: a
+    /// service without one of its parts is worse than a restart.
+    pub fn supervise(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let this = self.clone();
+        self.tracker.spawn(async move {
+            let outcome = tokio::spawn(task);
+            let abort = outcome.abort_handle();
+            let ended = tokio::select! {
+                ended = outcome => ended,
+                () = this.hard.cancelled() => {
+                    abort.abort();
+                    return;
+                }
+            };
+            if this.soft.is_cancelled() {
+                return;
+            }
+            let why = match ended {
+                Ok(()) => format!("{name} ended unexpectedly"),
+                Err(error) if error.is_panic() => format!("{name} panicked"),
+                Err(_) => format!("{name} was aborted"),
+            };
+            tracing::error!(task = name, "{why}; shutting down");
+            this.failure.lock().get_or_insert(why);
+            this.soft.cancel();
+        });
+    }
+
+    /// Runs a fallible task; its error takes the process down.
+    pub fn supervise_result<E: std::fmt::Display + Send + 'static>(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let failure = self.failure.clone();
+        self.supervise(name, async move {
+            if let Err(error) = task.await {
+                failure.lock().get_or_insert(format!("{name}: {error}"));
+            }
+        });
+    }
+
+    /// Waits for the stop, then for the tasks; after `limit` drops them.
+    ///
+    /// # Errors
+    /// What took the process down, if it was not asked to stop.
+    pub async fn run_until_stopped(&self, limit: Duration) -> Result<(), String> {
+        self.soft.cancelled().await;
+        self.tracker.close();
+        if tokio::time::timeout(limit, self.tracker.wait()).await.is_err() {
+            tracing::warn!(left = self.tracker.len(), "the drain took too long; dropping what is left");
+            self.hard.cancel();
+            // Aborted tasks end at their next await; a second is plenty.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.tracker.wait()).await;
+        }
+        self.failure.lock().take().map_or(Ok(()), Err)
+    }
+
+    /// Stops on SIGTERM or SIGINT; a second signal drops everything.
+    ///
+    /// # Errors
+    /// When the process cannot listen for signals.
+    pub fn stop_on_signals(&self) -> std::io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let this = self.clone();
+        tokio::spawn(async move {
+            for count in 0.. {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                if count == 0 {
+                    tracing::info!("stopping: finishing what was begun");
+                    this.soft.cancel();
+                } else {
+                    this.hard.cancel();
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn drains_and_then_drops() {
+        let life = Lifecycle::new();
+        life.supervise("stuck", std::future::pending());
+        life.stop();
+        assert_eq!(life.run_until_stopped(Duration::from_secs(5)).await, Ok(()));
+        assert!(life.dropping().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_ends_early_takes_the_process_down() {
+        let life = Lifecycle::new();
+        life.supervise("short", async {});
+        let error = life.run_until_stopped(Duration::from_secs(5)).await.unwrap_err();
+        assert!(error.contains("short"), "{error}");
+    }
+}

@@ -1,0 +1,29 @@
+//! Connector manifests: the format, its checks, and the compiled form that validates calls.
+//!
+//! [`model`] is the file format, [`Connector`] what a process keeps in memory, [`Connector::check`] what every call
+//! goes through before anything leaves.
+
+mod call;
+mod connector;
+pub mod credentials;
+mod formats;
+pub mod host;
+pub mod model;
+mod params;
+pub mod passport;
+mod path;
+mod request_path;
+pub mod search;
+pub mod suggest;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use call::{CallArguments, CheckedCall};
+pub use connector::{
+    CompileError, Connector, ConnectorModule, ConnectorOperation, ConnectorTransport, Found, document,
+};
+pub use formats::KNOWN as KNOWN_FORMATS;
+pub use model::*;
+pub use path::{PathTemplate, PathTemplateError};
+pub use template::{Template, TemplateError, Variable};

@@ -1,0 +1,200 @@
+//! The queue on NATS JetStream.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `link` | the connection: bounded waits, answers that tell "not stored" from "not known" |
+//! | `topology` | streams, the consumer, buckets |
+//! | `publish`, `recent` | packing and publishing; what was published a short while ago |
+//! | `intake`, `demand` | pulling while somebody receives, taking packs apart |
+//! | `holds`, `keeper` | acks, signs of life, jobs that leave their pack |
+//! | `replies` | outcomes back to the gateways |
+//!
+//! **Packing and its duties.** A message may hold up to 64 jobs. Each is a [`Delivery`] of its own; the message is
+//! acked when all have ended. A job that is handed back leaves its pack, published by itself, so that it holds nobody
+//! up. A pack that is delivered a second time, perhaps because one of its jobs killed its executor, is not worked on:
+//! its jobs are published one by one and only then delivered. Starts are counted through all of this.
+
+mod demand;
+mod holds;
+mod intake;
+mod keeper;
+mod link;
+mod publish;
+mod recent;
+mod replies;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{OnceCell, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use link::{NatsConfig, NatsLink};
+pub(crate) use link::{Stored, message_id_headers, put_header};
+pub use publish::{JOB_BYTES, PACK_BYTES, PACK_JOBS};
+pub use replies::NatsReplies;
+pub(crate) use topology::{ensure_journal, ensure_payloads};
+
+use self::demand::Demand;
+use self::holds::{Command, Fetched, Ledger};
+use self::intake::Intake;
+use self::keeper::Keeper;
+use self::publish::Publisher;
+use super::{Delivery, JobQueue, QueueDepth, QueueError, wire};
+use crate::clock::Clock;
+use crate::job::Job;
+
+/// How long storing a dead letter is tried.
+const BURY_WITHIN: Duration = Duration::from_secs(5);
+
+/// Settings of [`NatsQueue`].
+#[derive(Debug, Clone, Copy)]
+pub struct NatsQueueConfig {
+    /// Jobs that this executor holds at once; a little more while packs arrive. Default: 256.
+    pub slots: usize,
+    /// Messages that all executors together hold at once; more wait in the stream. Take 1.25 × the sum of all slots.
+    /// Default: 4,096.
+    pub max_ack_pending: i64,
+    /// Messages of one organization and class that may wait: the backstop behind the gateways' own bound. Default:
+    /// 50,000.
+    pub max_waiting_per_subject: i64,
+}
+
+impl Default for NatsQueueConfig {
+    fn default() -> Self {
+        Self { slots: 256, max_ack_pending: 4_096, max_waiting_per_subject: 50_000 }
+    }
+}
+
+/// [`JobQueue`] on JetStream.
+///
+/// [`QueueDepth`] counts messages here, so a pack counts once.
+pub struct NatsQueue {
+    link: NatsLink,
+    config: NatsQueueConfig,
+    clock: Arc<dyn Clock>,
+    publisher: Publisher,
+    ledger: Arc<Ledger>,
+    demand: Arc<Demand>,
+    /// Where the intake puts what it fetched.
+    sender: mpsc::UnboundedSender<Fetched>,
+    /// Started with the first `receive`, because a gateway never receives. The keeper lives as long as its senders: we
+    /// hold one until the last ack is confirmed.
+    receiving: OnceCell<mpsc::UnboundedSender<Command>>,
+    intake: TaskTracker,
+    closed: CancellationToken,
+}
+
+impl std::fmt::Debug for NatsQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NatsQueue").field("link", &self.link).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl NatsQueue {
+    /// Makes the streams when they are absent.
+    ///
+    /// # Errors
+    /// When they are absent and cannot be made.
+    pub async fn open(link: &NatsLink, config: NatsQueueConfig, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+        topology::ensure_jobs(link, config.max_waiting_per_subject).await?;
+        let (sender, fetched) = mpsc::unbounded_channel();
+        Ok(Self {
+            link: link.clone(),
+            config,
+            clock,
+            publisher: Publisher::new(link),
+            ledger: Arc::default(),
+            demand: Arc::new(Demand::new(fetched)),
+            sender,
+            receiving: OnceCell::new(),
+            intake: TaskTracker::new(),
+            closed: CancellationToken::new(),
+        })
+    }
+
+    async fn start_receiving(&self) -> Result<mpsc::UnboundedSender<Command>, QueueError> {
+        let (keeper, commands) = mpsc::unbounded_channel();
+        Keeper::start(self.link.clone(), self.ledger.clone(), commands)
+            .await
+            .map_err(|error| QueueError::Unavailable(error.to_string()))?;
+        let intake = Intake {
+            link: self.link.clone(),
+            ledger: self.ledger.clone(),
+            keeper: keeper.clone(),
+            fetched: self.sender.clone(),
+            demand: self.demand.clone(),
+            slots: self.config.slots.max(1),
+            max_ack_pending: self.config.max_ack_pending,
+            closed: self.closed.clone(),
+        };
+        self.intake.spawn(intake.run());
+        Ok(keeper)
+    }
+
+    /// Stops receiving: jobs that were fetched ahead are handed back, and `receive` answers [`QueueError::Closed`].
+    /// Then waits, for at most `within`, until the server has confirmed every ack. Deliveries that are still held
+    /// stay valid.
+    pub async fn close(&self, within: Duration) {
+        let until = Instant::now() + within;
+        self.closed.cancel();
+        self.intake.close();
+        if tokio::time::timeout_at(until, self.intake.wait()).await.is_err() {
+            tracing::warn!("some jobs that were fetched ahead could not be handed back in time");
+        }
+        while self.ledger.messages() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for NatsQueue {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
+#[async_trait]
+impl JobQueue for NatsQueue {
+    async fn publish(&self, job: Job) -> Result<(), QueueError> {
+        self.publisher.publish(job).await
+    }
+
+    async fn receive(&self) -> Result<Delivery, QueueError> {
+        self.receiving.get_or_try_init(|| self.start_receiving()).await?;
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(QueueError::Closed),
+            fetched = self.demand.next() => {
+                let Fetched { job, starts, hold } = fetched.ok_or(QueueError::Closed)?;
+                Ok(Delivery::new(job, starts, Box::new(hold)))
+            }
+        }
+    }
+
+    async fn bury(&self, job: &Job, reason: &str, starts: u32) -> Result<(), QueueError> {
+        let until = Instant::now() + BURY_WITHIN;
+        let subject = self.link.names().dead(&job.organization);
+        let headers = message_id_headers(job.execution_id.as_str());
+        let letter = wire::encode_dead_letter(job, reason, starts, self.clock.now());
+        loop {
+            let within = until.saturating_duration_since(Instant::now()).min(Duration::from_secs(2));
+            let stored = self.link.store(subject.clone(), headers.clone(), letter.clone(), within).await;
+            if matches!(stored, Stored::Yes { .. }) {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(QueueError::Unavailable(format!("the dead letter was not stored: {stored:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, QueueError> {
+        topology::depth(&self.link).await
+    }
+}

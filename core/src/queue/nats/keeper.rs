@@ -1,0 +1,200 @@
+//! One task that speaks to the server about held messages: acks, signs of life, and jobs that leave their pack.
+//!
+//! None of this is waited for by a job. An ack is repeated until the server confirms it; until then its message stays
+//! in the ledger, so that a redelivery of it is recognized and acked instead of worked on again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::join_all;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use super::super::subjects::{HEADER_DELAY, HEADER_STARTS, Lane, alone_id, returned_id};
+use super::super::{HEARTBEAT, wire};
+use super::holds::{Command, Ledger};
+use super::link::{NatsLink, Stored, message_id_headers, put_header};
+use crate::job::Job;
+
+/// How often we look for messages that need a sign of life.
+const TICK: Duration = Duration::from_millis(500);
+
+/// An ack that is not confirmed by then is sent again.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+
+/// Pause between attempts to publish a job that leaves its pack. It goes on for as long as the process lives: the pack
+/// is kept alive meanwhile, so nothing is lost and nobody else starts it.
+const RETRY: Duration = Duration::from_millis(500);
+
+const ACK: &[u8] = b"+ACK";
+const IN_PROGRESS: &[u8] = b"+WPI";
+
+pub(super) struct Keeper {
+    link: NatsLink,
+    ledger: Arc<Ledger>,
+    /// Confirmations arrive at `<inbox>.<message>`.
+    inbox: String,
+    /// Publications under way; each ends with its message and the number of jobs that left it.
+    leaving: JoinSet<(u64, u32)>,
+}
+
+impl Keeper {
+    /// # Errors
+    /// When the client has ended.
+    pub(super) async fn start(
+        link: NatsLink,
+        ledger: Arc<Ledger>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Result<(), async_nats::SubscribeError> {
+        let inbox = link.client().new_inbox();
+        let confirmations = link.client().subscribe(format!("{inbox}.*")).await?;
+        let keeper = Self { link, ledger, inbox, leaving: JoinSet::new() };
+        tokio::spawn(keeper.run(commands, confirmations));
+        Ok(())
+    }
+
+    /// Ends with the last hold.
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>, mut confirmations: Subscriber) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.carry_out(command).await,
+                    None => return,
+                },
+                Some(confirmation) = confirmations.next() => self.confirmed(&confirmation),
+                Some(left) = self.leaving.join_next(), if !self.leaving.is_empty() => {
+                    if let Ok((message, jobs)) = left {
+                        self.left(message, jobs).await;
+                    }
+                }
+                _ = tick.tick() => self.keep_alive().await,
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Ack { message, ack_to } => self.ack(message, ack_to).await,
+            Command::Return { ack_to, delay } => {
+                // If this is lost the message comes back all the same, ten seconds later.
+                self.link.send(ack_to, None, not_now(delay)).await;
+            }
+            Command::Leave { message, job, delay } => self.leave(message, Some(job), |job, starts| Alone {
+                id: alone_id(&job.execution_id),
+                starts,
+                delay,
+            }),
+            // No job was started by the delivery that led to this.
+            Command::Split { message } => self.leave(message, None, |job, starts| Alone {
+                id: alone_id(&job.execution_id),
+                starts: starts.saturating_sub(1),
+                delay: Duration::ZERO,
+            }),
+            Command::NotStarted { message, job } => self.leave(message, Some(job), |job, starts| Alone {
+                id: returned_id(&job.execution_id, message),
+                starts: starts.saturating_sub(1),
+                delay: Duration::ZERO,
+            }),
+        }
+    }
+
+    async fn ack(&self, message: u64, ack_to: String) {
+        let reply = format!("{}.{message}", self.inbox);
+        self.link.send(ack_to, Some(reply), Bytes::from_static(ACK)).await;
+    }
+
+    fn confirmed(&self, confirmation: &async_nats::Message) {
+        // A status means that nobody took the ack, for instance while the consumer has no leader: try again.
+        if confirmation.status.is_some() {
+            return;
+        }
+        let number = confirmation.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        if let Some(message) = number {
+            self.ledger.remove(message);
+        }
+    }
+
+    async fn keep_alive(&self) {
+        if !self.link.connected() {
+            return;
+        }
+        let (beats, acks) = self.ledger.due(HEARTBEAT, CONFIRM_WITHIN);
+        for ack_to in beats {
+            self.link.send(ack_to, None, Bytes::from_static(IN_PROGRESS)).await;
+        }
+        for (message, ack_to) in acks {
+            self.ack(message, ack_to).await;
+        }
+    }
+
+    async fn left(&self, message: u64, jobs: u32) {
+        for _ in 0..jobs {
+            if let Some(ack_to) = self.ledger.close_job(message) {
+                self.ack(message, ack_to).await;
+            }
+        }
+    }
+
+    /// Publishes one job of the message, or all, each by itself. Only then do they leave the message.
+    fn leave(&mut self, message: u64, job: Option<u32>, how: impl Fn(&Job, u32) -> Alone) {
+        let Some((payload, starts)) = self.ledger.content(message) else { return };
+        // It was read before, so it is readable; if not, the message stays and its starts are counted.
+        let Ok(mut jobs) = wire::decode_jobs(payload) else { return };
+        if let Some(position) = job {
+            jobs = jobs.into_iter().skip(position as usize).take(1).collect();
+        }
+        let link = self.link.clone();
+        let leaving: Vec<_> = jobs.into_iter().map(|job| (how(&job, starts), job)).collect();
+        self.leaving.spawn(async move {
+            let count = leaving.len() as u32;
+            join_all(leaving.into_iter().map(|(alone, job)| publish_alone(&link, job, alone))).await;
+            (message, count)
+        });
+    }
+}
+
+/// How a job that left its message is published.
+struct Alone {
+    id: String,
+    /// Starts so far.
+    starts: u32,
+    delay: Duration,
+}
+
+async fn publish_alone(link: &NatsLink, job: Job, alone: Alone) {
+    let subject = link.names().job(Lane::of(&job), Some(&job.organization));
+    let mut headers = message_id_headers(&alone.id);
+    put_header(&mut headers, HEADER_STARTS, &alone.starts.to_string());
+    if !alone.delay.is_zero() {
+        put_header(&mut headers, HEADER_DELAY, &alone.delay.as_millis().to_string());
+    }
+    let id = job.execution_id.clone();
+    let payload = wire::encode_jobs(vec![job]);
+    let mut told = false;
+    loop {
+        match link.store(subject.clone(), headers.clone(), payload.clone(), CONFIRM_WITHIN).await {
+            Stored::Yes { .. } => return,
+            trouble if !told => {
+                tracing::warn!(execution.id = %id, ?trouble, "a job could not leave its pack yet; trying on");
+                told = true;
+            }
+            _ => {}
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// A negative ack; the server waits for the delay, in nanoseconds.
+pub(super) fn not_now(delay: Duration) -> Bytes {
+    if delay.is_zero() {
+        Bytes::from_static(b"-NAK")
+    } else {
+        format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into()
+    }
+}

@@ -1,0 +1,214 @@
+//! Streams, consumer and buckets: made when absent, adjusted when their settings changed.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{ErrorCode, response::Response};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::super::{ACK_WAIT, QueueDepth, QueueError};
+use super::link::NatsLink;
+
+/// Longer than any publisher repeats.
+const DEDUPLICATION: Duration = Duration::from_secs(600);
+
+const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+const JOURNAL_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+const PAYLOADS_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Longer than a piece is tried.
+const PAYLOAD_DEDUPLICATION: Duration = Duration::from_secs(60);
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// # Errors
+/// When it is neither there nor can be made.
+pub(super) async fn ensure_jobs(link: &NatsLink, most_per_subject: i64) -> Result<(), QueueError> {
+    let names = link.names();
+    ensure_stream(
+        link,
+        Config {
+            name: names.jobs_stream(),
+            description: Some("calls to be made".to_owned()),
+            subjects: vec![names.jobs_wildcard()],
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            discard_new_per_subject: true,
+            max_messages_per_subject: most_per_subject,
+            duplicate_window: DEDUPLICATION,
+            ..base(link)
+        },
+    )
+    .await?;
+    ensure_stream(
+        link,
+        Config {
+            name: names.dead_stream(),
+            description: Some("calls that were started too often".to_owned()),
+            subjects: vec![names.dead_wildcard()],
+            // Not a work queue, whose messages cannot be looked at without taking them.
+            retention: RetentionPolicy::Limits,
+            max_age: DEAD_LETTERS_KEPT,
+            duplicate_window: DEDUPLICATION,
+            ..base(link)
+        },
+    )
+    .await
+}
+
+/// A key-value bucket, made as the stream that it is: reads must come from the leader, so "direct" reads, which any
+/// replica answers, stay off.
+///
+/// # Errors
+/// When it is neither there nor can be made.
+pub(crate) async fn ensure_journal(link: &NatsLink) -> Result<(), QueueError> {
+    let names = link.names();
+    ensure_stream(
+        link,
+        Config {
+            name: names.journal_stream(),
+            description: Some("what was called, and how it ended".to_owned()),
+            subjects: vec![names.journal_wildcard()],
+            max_messages_per_subject: 1,
+            max_age: JOURNAL_KEPT,
+            discard: DiscardPolicy::New,
+            allow_rollup: true,
+            deny_delete: true,
+            allow_direct: false,
+            // Entries carry no message id; nothing needs to be remembered.
+            duplicate_window: Duration::from_secs(1),
+            ..base(link)
+        },
+    )
+    .await
+}
+
+/// # Errors
+/// When it is neither there nor can be made.
+pub(crate) async fn ensure_payloads(link: &NatsLink) -> Result<(), QueueError> {
+    let names = link.names();
+    ensure_stream(
+        link,
+        Config {
+            name: names.payloads_stream(),
+            description: Some("bodies and answers too large for a job, sealed".to_owned()),
+            subjects: vec![names.payloads_wildcard()],
+            // A full store refuses new payloads rather than drop those that somebody was promised.
+            discard: DiscardPolicy::New,
+            max_age: PAYLOADS_KEPT,
+            allow_direct: true,
+            duplicate_window: PAYLOAD_DEDUPLICATION,
+            ..base(link)
+        },
+    )
+    .await
+}
+
+fn base(link: &NatsLink) -> Config {
+    Config {
+        storage: StorageType::File,
+        num_replicas: link.replicas(),
+        max_bytes: -1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        max_message_size: -1,
+        ..Config::default()
+    }
+}
+
+async fn ensure_stream(link: &NatsLink, wanted: Config) -> Result<(), QueueError> {
+    let name = wanted.name.clone();
+    let jetstream = link.jetstream();
+    let unavailable = |error: &dyn std::fmt::Display| QueueError::Unavailable(format!("stream {name}: {error}"));
+    let stream = jetstream.get_or_create_stream(wanted.clone()).await.map_err(|error| unavailable(&error))?;
+    let found = &stream.cached_info().config;
+    let same = found.max_messages_per_subject == wanted.max_messages_per_subject
+        && found.max_age == wanted.max_age
+        && found.num_replicas == wanted.num_replicas
+        && found.duplicate_window == wanted.duplicate_window
+        && found.allow_direct == wanted.allow_direct;
+    if same {
+        return Ok(());
+    }
+    // An operator may have given this process no right to change streams, or chosen otherwise on purpose.
+    if let Err(error) = jetstream.update_stream(&wanted).await {
+        tracing::warn!(stream = name, %error, "a stream's settings differ from ours and cannot be changed");
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When it is neither there nor can be made.
+pub(super) async fn ensure_consumer(link: &NatsLink, max_ack_pending: i64) -> Result<(), QueueError> {
+    let names = link.names();
+    let config = pull::Config {
+        durable_name: Some(names.executors_consumer().to_owned()),
+        description: Some("all executors".to_owned()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        // After a last delivery the server would leave the job in the stream where nobody sees it. Starts are counted
+        // by the executor, which puts the job among the dead letters.
+        max_deliver: -1,
+        max_ack_pending,
+        ..pull::Config::default()
+    };
+    let jetstream = link.jetstream();
+    let making = jetstream.create_consumer_on_stream(config, names.jobs_stream());
+    match tokio::time::timeout(WITHIN, making).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            // Without the right to make one, one that is there will do.
+            if depth(link).await.is_ok() { Ok(()) } else { Err(QueueError::Unavailable(error.to_string())) }
+        }
+        Err(_) => Err(QueueError::Unavailable("no answer about the consumer".to_owned())),
+    }
+}
+
+#[derive(Deserialize)]
+struct ConsumerState {
+    num_pending: u64,
+    num_ack_pending: u64,
+}
+
+#[derive(Deserialize)]
+struct StreamInfo {
+    state: StreamState,
+}
+
+#[derive(Deserialize)]
+struct StreamState {
+    messages: u64,
+}
+
+/// From the consumer's leader. Before the first executor there is no consumer: then everything waits.
+///
+/// # Errors
+/// When nobody answers.
+pub(super) async fn depth(link: &NatsLink) -> Result<QueueDepth, QueueError> {
+    match ask::<ConsumerState>(link, link.names().consumer_info()).await? {
+        Response::Ok(state) => Ok(QueueDepth { waiting: state.num_pending, held: state.num_ack_pending }),
+        Response::Err { error } if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND => {
+            let subject = format!("$JS.API.STREAM.INFO.{}", link.names().jobs_stream());
+            match ask::<StreamInfo>(link, subject).await? {
+                Response::Ok(info) => Ok(QueueDepth { waiting: info.state.messages, held: 0 }),
+                Response::Err { error } => Err(QueueError::Unavailable(error.to_string())),
+            }
+        }
+        Response::Err { error } => Err(QueueError::Unavailable(error.to_string())),
+    }
+}
+
+async fn ask<T: for<'de> Deserialize<'de>>(link: &NatsLink, subject: String) -> Result<Response<T>, QueueError> {
+    let message = link
+        .ask(subject, None, Bytes::new(), WITHIN)
+        .await
+        .map_err(|trouble| QueueError::Unavailable(format!("{trouble:?}")))?;
+    serde_json::from_slice(&message.payload).map_err(|error| QueueError::Unreadable(error.to_string()))
+}

@@ -1,0 +1,147 @@
+//! [`Store`] in the embedded data file.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redb::{ReadableTable, ReadableTableMetadata};
+
+use super::{Changes, Expect, Store, StoreError, Versioned, Write};
+use crate::embedded::tables::{CHANGES, STORE, Tables};
+use crate::embedded::{Embedded, EmbeddedError};
+
+/// Notices the change log keeps.
+const LOG_KEEPS: u64 = 10_000;
+
+#[derive(Debug, Clone)]
+pub struct EmbeddedStore {
+    file: Embedded,
+}
+
+impl EmbeddedStore {
+    pub fn new(file: Embedded) -> Self {
+        Self { file }
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, StoreError> {
+        let found = self.file.read(|transaction| {
+            let table = transaction.open_table(STORE)?;
+            let found = table.get(key)?;
+            Ok(found.map(|record| decode(record.value())))
+        })?;
+        found.transpose()
+    }
+
+    async fn commit(&self, writes: Vec<Write>, notice: Option<Bytes>) -> Result<(), StoreError> {
+        let bytes = writes.iter().map(size).sum::<usize>() + notice.as_ref().map_or(0, Bytes::len);
+        self.file.write(bytes, move |tables| apply(tables, writes, notice)).await?
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.file
+            .read_long(move |transaction| {
+                let table = transaction.open_table(STORE)?;
+                let mut found = Vec::new();
+                for entry in table.range(prefix.as_str()..)? {
+                    let (key, record) = entry?;
+                    if !key.value().starts_with(&prefix) {
+                        break;
+                    }
+                    found.push(decode(record.value()).map(|record| (key.value().to_owned(), record)));
+                }
+                Ok(found)
+            })
+            .await?
+            .into_iter()
+            .collect()
+    }
+
+    async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {
+        Ok(self.file.read(|transaction| {
+            let table = transaction.open_table(CHANGES)?;
+            if table.is_empty()? {
+                return Ok(Changes { notices: Vec::new(), upto: 0, missed: sequence > 0 });
+            }
+            let mut changes = Changes::default();
+            let mut first = None;
+            for entry in table.range(sequence.saturating_add(1)..)? {
+                let (number, notice) = entry?;
+                first.get_or_insert(number.value());
+                changes.notices.push(Bytes::copy_from_slice(notice.value()));
+            }
+            changes.upto = table.last()?.map_or(0, |(number, _)| number.value());
+            // A reader ahead of the log has seen what a restored backup does not hold.
+            changes.missed = sequence > changes.upto || first.is_some_and(|first| first > sequence + 1);
+            Ok(changes)
+        })?)
+    }
+}
+
+/// Expectations are checked before anything is written: other operations share the transaction.
+fn apply(
+    tables: &mut Tables<'_>,
+    writes: Vec<Write>,
+    notice: Option<Bytes>,
+) -> Result<Result<(), StoreError>, redb::Error> {
+    for write in &writes {
+        let (Write::Put { key, expect, .. } | Write::Delete { key, expect }) = write;
+        let version = version(tables, key)?;
+        let holds = match *expect {
+            Expect::Absent => version.is_none(),
+            Expect::Version(wanted) => version == Some(wanted),
+            Expect::Anything => true,
+        };
+        if !holds {
+            return Ok(Err(StoreError::Conflict { key: key.clone() }));
+        }
+    }
+    for write in writes {
+        match write {
+            Write::Put { key, value, .. } => {
+                let version = version(tables, &key)?.unwrap_or(0) + 1;
+                let mut record = Vec::with_capacity(8 + value.len());
+                record.extend_from_slice(&version.to_le_bytes());
+                record.extend_from_slice(&value);
+                tables.store()?.insert(key.as_str(), record.as_slice())?;
+            }
+            Write::Delete { key, .. } => {
+                tables.store()?.remove(key.as_str())?;
+            }
+        }
+    }
+    if let Some(notice) = notice {
+        let log = tables.changes()?;
+        let number = log.last()?.map_or(0, |(number, _)| number.value()) + 1;
+        log.insert(number, notice.as_ref())?;
+        if let Some(old) = number.checked_sub(LOG_KEEPS) {
+            log.remove(old)?;
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn version(tables: &mut Tables<'_>, key: &str) -> Result<Option<u64>, redb::Error> {
+    let found = tables.read_store()?.get(key)?;
+    Ok(found.and_then(|record| record.value().first_chunk().map(|bytes| u64::from_le_bytes(*bytes))))
+}
+
+fn size(write: &Write) -> usize {
+    match write {
+        Write::Put { key, value, .. } => key.len() + value.len(),
+        Write::Delete { key, .. } => key.len(),
+    }
+}
+
+fn decode(record: &[u8]) -> Result<Versioned, StoreError> {
+    let (version, value) =
+        record.split_first_chunk().ok_or_else(|| StoreError::Unreadable("a record without version".to_owned()))?;
+    Ok(Versioned { version: u64::from_le_bytes(*version), value: Bytes::copy_from_slice(value) })
+}
+
+impl From<EmbeddedError> for StoreError {
+    fn from(error: EmbeddedError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

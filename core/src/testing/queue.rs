@@ -1,0 +1,468 @@
+//! What every [`JobQueue`] promises.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, timeout};
+
+use super::{JobBuilder, World, eventually};
+use crate::ids::{ExecutionId, InstanceId, OrganizationId};
+use crate::job::Job;
+use crate::manifest::Effect;
+use crate::queue::{ACK_WAIT, Delivery, JobQueue, QueueDepth, QueueError, wire};
+
+type Port = Arc<dyn JobQueue>;
+
+/// Long enough for what happens at once, shorter than [`ACK_WAIT`].
+const SOON: Duration = Duration::from_secs(5);
+
+const DURABLE: [Effect; 4] = [Effect::Read, Effect::Idempotent, Effect::Keyed, Effect::Once];
+
+/// A world of a queue.
+#[async_trait]
+pub trait QueueWorld: World<Port = dyn JobQueue> {
+    /// The time that must pass before a delivery that is still held would be handed out again, if it were.
+    fn patience(&self) -> Duration {
+        ACK_WAIT + Duration::from_secs(3)
+    }
+
+    /// Jobs that one organization may have in the queue; at most a few hundred, or the check takes long.
+    fn bound_per_organization(&self) -> Option<usize> {
+        None
+    }
+
+    /// What [`JobQueue::bury`] has put aside, in any order.
+    async fn dead_letters(&mut self) -> Option<Vec<SeenDeadLetter>> {
+        None
+    }
+}
+
+/// One entry of the dead letters, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenDeadLetter {
+    pub execution_id: ExecutionId,
+    pub reason: String,
+    pub starts: u32,
+}
+
+/// Runs all checks.
+pub async fn queue_contract<W: QueueWorld>(make: impl AsyncFn() -> W) {
+    delivers_what_was_published(make().await).await;
+    the_same_id_adds_nothing(make().await).await;
+    what_is_dropped_comes_back_at_once(make().await).await;
+    a_nack_waits_its_delay(make().await).await;
+    what_is_held_or_acked_is_not_delivered_again(make().await).await;
+    delivers_every_job_to_somebody(make().await).await;
+    loses_nothing_to_cancelled_receivers(make().await).await;
+    loses_nothing_to_receivers_dropped_at_any_point(make().await).await;
+    counts_waiting_and_held(make().await).await;
+    what_is_confirmed_survives(make().await).await;
+    starts_are_counted_over_a_crash(make().await).await;
+    one_organization_cannot_fill_the_queue(make().await).await;
+    buries(make().await).await;
+}
+
+async fn next(queue: &Port) -> Delivery {
+    timeout(SOON, queue.receive()).await.expect("nothing was delivered").unwrap()
+}
+
+async fn nothing_within(queue: &Port, time: Duration) {
+    if let Ok(delivery) = timeout(time, queue.receive()).await {
+        panic!("delivered without need: {:?}", delivery.unwrap());
+    }
+}
+
+fn wire_form(job: &Job) -> bytes::Bytes {
+    wire::encode_jobs(vec![job.clone()])
+}
+
+/// One job of each kind: background of every class, and interactive of every class.
+fn one_of_each(gateway: &InstanceId) -> Vec<Job> {
+    DURABLE
+        .into_iter()
+        .flat_map(|effect| [JobBuilder::new(effect), JobBuilder::new(effect).reply_to(gateway)])
+        .map(JobBuilder::build)
+        .collect()
+}
+
+async fn delivers_what_was_published<W: QueueWorld>(mut world: W) {
+    let (gateway, executor) = (world.open().await, world.open().await);
+    for job in one_of_each(&InstanceId::generate()) {
+        gateway.publish(job.clone()).await.unwrap();
+        let delivery = next(&executor).await;
+        assert_eq!(wire_form(&delivery.job), wire_form(&job));
+        assert_eq!(delivery.starts, 1);
+        delivery.ack();
+    }
+    let bare = JobBuilder::new(Effect::Once).body(None).build();
+    gateway.publish(bare.clone()).await.unwrap();
+    let delivery = next(&executor).await;
+    assert_eq!(wire_form(&delivery.job), wire_form(&bare));
+    delivery.ack();
+}
+
+/// While the job waits, while it is held, and after it ended.
+async fn the_same_id_adds_nothing<W: QueueWorld>(mut world: W) {
+    let (queue, other) = (world.open().await, world.open().await);
+    let job = JobBuilder::new(Effect::Once).build();
+    for _ in 0..3 {
+        queue.publish(job.clone()).await.unwrap();
+    }
+    other.publish(job.clone()).await.unwrap();
+    let held = next(&queue).await;
+    queue.publish(job.clone()).await.unwrap();
+    nothing_within(&queue, Duration::from_millis(500)).await;
+    held.ack();
+    queue.publish(job.clone()).await.unwrap();
+    other.publish(job).await.unwrap();
+    nothing_within(&queue, Duration::from_millis(500)).await;
+
+    // Publishes of one id that race are one job.
+    let job = JobBuilder::new(Effect::Keyed).build();
+    let racers: Vec<_> = (0..16)
+        .map(|_| {
+            let (queue, job) = (queue.clone(), job.clone());
+            tokio::spawn(async move { queue.publish(job).await })
+        })
+        .collect();
+    for racer in racers {
+        racer.await.unwrap().unwrap();
+    }
+    next(&queue).await.ack();
+    nothing_within(&queue, Duration::from_millis(500)).await;
+
+    // After ten minutes the id is forgotten; the journal still fences.
+    if let Some(clock) = world.clock() {
+        clock.advance(Duration::from_secs(9 * 60));
+        queue.publish(job.clone()).await.unwrap();
+        nothing_within(&queue, Duration::from_millis(200)).await;
+    }
+}
+
+async fn what_is_dropped_comes_back_at_once<W: QueueWorld>(mut world: W) {
+    let queue = world.open().await;
+    for job in one_of_each(&InstanceId::generate()) {
+        queue.publish(job.clone()).await.unwrap();
+        for start in 1..=crate::queue::MAX_STARTS + 2 {
+            let delivery = next(&queue).await;
+            assert_eq!(delivery.job.execution_id, job.execution_id);
+            assert_eq!(delivery.starts, start, "every delivery counts; the queue never gives up by itself");
+            assert_eq!(wire_form(&delivery.job), wire_form(&job));
+            drop(delivery);
+        }
+        next(&queue).await.ack();
+    }
+    nothing_within(&queue, Duration::from_millis(300)).await;
+}
+
+async fn a_nack_waits_its_delay<W: QueueWorld>(mut world: W) {
+    let queue = world.open().await;
+    for job in
+        [JobBuilder::new(Effect::Once).build(), JobBuilder::new(Effect::Read).reply_to(&InstanceId::generate()).build()]
+    {
+        let delay = Duration::from_millis(700);
+        queue.publish(job.clone()).await.unwrap();
+        let delivery = next(&queue).await;
+        let at = Instant::now();
+        delivery.nack(delay);
+        let again = next(&queue).await;
+        // Timers of brokers are coarse to the millisecond.
+        assert!(at.elapsed() + Duration::from_millis(20) >= delay, "came back after {:?}", at.elapsed());
+        assert_eq!((&again.job.execution_id, again.starts), (&job.execution_id, 2));
+        let at = Instant::now();
+        again.nack(Duration::ZERO);
+        let again = next(&queue).await;
+        assert!(at.elapsed() < SOON);
+        assert_eq!(again.starts, 3);
+        again.ack();
+    }
+    // A job that waits its delay holds nobody up.
+    let late = JobBuilder::new(Effect::Once).build();
+    let other = JobBuilder::new(Effect::Once).organization(&late.organization).build();
+    queue.publish(late.clone()).await.unwrap();
+    next(&queue).await.nack(Duration::from_secs(2));
+    queue.publish(other.clone()).await.unwrap();
+    let first = next(&queue).await;
+    assert_eq!(first.job.execution_id, other.execution_id);
+    first.ack();
+    let second = next(&queue).await;
+    assert_eq!(second.job.execution_id, late.execution_id);
+    second.ack();
+}
+
+async fn what_is_held_or_acked_is_not_delivered_again<W: QueueWorld>(mut world: W) {
+    let (queue, other) = (world.open().await, world.open().await);
+    let gateway = InstanceId::generate();
+    let mut held = Vec::new();
+    for (at, job) in one_of_each(&gateway).into_iter().chain(one_of_each(&gateway)).enumerate() {
+        queue.publish(job).await.unwrap();
+        let delivery = next(if at % 2 == 0 { &queue } else { &other }).await;
+        if at < 8 {
+            delivery.ack();
+        } else {
+            held.push(delivery);
+        }
+    }
+    nothing_within(&other, world.patience()).await;
+    for delivery in held {
+        delivery.ack();
+    }
+    nothing_within(&queue, Duration::from_millis(300)).await;
+}
+
+/// Order is not promised; that each comes, and comes once while nobody dies, is.
+async fn delivers_every_job_to_somebody<W: QueueWorld>(mut world: W) {
+    const PUBLISHERS: usize = 8;
+    const EACH: usize = 40;
+    let publisher = world.open().await;
+    let executors = [world.open().await, world.open().await, world.open().await];
+    let publishing: Vec<_> = (0..PUBLISHERS)
+        .map(|_| {
+            let publisher = publisher.clone();
+            tokio::spawn(async move {
+                let organization = OrganizationId::generate();
+                let gateway = InstanceId::generate();
+                let mut sent = Vec::new();
+                for at in 0..EACH {
+                    let job = JobBuilder::new(DURABLE[at % 4]).organization(&organization);
+                    let job = if at % 3 == 0 { job.reply_to(&gateway).build() } else { job.build() };
+                    sent.push(job.execution_id.clone());
+                    publisher.publish(job).await.unwrap();
+                }
+                sent
+            })
+        })
+        .collect();
+    let working: Vec<_> = executors
+        .into_iter()
+        .map(|queue| {
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while let Ok(delivery) = timeout(Duration::from_secs(2), queue.receive()).await {
+                    let delivery = delivery.unwrap();
+                    assert_eq!(delivery.starts, 1);
+                    seen.push(delivery.job.execution_id.clone());
+                    delivery.ack();
+                }
+                seen
+            })
+        })
+        .collect();
+    let mut sent = HashSet::new();
+    for task in publishing {
+        sent.extend(task.await.unwrap());
+    }
+    let mut seen = HashMap::<ExecutionId, u32>::new();
+    for task in working {
+        for id in task.await.unwrap() {
+            *seen.entry(id).or_default() += 1;
+        }
+    }
+    assert_eq!(sent.len(), PUBLISHERS * EACH);
+    assert_eq!(seen.keys().cloned().collect::<HashSet<_>>(), sent);
+    assert!(seen.values().all(|times| *times == 1));
+}
+
+async fn loses_nothing_to_cancelled_receivers<W: QueueWorld>(mut world: W) {
+    const JOBS: usize = 60;
+    let queue = world.open().await;
+    let gateway = InstanceId::generate();
+    let publisher = queue.clone();
+    let publishing = tokio::spawn(async move {
+        let mut sent = HashSet::new();
+        for at in 0..JOBS {
+            let job = JobBuilder::new(DURABLE[at % 4]);
+            let job = if at % 2 == 0 { job.reply_to(&gateway).build() } else { job.build() };
+            sent.insert(job.execution_id.clone());
+            publisher.publish(job).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sent
+    });
+    // Impatient receivers: they give up all the time, and hand back what they get.
+    let impatient: Vec<_> = (0..4)
+        .map(|at| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                for round in 0..100u64 {
+                    let patience = Duration::from_micros(50 * ((round + at) % 40));
+                    drop(timeout(patience, queue.receive()).await);
+                }
+            })
+        })
+        .collect();
+    let sent = publishing.await.unwrap();
+    for task in impatient {
+        task.await.unwrap();
+    }
+    let mut seen = HashSet::new();
+    while seen.len() < JOBS {
+        let delivery = timeout(Duration::from_secs(20), queue.receive())
+            .await
+            .unwrap_or_else(|_| panic!("{} jobs are lost", JOBS - seen.len()))
+            .unwrap();
+        seen.insert(delivery.job.execution_id.clone());
+        delivery.ack();
+    }
+    assert_eq!(seen, sent);
+}
+
+/// A receiver that is polled a few times only is dropped wherever it waits, or with the job it has just got.
+async fn loses_nothing_to_receivers_dropped_at_any_point<W: QueueWorld>(mut world: W) {
+    let queue = world.open().await;
+    for polls in 0..24usize {
+        let job = JobBuilder::new(DURABLE[polls % 4]);
+        let job = if polls % 8 < 4 { job.reply_to(&InstanceId::generate()).build() } else { job.build() };
+        let id = job.execution_id.clone();
+        queue.publish(job).await.unwrap();
+        for _ in 0..3 {
+            let mut receiving = queue.receive();
+            for _ in 0..polls / 4 {
+                if futures::poll!(&mut receiving).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let delivery = timeout(SOON, queue.receive()).await.expect("the job is lost").unwrap();
+        assert_eq!(delivery.job.execution_id, id);
+        delivery.ack();
+    }
+}
+
+async fn counts_waiting_and_held<W: QueueWorld>(mut world: W) {
+    let queue = world.open().await;
+    let depth_is = async |waiting, held| {
+        let name = format!("{waiting} waiting, {held} held");
+        eventually(SOON, &name, || async { queue.depth().await.unwrap() == QueueDepth { waiting, held } }).await;
+    };
+    depth_is(0, 0).await;
+    for _ in 0..5 {
+        queue.publish(JobBuilder::new(Effect::Once).build()).await.unwrap();
+    }
+    eventually(SOON, "five jobs are counted", || async {
+        let depth = queue.depth().await.unwrap();
+        // An adapter may fetch ahead of its receivers; together they are five.
+        depth.waiting + depth.held == 5
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(next(&queue).await);
+    }
+    depth_is(0, 5).await;
+    held.drain(..2).for_each(Delivery::ack);
+    depth_is(0, 3).await;
+    held.drain(..).for_each(Delivery::ack);
+    depth_is(0, 0).await;
+}
+
+/// Jobs of every kind but the interactive read come back after the death of all processes, held or not.
+async fn what_is_confirmed_survives<W: QueueWorld>(mut world: W) {
+    let queue = world.open().await;
+    let gateway = InstanceId::generate();
+    let exempt = |job: &Job| job.effect == Effect::Read && job.interactive();
+    let ended: Vec<_> = one_of_each(&gateway).into_iter().filter(|job| !exempt(job)).collect();
+    for job in &ended {
+        queue.publish(job.clone()).await.unwrap();
+        next(&queue).await.ack();
+    }
+    let held_jobs: Vec<_> = one_of_each(&gateway).into_iter().filter(|job| !exempt(job)).collect();
+    let mut held = Vec::new();
+    for job in &held_jobs {
+        queue.publish(job.clone()).await.unwrap();
+        held.push(next(&queue).await);
+    }
+    let waiting: Vec<_> = one_of_each(&gateway).into_iter().filter(|job| !exempt(job)).collect();
+    for job in &waiting {
+        queue.publish(job.clone()).await.unwrap();
+    }
+    // An ack is confirmed a moment later; what it has not confirmed yet may come again.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    if !world.crash().await {
+        return;
+    }
+    drop(held);
+    let queue = world.open().await;
+    let mut missing: HashMap<_, _> =
+        held_jobs.iter().chain(&waiting).map(|job| (job.execution_id.clone(), wire_form(job))).collect();
+    while !missing.is_empty() {
+        let delivery = timeout(world.patience() + SOON, queue.receive())
+            .await
+            .unwrap_or_else(|_| panic!("lost: {:?}", missing.keys()))
+            .unwrap();
+        let wanted = missing.remove(&delivery.job.execution_id).expect("neither ended nor twice");
+        assert_eq!(wire_form(&delivery.job), wanted);
+        delivery.ack();
+    }
+    // What is known to the queue is still known after the crash.
+    for job in waiting {
+        queue.publish(job).await.unwrap();
+    }
+    nothing_within(&queue, Duration::from_millis(500)).await;
+}
+
+/// A job that kills its executor is counted too, whether it was the first delivery or a later one.
+async fn starts_are_counted_over_a_crash<W: QueueWorld>(mut world: W) {
+    let mut queue = world.open().await;
+    let job = JobBuilder::new(Effect::Once).build();
+    queue.publish(job.clone()).await.unwrap();
+    for start in 1..=3 {
+        let delivery = timeout(world.patience() + SOON, queue.receive()).await.expect("redelivered").unwrap();
+        assert_eq!((&delivery.job.execution_id, delivery.starts), (&job.execution_id, start));
+        if !world.crash().await {
+            return;
+        }
+        drop(delivery);
+        queue = world.open().await;
+    }
+    let delivery = timeout(world.patience() + SOON, queue.receive()).await.expect("redelivered").unwrap();
+    assert_eq!(delivery.starts, 4);
+    drop(delivery);
+    let delivery = next(&queue).await;
+    assert_eq!(delivery.starts, 5);
+    delivery.ack();
+}
+
+async fn one_organization_cannot_fill_the_queue<W: QueueWorld>(mut world: W) {
+    let Some(bound) = world.bound_per_organization() else { return };
+    let queue = world.open().await;
+    let greedy = OrganizationId::generate();
+    let job = || JobBuilder::new(Effect::Once).organization(&greedy).build();
+    for _ in 0..bound {
+        queue.publish(job()).await.unwrap();
+    }
+    let refused = job();
+    let result = queue.publish(refused.clone()).await;
+    assert!(matches!(result, Err(QueueError::Full)), "beyond the bound: {result:?}");
+    queue.publish(JobBuilder::new(Effect::Once).build()).await.expect("others go on");
+    for _ in 0..=bound {
+        next(&queue).await.ack();
+    }
+    // A refused job was not remembered as published.
+    eventually(SOON, "room after the acks", || async { queue.publish(refused.clone()).await.is_ok() }).await;
+    let delivery = next(&queue).await;
+    assert_eq!(delivery.job.execution_id, refused.execution_id);
+    delivery.ack();
+}
+
+async fn buries<W: QueueWorld>(mut world: W) {
+    let queue = world.open().await;
+    let job = JobBuilder::new(Effect::Once).build();
+    queue.publish(job.clone()).await.unwrap();
+    let delivery = next(&queue).await;
+    queue.bury(&delivery.job, "started too often", 6).await.unwrap();
+    delivery.ack();
+    nothing_within(&queue, Duration::from_millis(300)).await;
+    let wanted =
+        SeenDeadLetter { execution_id: job.execution_id.clone(), reason: "started too often".to_owned(), starts: 6 };
+    if let Some(letters) = world.dead_letters().await {
+        assert_eq!(letters, std::slice::from_ref(&wanted));
+        if world.crash().await {
+            world.open().await;
+            assert_eq!(world.dead_letters().await, Some(vec![wanted]));
+        }
+    }
+}

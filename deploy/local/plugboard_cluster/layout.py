@@ -1,0 +1,265 @@
+"""Which processes there are, where they listen, and with which settings: everything decided before anything starts."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class ClusterError(Exception):
+    """Something the person at the keyboard can mend."""
+
+
+@dataclass
+class Child:
+    name: str
+    command: list
+    env: dict = field(default_factory=dict)
+    # What must answer before the child counts as up: ("tcp", port) or ("http", port).
+    ready: tuple = None
+    # Later waves start when earlier ones are ready, and stop before them.
+    wave: int = 0
+
+
+def find(name, env, installed):
+    """A program: named by environment, on the PATH, or installed into the checkout."""
+    for candidate in (os.environ.get(env), shutil.which(name), installed):
+        if candidate and os.access(candidate, os.X_OK):
+            return str(candidate)
+    return None
+
+
+def server(name, env):
+    installed = ROOT / ".tools" / "bin" / name
+    path = find(name, env, installed)
+    if path is None:
+        print_err(f"{name} is not installed; installing it into {installed.parent}")
+        subprocess.run([str(ROOT / "deploy" / "local" / "install-servers")], check=True, stdout=2)
+        path = find(name, env, installed)
+    if path is None:
+        raise ClusterError(f"{name} could not be installed; install it or set {env}")
+    return path
+
+
+def plugboard():
+    named = os.environ.get("PLUGBOARD_BIN")
+    if named:
+        return str(Path(named).resolve())
+    built = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "plugboard"
+    if not built.is_file():
+        print_err("building plugboard; this takes some minutes the first time")
+        subprocess.run(["cargo", "build", "--release", "--bin", "plugboard"], cwd=ROOT, check=True, stdout=2)
+    return str(built)
+
+
+def print_err(text):
+    os.write(2, f"cluster: {text}\n".encode())
+
+
+def free_ports(count):
+    """Ports that are free now; all are held open until the last is found, so that none comes twice."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def write_private(path, text):
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def load_secrets(data, binary):
+    """The deployment's secrets, made once. Returns them and whether this is the first start."""
+    path = data / "secrets.json"
+    if path.is_file():
+        return json.loads(path.read_text()), False
+    made = json.loads(subprocess.run([binary, "keys", "generate"], check=True, capture_output=True, text=True).stdout)
+    for name in ("PLUGBOARD_SEED_OPERATOR_KEY", "PLUGBOARD_SEED_API_KEY"):
+        made[name] = os.environ.get(name) or made[name]
+    for name in ("nats_gateway", "nats_executor", "redis"):
+        made[name] = secrets.token_hex(16)
+    write_private(path, json.dumps(made, indent=1))
+    return made, True
+
+
+class Layout:
+    def __init__(self, args):
+        self.args = args
+        self.data = args.data.resolve()
+        self.binary = plugboard()
+        for folder in ("run", "log", "nats", "redis"):
+            (self.data / folder).mkdir(parents=True, exist_ok=True)
+        self.secrets, self.first_start = load_secrets(self.data, self.binary)
+        self.choose_ports()
+
+    def choose_ports(self):
+        args = self.args
+        inner = free_ports(args.nats * 2 + 1 + 2 + args.auths * 2 + args.executors)
+        take = iter(inner)
+        self.nats_ports = [next(take) for _ in range(args.nats)]
+        self.route_ports = [next(take) for _ in range(args.nats)]
+        self.redis_port = next(take)
+        self.catalog_port, self.catalog_health = next(take), next(take)
+        self.auth_ports = [(next(take), next(take)) for _ in range(args.auths)]
+        self.executor_health = [next(take) for _ in range(args.executors)]
+        if args.port:
+            self.gateway_ports = [args.port + i for i in range(args.gateways)]
+        else:
+            self.gateway_ports = free_ports(args.gateways)
+
+    @property
+    def urls(self):
+        return [f"http://127.0.0.1:{port}" for port in self.gateway_ports]
+
+    def children(self):
+        yield from self.nats()
+        yield self.redis()
+        yield self.catalog()
+        yield from self.auths()
+        yield from self.executors()
+        yield from self.gateways()
+
+    # The broker. Each role may do what it needs and no more: a gateway cannot take jobs, an executor cannot listen
+    # to other gateways' outcomes.
+    def nats(self):
+        program = server("nats-server", "PLUGBOARD_NATS_SERVER")
+        for i, (port, route) in enumerate(zip(self.nats_ports, self.route_ports), 1):
+            store = self.data / "nats" / str(i)
+            store.mkdir(exist_ok=True)
+            conf = self.data / "nats" / f"nats-{i}.conf"
+            write_private(conf, self.nats_conf(i, port, route, store))
+            yield Child(f"nats-{i}", [program, "-c", str(conf)], ready=("tcp", port), wave=0)
+
+    def nats_conf(self, i, port, route, store):
+        sync = "always" if self.args.sync == "always" else "2m"
+        cluster = ""
+        if self.args.nats > 1:
+            routes = ", ".join(f'"nats://127.0.0.1:{p}"' for p in self.route_ports)
+            cluster = f"cluster {{ name: plugboard, listen: 127.0.0.1:{route}, routes: [{routes}] }}\n"
+        api = '"$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*", ' \
+              '"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.CREATE.>", ' \
+              '"$JS.API.CONSUMER.DURABLE.CREATE.>", "$JS.API.CONSUMER.INFO.>"'
+        shared = '"$KV.plugboard_journal.>", "plugboard.payload.>", "plugboard.job.>"'
+        return f"""
+listen: 127.0.0.1:{port}
+server_name: nats-{i}
+max_payload: 1MB
+jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
+{cluster}authorization {{
+  users: [
+    {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
+      publish: [{api}, {shared}]
+      subscribe: ["_INBOX.>", "plugboard.reply.>"] }} }}
+    {{ user: executor, password: "{self.secrets['nats_executor']}", permissions: {{
+      publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>", "plugboard.dead.>"]
+      subscribe: ["_INBOX.>"] }} }}
+  ]
+}}
+"""
+
+    def redis(self):
+        program = server("redis-server", "PLUGBOARD_REDIS_SERVER")
+        conf = self.data / "redis" / "redis.conf"
+        write_private(conf, f"""
+bind 127.0.0.1
+port {self.redis_port}
+dir "{self.data / 'redis'}"
+requirepass {self.secrets['redis']}
+appendonly yes
+appendfsync always
+maxmemory-policy noeviction
+save ""
+""")
+        return Child("redis", [program, str(conf)], ready=("tcp", self.redis_port), wave=0)
+
+    def common(self):
+        args = self.args
+        env = {
+            "PLUGBOARD_SECRETS__CLUSTER_SECRET": f'"{self.secrets["PLUGBOARD_SECRETS__CLUSTER_SECRET"]}"',
+            "PLUGBOARD_PEERS__AUTH": json.dumps([f"http://127.0.0.1:{port}" for port, _ in self.auth_ports]),
+            "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{self.catalog_port}",
+            "PLUGBOARD_MODE__SANDBOX": "true" if args.sandbox else "false",
+            "PLUGBOARD_EGRESS__ALLOW": json.dumps(args.egress_allow),
+        }
+        if args.upstream:
+            env["PLUGBOARD_EGRESS__UPSTREAM"] = json.dumps(args.upstream)
+            env["PLUGBOARD_EGRESS__UPSTREAM_ANY"] = "true" if args.upstream_any else "false"
+        return env
+
+    def secret(self, *names):
+        # Quoted: a secret of digits only would be read as a number.
+        return {f"PLUGBOARD_SECRETS__{n}": f'"{self.secrets[f"PLUGBOARD_SECRETS__{n}"]}"' for n in names}
+
+    def nats_env(self, user):
+        return {
+            "PLUGBOARD_NATS__URLS": json.dumps([f"nats://127.0.0.1:{port}" for port in self.nats_ports]),
+            "PLUGBOARD_NATS__USER": user,
+            "PLUGBOARD_NATS__PASSWORD": f'"{self.secrets["nats_" + user]}"',
+            "PLUGBOARD_NATS__REPLICAS": str(self.args.nats),
+        }
+
+    def service(self, name, role, env, ready, wave):
+        return Child(name, [self.binary, role], {**self.common(), **env}, ready, wave)
+
+    def catalog(self):
+        env = {
+            "PLUGBOARD_CATALOG__LISTEN": f'"127.0.0.1:{self.catalog_port}"',
+            "PLUGBOARD_CATALOG__CONNECTORS": json.dumps([str(Path(d).resolve()) for d in self.args.connectors]),
+            "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{self.catalog_health}"',
+        }
+        return self.service("catalog", "catalog", env, ("http", self.catalog_health), 1)
+
+    def auths(self):
+        for i, (port, health) in enumerate(self.auth_ports, 1):
+            env = {
+                "PLUGBOARD_AUTH__LISTEN": f'"127.0.0.1:{port}"',
+                "PLUGBOARD_REDIS__URL": f"redis://:{self.secrets['redis']}@127.0.0.1:{self.redis_port}",
+                "PLUGBOARD_SEED_OPERATOR_KEY": self.secrets["PLUGBOARD_SEED_OPERATOR_KEY"],
+                "PLUGBOARD_SEED_API_KEY": self.secrets["PLUGBOARD_SEED_API_KEY"],
+                "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
+                **self.secret("TICKET_KEY", "MASTER_KEY"),
+            }
+            yield self.service(f"auth-{i}", "auth", env, ("http", health), 2)
+
+    def executors(self):
+        for i, health in enumerate(self.executor_health, 1):
+            env = {
+                **self.nats_env("executor"),
+                "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
+                **self.secret("PAYLOAD_KEY"),
+            }
+            yield self.service(f"executor-{i}", "executor", env, ("http", health), 3)
+
+    def gateways(self):
+        for i, port in enumerate(self.gateway_ports, 1):
+            env = {
+                **self.nats_env("gateway"),
+                "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
+                **self.secret("TICKET_KEY", "PAYLOAD_KEY"),
+            }
+            yield self.service(f"gateway-{i}", "gateway", env, ("http", port), 4)
+
+    def ready_line(self):
+        keys = self.secrets if self.first_start else {}
+        return {
+            "event": "ready",
+            "url": self.urls[0],
+            "mcp_url": f"{self.urls[0]}/mcp",
+            "grpc_url": self.urls[0],
+            "connect_url": f"{self.urls[0]}/connect",
+            "urls": self.urls,
+            "operator_key": keys.get("PLUGBOARD_SEED_OPERATOR_KEY"),
+            "api_key": keys.get("PLUGBOARD_SEED_API_KEY"),
+        }

@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Lets agents and programs call business services with your own accounts.
+///
+/// Without a command: `plugboard up`, everything in one process.
+#[derive(Debug, Parser)]
+#[command(name = "plugboard", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub up: UpArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process, with nothing else installed.
+    Up(UpArgs),
+    /// Run one gateway: MCP, REST and gRPC.
+    Gateway(ServiceArgs),
+    /// Run one executor.
+    Executor(ServiceArgs),
+    /// Run one auth service.
+    Auth(ServiceArgs),
+    /// Run the catalog service.
+    Catalog(ServiceArgs),
+    /// Make one call: `plugboard call wildberries statistics GET /api/v1/supplier/orders dateFrom==2026-04-15`.
+    Call(CallArgs),
+    /// Issue, list and revoke API keys; generate the secrets of a deployment.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Check and show connector manifests.
+    #[command(subcommand)]
+    Connectors(ConnectorsCommand),
+    /// Say in plain words what is wrong with a deployment.
+    Doctor(ClientArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct UpArgs {
+    /// Address to listen at; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// Directory for keys, accounts and unfinished jobs.
+    #[arg(long, value_name = "DIR", default_value = "./.plugboard")]
+    pub data: PathBuf,
+    /// Further manifests; one with the key of a built-in connector replaces it. Repeatable.
+    #[arg(long, value_name = "DIR")]
+    pub connectors: Vec<PathBuf>,
+    /// No accounts needed: a built-in vendor answers every call with the operation's example.
+    #[arg(long)]
+    pub sandbox: bool,
+    /// Send every outbound call to this base, path kept, the real host in X-Forwarded-Host.
+    #[arg(long, value_name = "URL", conflicts_with = "sandbox")]
+    pub upstream: Option<String>,
+    /// Permit an --upstream that is not loopback.
+    #[arg(long)]
+    pub upstream_any: bool,
+    /// Addresses that may be reached although not public. Repeatable.
+    #[arg(long, value_name = "ADDR[/LEN][:PORT]")]
+    pub egress_allow: Vec<String>,
+    /// One line of JSON on stdout when ready, instead of the greeting.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// Settings that differ from the defaults. Environment variables PLUGBOARD_<SECTION>__<KEY> win over it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print all settings with their defaults and exit.
+    #[arg(long)]
+    pub defaults: bool,
+}
+
+/// Where a client command goes.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    /// Base URL of a gateway.
+    #[arg(long, env = "PLUGBOARD_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// API key.
+    #[arg(long, env = "PLUGBOARD_API_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// Service key, optionally with an account: ozon or "ozon:Top Zip".
+    pub service: String,
+    /// Module of the service.
+    pub module: String,
+    /// HTTP verb, or the RPC method name.
+    pub method: String,
+    /// Path (REST), then parameters: name==value for the query, name=value for a text field of the body,
+    /// name:=json for any other.
+    pub rest: Vec<String>,
+    /// The whole body as JSON.
+    #[arg(long, value_name = "JSON")]
+    pub body: Option<String>,
+    /// Print the whole envelope instead of the vendor's data.
+    #[arg(long)]
+    pub envelope: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// A fresh set of secrets and preset keys for a deployment, as JSON. Nothing is stored.
+    Generate,
+    /// List the keys of the organization.
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Issue a key; it is shown once.
+    Issue {
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// read:tools, write:tools, read:data, chat, connector:gateway, admin. Repeatable; default write:tools.
+        #[arg(long)]
+        scope: Vec<String>,
+        /// 1 to 365.
+        #[arg(long, default_value_t = 90)]
+        expires_in_days: u32,
+        /// End user it is bound to.
+        #[arg(long)]
+        subject: Option<String>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Revoke a key by its id.
+    Revoke {
+        id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConnectorsCommand {
+    /// Check the built-in manifests, or those of directories.
+    Lint {
+        /// Directories or files; none = the built-in ones.
+        paths: Vec<PathBuf>,
+    },
+    /// List the built-in connectors.
+    List,
+    /// Show a passport as an agent sees it.
+    Show {
+        service: String,
+        module: Option<String>,
+    },
+    /// Print the JSON Schema of the manifest format.
+    Schema,
+    /// Print the README's table of connectors.
+    #[command(hide = true)]
+    Table,
+}

@@ -1,0 +1,63 @@
+//! `plugboard connectors`: manifests, checked and shown. Needs no running service.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use catalog_service::{lint, load, readme, schema};
+use plugboard_core::catalog::Snapshot;
+use plugboard_core::ids::ServiceKey;
+use plugboard_core::manifest::passport;
+
+use crate::cli::ConnectorsCommand;
+
+pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConnectorsCommand::Lint { paths } => return lint_all(&paths),
+        ConnectorsCommand::List => {
+            let snapshot = built_in()?;
+            let rows: Vec<_> = snapshot.iter().map(|connector| passport::ServiceRow::new(connector, false)).collect();
+            print!("{}", passport::services_text(&rows));
+        }
+        ConnectorsCommand::Show { service, module } => println!("{}", show(&service, module.as_deref())?),
+        ConnectorsCommand::Schema => println!("{}", schema::manifest_schema_text()),
+        ConnectorsCommand::Table => {
+            let table = readme::table().map_err(|findings| anyhow::anyhow!("{} findings", findings.len()))?;
+            print!("{table}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lint_all(paths: &[std::path::PathBuf]) -> anyhow::Result<ExitCode> {
+    let sources = if paths.is_empty() {
+        load::built_in()
+    } else {
+        let mut sources = Vec::new();
+        for path in paths {
+            sources.extend(load::directory(path)?);
+        }
+        sources
+    };
+    let findings = lint::sources(&sources);
+    for finding in &findings {
+        println!("{finding}");
+    }
+    println!("{} manifests, {} findings", sources.len(), findings.len());
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn built_in() -> anyhow::Result<Snapshot> {
+    let loaded = load::all(&catalog_service::config::Config::default())?;
+    Ok(Snapshot::new(loaded.into_iter().map(|one| std::sync::Arc::new(one.connector)).collect()))
+}
+
+fn show(service: &str, module: Option<&str>) -> anyhow::Result<String> {
+    let snapshot = built_in()?;
+    let key = ServiceKey::parse(service).context("not a service key")?;
+    let Some(connector) = snapshot.get(&key) else { bail!("there is no connector {service:?}") };
+    let value = match module {
+        None => passport::index(connector),
+        Some(name) => passport::module(connector, name).map_err(|error| anyhow::anyhow!(error.message))?,
+    };
+    Ok(serde_json::to_string_pretty(&value)?)
+}

@@ -1,0 +1,59 @@
+//! The one binary: parses, then calls.
+
+#![allow(clippy::print_stdout, reason = "the command's answer belongs on stdout")]
+
+mod call;
+mod cli;
+mod connectors;
+mod doctor;
+mod greeting;
+mod health;
+mod keys;
+mod sandbox;
+mod services;
+mod settings;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let result = runtime.block_on(run(cli));
+    // What still runs was told to stop and had its time.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command.unwrap_or(Command::Up(cli.up)) {
+        Command::Up(args) => up::run(args).await,
+        Command::Gateway(args) => services::gateway(&args).await,
+        Command::Executor(args) => services::executor(&args).await,
+        Command::Auth(args) => services::auth(&args).await,
+        Command::Catalog(args) => services::catalog(&args).await,
+        Command::Call(args) => call::run(args).await,
+        Command::Keys(command) => keys::run(command).await,
+        Command::Connectors(command) => connectors::run(command),
+        Command::Doctor(args) => doctor::run(&args).await,
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "an error of the command itself")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("plugboard: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,177 @@
+//! One service each: arguments, telemetry, wiring, run, exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use catalog_service::catalog::CatalogService;
+use catalog_service::grpc::CatalogGrpc;
+use plugboard_core::identity::ServiceAuth;
+use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
+use plugboard_core::queue::nats::NatsConfig;
+use plugboard_core::secret::Secret;
+use plugboard_core::store::redis::RedisConfig;
+use plugboard_core::telemetry::{self, TelemetryGuard};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::cli::ServiceArgs;
+use crate::health;
+use crate::sandbox::Door;
+use crate::settings::{DEFAULTS, NatsSettings, Settings};
+
+/// What every service begins with.
+struct Start {
+    settings: Settings,
+    life: Lifecycle,
+    _telemetry: TelemetryGuard,
+}
+
+fn start(args: &ServiceArgs, name: &str) -> anyhow::Result<Option<Start>> {
+    if args.defaults {
+        println!("{DEFAULTS}");
+        return Ok(None);
+    }
+    let settings = Settings::load(args.config.as_deref())?;
+    let instance = format!("{name}-{}", std::process::id());
+    let telemetry = telemetry::init(&settings.telemetry, &format!("plugboard-{name}"), &instance)?;
+    let life = Lifecycle::new();
+    life.stop_on_signals()?;
+    Ok(Some(Start { settings, life, _telemetry: telemetry }))
+}
+
+async fn finish(life: &Lifecycle) -> anyhow::Result<ExitCode> {
+    match life.run_until_stopped(DRAIN_LIMIT).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(why) => bail!("{why}"),
+    }
+}
+
+pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
+    let Some(Start { settings, life, _telemetry }) = start(args, "gateway")? else { return Ok(ExitCode::SUCCESS) };
+    let listener = bind("gateway.listen", &settings.gateway.listen).await?;
+    let remote = api_gateway::wiring::Remote {
+        nats: nats(&settings.nats),
+        auth: settings.peers.auth.clone(),
+        catalog: settings.peers.catalog.clone(),
+        cluster_secret: settings.secrets.cluster_secret()?,
+        ticket_key: settings.secrets.ticket_key()?,
+        payload_key: settings.secrets.payload_key()?,
+        sandbox: settings.mode.sandbox,
+    };
+    let (gateway, replies) = api_gateway::wiring::distributed(settings.gateway, remote, &life).await?;
+    api_gateway::run(gateway, replies, listener, &life).await?;
+    tracing::info!("gateway started");
+    finish(&life).await
+}
+
+pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
+    let Some(Start { settings, life, _telemetry }) = start(args, "executor")? else { return Ok(ExitCode::SUCCESS) };
+    let door = Door::new(settings.egress.policy()?, settings.mode.sandbox).await?;
+    let remote = executor::wiring::Remote {
+        nats: nats(&settings.nats),
+        auth: settings.peers.auth.clone(),
+        catalog: settings.peers.catalog.clone(),
+        cluster_secret: settings.secrets.cluster_secret()?,
+        payload_key: settings.secrets.payload_key()?,
+    };
+    // Less than the drain limit, so that what is left is handed back before the process goes.
+    let config = executor::Config { slots: settings.executor.slots, grace_seconds: DRAIN_LIMIT.as_secs() - 2 };
+    let (executor, ready) =
+        executor::wiring::distributed(config, remote, |catalog| door.open(catalog, &life), &life).await?;
+    health::serve(&settings.mode.health_listen, ready, &life).await?;
+    life.supervise_result("executor", executor.run(life.stopping()));
+    tracing::info!("executor started");
+    finish(&life).await
+}
+
+pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
+    let Some(Start { settings, life, _telemetry }) = start(args, "auth")? else { return Ok(ExitCode::SUCCESS) };
+    let listener = bind("auth.listen", &settings.auth.listen).await?;
+    let door = Door::new(settings.egress.policy()?, settings.mode.sandbox).await?;
+    let cluster_secret = settings.secrets.cluster_secret()?;
+    let config = auth_service::Config {
+        sandbox: settings.mode.sandbox,
+        allow_private_hosts: settings.auth.allow_private_hosts || !settings.egress.allow.is_empty(),
+    };
+    let remote = auth_service::wiring::Remote {
+        redis: RedisConfig {
+            url: Secret::new(settings.redis.url.as_str()),
+            namespace: settings.redis.namespace.clone(),
+            allow_volatile: settings.redis.allow_volatile,
+        },
+        catalog: settings.peers.catalog.clone(),
+        cluster_secret: cluster_secret.clone(),
+        master_key: settings.secrets.master_key()?,
+        ticket_key: settings.secrets.ticket_key()?,
+    };
+    let (service, catalog) =
+        auth_service::wiring::distributed(&config, remote, |catalog| door.open(catalog, &life), &life).await?;
+    bootstrap(&service).await?;
+    let routes = auth_service::grpc::router(service, ServiceAuth::new(&cluster_secret));
+    serve_grpc("auth listener", listener, Server::builder().add_routes(routes), &life);
+    health::serve(&settings.mode.health_listen, Arc::new(move || catalog.is_ready()), &life).await?;
+    tracing::info!("auth started");
+    finish(&life).await
+}
+
+/// The very first start of a deployment makes the operator's key and the organization `default`. Services have no
+/// terminal to show a key at, so both must be preset.
+async fn bootstrap(service: &auth_service::AuthService) -> anyhow::Result<()> {
+    let seed = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new);
+    let (operator, api) = (seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY"));
+    if operator.is_none() || api.is_none() {
+        tracing::info!("PLUGBOARD_SEED_OPERATOR_KEY and PLUGBOARD_SEED_API_KEY are not set: no first keys are made");
+        return Ok(());
+    }
+    service.bootstrap(operator, api).await?;
+    Ok(())
+}
+
+pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
+    let Some(Start { settings, life, _telemetry }) = start(args, "catalog")? else { return Ok(ExitCode::SUCCESS) };
+    let listener = bind("catalog.listen", &settings.catalog.listen).await?;
+    let config = catalog_service::config::Config { directories: settings.catalog.connectors.clone(), ..Default::default() };
+    let service = CatalogService::open(config)?;
+    life.supervise("manifest files", service.clone().follow_files(life.stopping()));
+    let callers = ServiceAuth::new(&settings.secrets.cluster_secret()?);
+    let grpc = CatalogGrpc::new(service, Some(callers), life.stopping()).into_server();
+    serve_grpc("catalog listener", listener, Server::builder().add_service(grpc), &life);
+    health::serve(&settings.mode.health_listen, Arc::new(|| true), &life).await?;
+    tracing::info!("catalog started");
+    finish(&life).await
+}
+
+async fn bind(setting: &str, address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{setting} = {address:?}"))
+}
+
+/// Change streams never end by themselves: when asked to stop, connections get a moment, then are closed.
+fn serve_grpc(name: &'static str, listener: TcpListener, router: tonic::transport::server::Router, life: &Lifecycle) {
+    let stop = CancellationToken::new();
+    let (stopping, stop_soon) = (life.stopping(), stop.clone());
+    life.supervise_result(name, async move {
+        let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended,
+            () = stopping.cancelled() => stop_soon.cancel(),
+        }
+        tokio::time::timeout(Duration::from_secs(2), serving).await.unwrap_or(Ok(()))
+    });
+}
+
+fn nats(settings: &NatsSettings) -> NatsConfig {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    NatsConfig {
+        urls: settings.urls.clone(),
+        user: given(&settings.user),
+        password: given(&settings.password).map(Secret::new),
+        replicas: settings.replicas,
+        namespace: settings.namespace.clone(),
+        ..NatsConfig::default()
+    }
+}

@@ -1,0 +1,191 @@
+//! The configuration of a single service: one file, all sections, documented in `deploy/config/default.toml`.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use api_gateway::GatewayConfig;
+use plugboard_core::config;
+use plugboard_core::egress::{Allowance, EgressPolicy};
+use plugboard_core::secret::SecretKey;
+use plugboard_core::telemetry::TelemetryConfig;
+use serde::Deserialize;
+
+/// The compiled-in defaults, which are the manual as well.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub gateway: GatewayConfig,
+    pub executor: ExecutorSettings,
+    pub auth: AuthSettings,
+    pub catalog: CatalogSettings,
+    pub peers: Peers,
+    pub nats: NatsSettings,
+    pub redis: RedisSettings,
+    pub secrets: Secrets,
+    pub egress: EgressSettings,
+    pub mode: Mode,
+    pub telemetry: TelemetryConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutorSettings {
+    pub slots: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSettings {
+    pub listen: String,
+    pub allow_private_hosts: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogSettings {
+    pub listen: String,
+    pub connectors: Vec<std::path::PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    pub auth: Vec<String>,
+    pub catalog: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NatsSettings {
+    pub urls: Vec<String>,
+    pub user: String,
+    pub password: String,
+    pub replicas: usize,
+    pub namespace: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisSettings {
+    pub url: String,
+    pub namespace: String,
+    pub allow_volatile: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    cluster_secret: String,
+    ticket_key: String,
+    payload_key: String,
+    master_key: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressSettings {
+    pub allow: Vec<String>,
+    pub upstream: String,
+    pub upstream_any: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mode {
+    pub sandbox: bool,
+    pub health_listen: String,
+}
+
+/// Sections that may hold a password print nothing.
+macro_rules! opaque {
+    ($($name:ident),*) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("***")
+            }
+        }
+    )*};
+}
+opaque!(NatsSettings, RedisSettings, Secrets);
+
+impl Settings {
+    /// # Errors
+    /// When the file is missing or a value is wrong; the message names the key and its source.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(config::load(DEFAULTS, file, std::env::vars())?)
+    }
+}
+
+impl Secrets {
+    /// # Errors
+    /// When the secret is not configured: a service never makes one up.
+    pub fn cluster_secret(&self) -> anyhow::Result<SecretKey> {
+        key("cluster_secret", &self.cluster_secret)
+    }
+
+    /// # Errors
+    /// As [`Secrets::cluster_secret`].
+    pub fn ticket_key(&self) -> anyhow::Result<SecretKey> {
+        key("ticket_key", &self.ticket_key)
+    }
+
+    /// # Errors
+    /// As [`Secrets::cluster_secret`].
+    pub fn payload_key(&self) -> anyhow::Result<SecretKey> {
+        key("payload_key", &self.payload_key)
+    }
+
+    /// # Errors
+    /// As [`Secrets::cluster_secret`].
+    pub fn master_key(&self) -> anyhow::Result<SecretKey> {
+        key("master_key", &self.master_key)
+    }
+}
+
+fn key(name: &str, text: &str) -> anyhow::Result<SecretKey> {
+    if text.is_empty() {
+        bail!(
+            "secrets.{name} is not configured. Set PLUGBOARD_SECRETS__{} (`plugboard keys generate` prints a set).",
+            name.to_ascii_uppercase()
+        );
+    }
+    SecretKey::from_hex(text).with_context(|| format!("secrets.{name}"))
+}
+
+impl EgressSettings {
+    /// # Errors
+    /// When an allowance or the upstream is malformed.
+    pub fn policy(&self) -> anyhow::Result<EgressPolicy> {
+        let upstream = (!self.upstream.is_empty()).then_some(self.upstream.as_str());
+        egress_policy(&self.allow, upstream, self.upstream_any)
+    }
+}
+
+/// # Errors
+/// When an allowance or the upstream is malformed.
+pub fn egress_policy(allow: &[String], upstream: Option<&str>, upstream_any: bool) -> anyhow::Result<EgressPolicy> {
+    let mut policy = EgressPolicy { upstream_any, ..EgressPolicy::default() };
+    for text in allow {
+        let allowance: Allowance = text.parse().with_context(|| format!("--egress-allow {text}"))?;
+        policy = policy.with_allowance(allowance);
+    }
+    if let Some(upstream) = upstream {
+        policy = policy.with_upstream(upstream.parse().with_context(|| format!("--upstream {upstream}"))?);
+    }
+    Ok(policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_complete() {
+        let settings: Settings = config::load(DEFAULTS, None, Vec::new()).unwrap();
+        assert_eq!(settings.gateway.default_wait_ms, 45_000);
+        let error = settings.secrets.master_key().unwrap_err().to_string();
+        assert!(error.contains("PLUGBOARD_SECRETS__MASTER_KEY"), "{error}");
+    }
+}

@@ -1,0 +1,243 @@
+//! `plugboard up`: the four libraries in one process, with the in-process queue and the embedded store.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use api_gateway::GatewayConfig;
+use auth_service::{AuthService, Bootstrap};
+use catalog_service::catalog::CatalogService;
+use plugboard_core::blobs::Blobs;
+use plugboard_core::blobs::embedded::EmbeddedBlobs;
+use plugboard_core::catalog::CatalogHandle;
+use plugboard_core::clock::SystemClock;
+use plugboard_core::egress::Egress;
+use plugboard_core::embedded::Embedded;
+use plugboard_core::journal::JournalStore;
+use plugboard_core::journal::embedded::EmbeddedJournal;
+use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
+use plugboard_core::queue::Replies;
+use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
+use plugboard_core::secret::{Secret, SecretKey};
+use plugboard_core::store::embedded::EmbeddedStore;
+use plugboard_core::telemetry::{self, TelemetryConfig};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::UpArgs;
+use crate::greeting::Ready;
+use crate::sandbox::Door;
+use crate::settings::{Settings, egress_policy};
+
+/// How long a start may take before something is wrong.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
+    let settings = Settings::load(None)?;
+    let telemetry = TelemetryConfig { log: log_filter(), ..settings.telemetry };
+    let _telemetry = telemetry::init(&telemetry, "plugboard", "up")?;
+    // A taken port or data directory fails before anything else is done.
+    let listener = TcpListener::bind(&args.listen).await.with_context(|| format!("--listen {}", args.listen))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let policy = egress_policy(&args.egress_allow, args.upstream.as_deref(), args.upstream_any)?;
+    let door = Door::new(policy, args.sandbox).await?;
+    let file = Embedded::open(&args.data, Arc::new(SystemClock))?;
+    let master = master_key(&args.data)?;
+
+    let life = Lifecycle::new();
+    life.stop_on_signals()?;
+    let catalog = catalog(&args, &life)?;
+    let egress = door.open(&catalog, &life)?;
+    let shape = Shape::open(file, &master).await?;
+    let auth = shape.auth(&args, &master, catalog.clone(), egress.clone(), &life);
+    let keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
+    let drained = CancellationToken::new();
+    shape.start_executor(auth.clone(), catalog.clone(), egress, &master, &life, drained.clone());
+    let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), &master);
+    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, &life).await?;
+
+    wait_ready(&gateway, &life).await?;
+    announce(&args, &url, keys, catalog.snapshot().len());
+    // Executors stop after the last waiting caller has its answer.
+    let stopping = life.stopping();
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        gateway.drained(DRAIN_LIMIT).await;
+        drained.cancel();
+    });
+    let ended = life.run_until_stopped(DRAIN_LIMIT).await;
+    shape.close();
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(why) => bail!("{why}"),
+    }
+}
+
+/// The embedded adapters.
+struct Shape {
+    file: Embedded,
+    queue: LocalQueue,
+    replies: Arc<dyn Replies>,
+    journal: Arc<dyn JournalStore>,
+    blobs: Arc<dyn Blobs>,
+}
+
+impl Shape {
+    async fn open(file: Embedded, master: &SecretKey) -> anyhow::Result<Self> {
+        Ok(Self {
+            queue: LocalQueue::open(file.clone(), LocalQueueLimits::default()).await?,
+            replies: Arc::new(LocalReplies::default()),
+            journal: Arc::new(EmbeddedJournal::new(file.clone())),
+            blobs: Arc::new(EmbeddedBlobs::new(file.clone(), master.derive("payloads"))),
+            file,
+        })
+    }
+
+    fn auth(
+        &self,
+        args: &UpArgs,
+        master: &SecretKey,
+        catalog: Arc<CatalogHandle>,
+        egress: Egress,
+        life: &Lifecycle,
+    ) -> Arc<AuthService> {
+        let config = auth_service::Config { sandbox: args.sandbox, allow_private_hosts: !args.egress_allow.is_empty() };
+        let parts = auth_service::wiring::Parts {
+            store: Arc::new(EmbeddedStore::new(self.file.clone())),
+            catalog,
+            egress,
+            master_key: master.clone(),
+            ticket_key: master.derive("tickets"),
+        };
+        auth_service::wiring::assemble(&config, parts, life)
+    }
+
+    fn start_executor(
+        &self,
+        auth: Arc<AuthService>,
+        catalog: Arc<CatalogHandle>,
+        egress: Egress,
+        master: &SecretKey,
+        life: &Lifecycle,
+        stop: CancellationToken,
+    ) {
+        let parts = executor::wiring::Parts {
+            queue: Arc::new(self.queue.clone()),
+            replies: self.replies.clone(),
+            journal: self.journal.clone(),
+            blobs: self.blobs.clone(),
+            vault: auth,
+            catalog,
+            egress,
+            idempotency_root: master.derive("vendor idempotency keys"),
+        };
+        let (executor, _) = executor::wiring::assemble(executor::Config::default(), parts, life);
+        life.supervise_result("executor", executor.run(stop));
+    }
+
+    fn gateway(
+        &self,
+        config: GatewayConfig,
+        args: &UpArgs,
+        auth: Arc<AuthService>,
+        catalog: Arc<CatalogHandle>,
+        master: &SecretKey,
+    ) -> Arc<api_gateway::Gateway> {
+        let parts = api_gateway::wiring::Parts {
+            directory: auth,
+            catalog,
+            queue: Arc::new(self.queue.clone()),
+            journal: self.journal.clone(),
+            blobs: self.blobs.clone(),
+            ticket_key: master.derive("tickets"),
+            sandbox: args.sandbox,
+        };
+        api_gateway::wiring::assemble(GatewayConfig { listen: args.listen.clone(), ..config }, parts)
+    }
+
+    fn close(&self) {
+        self.queue.close();
+        self.file.close();
+    }
+}
+
+/// Manifests, built in and from `--connectors`, followed by one handle for all services.
+fn catalog(args: &UpArgs, life: &Lifecycle) -> anyhow::Result<Arc<CatalogHandle>> {
+    let config = catalog_service::config::Config { directories: args.connectors.clone(), ..Default::default() };
+    let service = CatalogService::open(config)?;
+    life.supervise("manifest files", service.clone().follow_files(life.stopping()));
+    let catalog = CatalogHandle::new(service);
+    life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
+    Ok(catalog)
+}
+
+async fn wait_ready(gateway: &api_gateway::Gateway, life: &Lifecycle) -> anyhow::Result<()> {
+    let ready = async {
+        gateway.catalog.ready().await;
+        while !gateway.ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        waited = tokio::time::timeout(READY_WITHIN, ready) => {
+            waited.context("not ready in time; PLUGBOARD_TELEMETRY__LOG=info tells more")
+        }
+        // A signal during the start, or a part that failed: the drain tells which.
+        () = life.stopping().cancelled_owned() => Ok(()),
+    }
+}
+
+fn announce(args: &UpArgs, url: &str, keys: Bootstrap, services: usize) {
+    let text = |key: Option<Secret>| key.map(|key| key.expose().to_owned());
+    let ready = Ready::new(url, text(keys.operator_key), text(keys.api_key));
+    if args.json {
+        println!("{}", ready.to_json());
+    } else {
+        println!("{}", ready.to_text(services, args.sandbox, &args.data.display().to_string()));
+    }
+    // A pipe buffers; whoever waits for the line must get it now.
+    let _ = std::io::stdout().flush();
+}
+
+/// `up` speaks by its greeting; logs are for trouble unless asked for.
+fn log_filter() -> String {
+    std::env::var("PLUGBOARD_TELEMETRY__LOG").unwrap_or_else(|_| "warn".to_owned())
+}
+
+fn seed(name: &str) -> Option<Secret> {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new)
+}
+
+/// The key that encrypts accounts: made at the first start, never again.
+fn master_key(data: &Path) -> anyhow::Result<SecretKey> {
+    let path = data.join("master.key");
+    let shown = path.display();
+    if path.is_file() {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {shown}"))?;
+        return SecretKey::from_hex(&text).with_context(|| format!("{shown}"));
+    }
+    if data.join("keyed").is_file() {
+        bail!("{shown} is gone, but {} holds accounts sealed with it: put it back from your backup", data.display());
+    }
+    let key = SecretKey::generate()?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("writing {shown}"))?;
+    file.write_all(key.to_hex().expose().as_bytes())?;
+    file.sync_all()?;
+    std::fs::write(data.join("keyed"), "The accounts here are sealed with master.key. Back both up, apart.\n")?;
+    say(&format!("Made {shown}, the key that seals accounts. Back it up: without it they cannot be opened."));
+    Ok(key)
+}
+
+#[allow(clippy::print_stderr, reason = "for the person at the terminal; stdout belongs to the ready line")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

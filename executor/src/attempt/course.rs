@@ -1,0 +1,186 @@
+//! What may happen after each try, decided without doing it.
+
+use std::time::Duration;
+
+use plugboard_core::error::EffectOutcome;
+use plugboard_core::manifest::Effect;
+
+/// Repeats after failures that provably sent nothing.
+const MAX_UNSENT: u32 = 2;
+/// Repeats after a failure whose outcome is not known.
+const MAX_UNCLEAR: u32 = 1;
+/// First wait between two tries, doubled with each; the actual one is a random part of it.
+const BASE: Duration = Duration::from_millis(100);
+/// A try with less time than this before the deadline would only end as the next failure.
+const LEAST_TIME: Duration = Duration::from_millis(50);
+
+/// What earlier tries of the same execution, here or elsewhere, may have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    Nothing,
+    /// The vendor refused.
+    Refused,
+    /// The vendor may have done it.
+    Unclear,
+}
+
+/// How one try failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// No byte left, and another try may do better.
+    Unsent,
+    /// No byte left, and none ever will: refused by policy, or no time is left.
+    Blocked,
+    /// A byte may have left, no answer came.
+    Unclear,
+    /// An answer began to come and cannot be used.
+    Answered,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    End,
+    /// Try again after a random part of this.
+    Again(Duration),
+}
+
+/// The tries of one job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course {
+    effect: Effect,
+    past: Past,
+    unsent: u32,
+    unclear: u32,
+    refreshes_left: bool,
+}
+
+impl Course {
+    /// `refreshable`: the manifest says how to get a new token.
+    pub(super) fn new(effect: Effect, starts: u32, refreshable: bool) -> Self {
+        // A `once` call is granted only when nobody had an intent, so nobody has sent it. The others are taken over.
+        let past = if starts > 1 && effect != Effect::Once { Past::Unclear } else { Past::Nothing };
+        Self { effect, past, unsent: 0, unclear: 0, refreshes_left: refreshable }
+    }
+
+    /// After a failed try, with this much time left.
+    pub(super) fn after(&mut self, failed: Failed, left: Duration) -> Next {
+        let tries = match failed {
+            Failed::Blocked => return Next::End,
+            Failed::Answered => {
+                self.past = Past::Unclear;
+                return Next::End;
+            }
+            Failed::Unsent => {
+                self.unsent += 1;
+                if self.unsent > MAX_UNSENT {
+                    return Next::End;
+                }
+                self.unsent
+            }
+            Failed::Unclear => {
+                self.past = Past::Unclear;
+                self.unclear += 1;
+                // Reads and idempotent calls may be repeated; a keyed one carries the same key each time. That is
+                // what a redelivery would do as well.
+                if self.effect == Effect::Once || self.unclear > MAX_UNCLEAR {
+                    return Next::End;
+                }
+                self.unclear
+            }
+        };
+        let wait = BASE * (1 << (tries - 1).min(8));
+        if left < wait + LEAST_TIME { Next::End } else { Next::Again(wait) }
+    }
+
+    /// The vendor refused the credential. True: get a new token and try again, once.
+    pub(super) fn may_refresh(&mut self) -> bool {
+        if self.past == Past::Nothing {
+            self.past = Past::Refused;
+        }
+        std::mem::take(&mut self.refreshes_left)
+    }
+
+    /// What can be said of the whole call when its last try ended like this.
+    pub(super) fn outcome(&self, last: EffectOutcome) -> EffectOutcome {
+        use EffectOutcome::{NotSent, Rejected, Unknown};
+        match (self.past, last) {
+            (Past::Refused, NotSent) => Rejected,
+            (Past::Unclear, NotSent) => Unknown,
+            // "No such order" may well be what the first, unanswered deletion left behind. A key makes the vendor
+            // answer for all tries; a read leaves nothing behind.
+            (Past::Unclear, Rejected) if self.effect == Effect::Idempotent => Unknown,
+            (_, last) => last,
+        }
+    }
+}
+
+/// Whether a caller may repeat a call whose outcome is not known. A new call would carry a new key.
+pub(super) fn is_repeatable(effect: Effect) -> bool {
+    matches!(effect, Effect::Read | Effect::Idempotent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Effect; 4] = [Effect::Read, Effect::Idempotent, Effect::Keyed, Effect::Once];
+    const PLENTY: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_was_not_sent_is_repeated_twice_for_any_effect() {
+        for effect in ALL {
+            let mut course = Course::new(effect, 1, false);
+            assert!(matches!(course.after(Failed::Unsent, PLENTY), Next::Again(_)));
+            assert!(matches!(course.after(Failed::Unsent, PLENTY), Next::Again(_)));
+            assert_eq!(course.after(Failed::Unsent, PLENTY), Next::End);
+            assert_eq!(course.outcome(EffectOutcome::NotSent), EffectOutcome::NotSent);
+        }
+    }
+
+    #[test]
+    fn once_is_never_sent_again_after_the_first_byte() {
+        let mut course = Course::new(Effect::Once, 1, true);
+        assert_eq!(course.after(Failed::Unclear, PLENTY), Next::End);
+        for effect in [Effect::Read, Effect::Idempotent, Effect::Keyed] {
+            let mut course = Course::new(effect, 1, false);
+            assert!(matches!(course.after(Failed::Unclear, PLENTY), Next::Again(_)));
+            assert_eq!(course.after(Failed::Unclear, PLENTY), Next::End);
+        }
+    }
+
+    #[test]
+    fn nothing_is_begun_that_cannot_end_in_time() {
+        for failed in [Failed::Unsent, Failed::Unclear] {
+            assert_eq!(Course::new(Effect::Read, 1, false).after(failed, Duration::from_millis(100)), Next::End);
+        }
+        assert_eq!(Course::new(Effect::Read, 1, false).after(Failed::Blocked, PLENTY), Next::End);
+    }
+
+    #[test]
+    fn a_token_is_refreshed_once_and_only_where_there_is_a_way() {
+        let mut course = Course::new(Effect::Once, 1, true);
+        assert!(course.may_refresh());
+        assert!(!course.may_refresh());
+        assert!(!Course::new(Effect::Once, 1, false).may_refresh());
+    }
+
+    #[test]
+    fn the_past_colours_the_end() {
+        use EffectOutcome::{NotSent, Rejected, Unknown};
+        let unclear = |effect| {
+            let mut course = Course::new(effect, 1, false);
+            course.after(Failed::Unclear, PLENTY);
+            course
+        };
+        assert_eq!(unclear(Effect::Idempotent).outcome(Rejected), Unknown);
+        assert_eq!(unclear(Effect::Keyed).outcome(Rejected), Rejected);
+        for effect in [Effect::Read, Effect::Idempotent, Effect::Keyed] {
+            assert_eq!(unclear(effect).outcome(NotSent), Unknown);
+            assert_eq!(Course::new(effect, 2, false).outcome(NotSent), Unknown);
+        }
+        assert_eq!(Course::new(Effect::Once, 2, false).outcome(NotSent), NotSent);
+        let mut refused = Course::new(Effect::Once, 1, true);
+        refused.may_refresh();
+        assert_eq!(refused.outcome(NotSent), Rejected);
+    }
+}

@@ -1,0 +1,155 @@
+//! Failures that are not a vendor's answer, as callers see them.
+
+use plugboard_core::egress::{EgressError, EgressErrorKind};
+use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
+use plugboard_core::identity::IdentityError;
+use plugboard_core::manifest::Effect;
+
+use super::course::{Failed, is_repeatable};
+
+/// How long a caller is asked to wait when a part of ours is away. Milliseconds.
+const SOON: u64 = 1_000;
+
+pub(super) fn too_late() -> CallError {
+    CallError::new(ErrorCode::DeadlineExceeded, "The deadline passed before the call could be made.").retryable(true)
+}
+
+pub(super) fn given_up(starts: u32) -> CallError {
+    let message = format!("The call was started {starts} times and never came to an end. It was put aside for us to see.");
+    CallError::new(ErrorCode::Internal, message)
+}
+
+pub(super) fn payload_lost() -> CallError {
+    CallError::new(ErrorCode::Internal, "The body of this call is no longer stored. Nothing was sent; make the call again.")
+        .retryable(true)
+}
+
+pub(super) fn manifest_gone() -> CallError {
+    let message = "The connector was changed while the call waited. Nothing was sent; make the call again.";
+    CallError::new(ErrorCode::Internal, message).retryable(true)
+}
+
+/// The vendor answered, and we could not keep the answer.
+pub(super) fn answer_lost(effect: Effect) -> CallError {
+    let message = "The vendor answered, but the answer is too large to pass on and could not be stored.";
+    CallError::new(ErrorCode::Internal, message)
+        .retryable(effect == Effect::Read)
+        .outcome(EffectOutcome::Applied, is_repeatable(effect))
+}
+
+/// Nobody can know what the vendor did.
+pub(super) fn unknown(effect: Effect, detail: &str) -> CallError {
+    let advice = match effect {
+        Effect::Read | Effect::Idempotent => "Repeating it is safe.",
+        Effect::Keyed | Effect::Once => "Look at the vendor whether it was done before you repeat it.",
+    };
+    CallError::new(ErrorCode::OutcomeUnknown, format!("{detail} Whether the vendor did it is not known. {advice}"))
+        .retryable(is_repeatable(effect))
+        .outcome(EffectOutcome::Unknown, is_repeatable(effect))
+}
+
+/// Why an account's fields cannot be had.
+pub(super) fn of_identity(error: &IdentityError) -> CallError {
+    let reconnect = |code, message: String| CallError::new(code, message).fix(Fix::new(FixKind::Reconnect));
+    match error {
+        IdentityError::NotFound { .. } => {
+            reconnect(ErrorCode::NotConnected, "The account is no longer connected.".to_owned())
+        }
+        IdentityError::NeedsReauth => {
+            reconnect(ErrorCode::AccountExpired, "The account must be connected again.".to_owned())
+        }
+        IdentityError::VendorRefused { message } => reconnect(
+            ErrorCode::AccountExpired,
+            format!("The vendor refused to sign the account in: {}", crate::http::text::tidy(message)),
+        ),
+        IdentityError::VendorDown { .. } => {
+            let mut error =
+                CallError::new(ErrorCode::UpstreamUnreachable, "The vendor's sign-in does not answer. Nothing was sent.");
+            error.retry_after_ms = Some(SOON);
+            error
+        }
+        IdentityError::Unavailable(_) => {
+            CallError::overloaded("The account's credentials cannot be read at the moment. Nothing was sent.", SOON)
+        }
+        IdentityError::TicketRefused
+        | IdentityError::KeyRefused
+        | IdentityError::Exists { .. }
+        | IdentityError::Invalid { .. } => CallError::internal(),
+    }
+}
+
+/// Another try may help: nothing is wrong with the account.
+pub(super) fn is_passing(error: &IdentityError) -> bool {
+    matches!(error, IdentityError::Unavailable(_) | IdentityError::VendorDown { .. })
+}
+
+/// For the log. What a vendor's sign-in said stays out of it.
+pub(super) fn reason(error: &IdentityError) -> &str {
+    match error {
+        IdentityError::Unavailable(cause) => cause,
+        IdentityError::VendorRefused { .. } => "the vendor refused the account",
+        IdentityError::VendorDown { .. } => "the vendor's sign-in does not answer",
+        IdentityError::NeedsReauth => "the account must be connected again",
+        IdentityError::NotFound { .. } => "there is no such account",
+        IdentityError::TicketRefused => "the ticket does not fit",
+        IdentityError::KeyRefused | IdentityError::Exists { .. } | IdentityError::Invalid { .. } => "an unfitting answer",
+    }
+}
+
+pub(super) fn kind_of(error: &EgressError) -> Failed {
+    match error.kind() {
+        EgressErrorKind::Blocked { .. } | EgressErrorKind::BadUrl { .. } => Failed::Blocked,
+        EgressErrorKind::Timeout { sent: false, .. } => Failed::Blocked,
+        EgressErrorKind::Connect { .. } => Failed::Unsent,
+        EgressErrorKind::Timeout { sent: true, .. } | EgressErrorKind::Broken => Failed::Unclear,
+        EgressErrorKind::TooLarge { .. } | EgressErrorKind::Decode { .. } => Failed::Answered,
+    }
+}
+
+/// A call that brought no usable answer. `judged`: a 2xx alone does not make a success at this vendor.
+pub(super) fn of_egress(error: &EgressError, effect: Effect, judged: bool) -> CallError {
+    let host = error.host();
+    match error.kind() {
+        EgressErrorKind::Blocked { reason } => {
+            CallError::new(ErrorCode::EgressBlocked, format!("Calls to {host} are not allowed: {reason}."))
+        }
+        EgressErrorKind::BadUrl { problem } => {
+            CallError::new(ErrorCode::EgressBlocked, format!("The address cannot be called: {problem}."))
+        }
+        EgressErrorKind::Connect { stage } => {
+            CallError::new(ErrorCode::UpstreamUnreachable, format!("{host} cannot be reached: {stage}. Nothing was sent."))
+        }
+        EgressErrorKind::Timeout { sent: false, .. } => too_late(),
+        EgressErrorKind::Timeout { sent: true, phase } if effect == Effect::Read => {
+            let code = match phase {
+                plugboard_core::egress::TimeoutPhase::Deadline => ErrorCode::DeadlineExceeded,
+                plugboard_core::egress::TimeoutPhase::Idle => ErrorCode::UpstreamUnreachable,
+            };
+            unanswered(code, format!("{host} did not answer in time: {phase}."))
+        }
+        EgressErrorKind::Broken if effect == Effect::Read => {
+            unanswered(ErrorCode::UpstreamUnreachable, format!("{host} closed the connection without an answer."))
+        }
+        EgressErrorKind::Timeout { phase, .. } => unknown(effect, &format!("{host} did not answer: {phase}.")),
+        EgressErrorKind::Broken => unknown(effect, &format!("{host} closed the connection without an answer.")),
+        EgressErrorKind::TooLarge { what, limit } => {
+            let message = format!("The answer of {host} is too large ({what} over {limit}). Ask for less at once.");
+            let error = CallError::new(ErrorCode::ResponseTooLarge, message).fix(Fix::new(FixKind::ChangeArgument));
+            unusable(error, effect, judged)
+        }
+        EgressErrorKind::Decode { encoding } => {
+            let message = format!("The answer of {host} is not valid {encoding}.");
+            unusable(CallError::new(ErrorCode::UpstreamFailed, message).retryable(true), effect, judged)
+        }
+    }
+}
+
+fn unanswered(code: ErrorCode, message: String) -> CallError {
+    CallError::new(code, message).retryable(true).outcome(EffectOutcome::Unknown, true)
+}
+
+/// The vendor answered 2xx with something that cannot be read.
+fn unusable(error: CallError, effect: Effect, judged: bool) -> CallError {
+    let outcome = if judged { EffectOutcome::Unknown } else { EffectOutcome::Applied };
+    error.outcome(outcome, is_repeatable(effect))
+}

@@ -1,0 +1,68 @@
+//! One job from start to end. Every path ends with exactly one of ack and nack.
+//!
+//! The order is the promise: deadline → manifest, body, fields, request → for everything but a `read` the intent, and
+//! only then the first byte → journal → reply → ack. What fails before the intent ends the call as not sent, if the
+//! journal agrees that nobody else may have sent it.
+
+mod call;
+mod course;
+mod failure;
+mod prepare;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use plugboard_core::job::Job;
+use plugboard_core::journal::Claim;
+use plugboard_core::manifest::Effect;
+use plugboard_core::queue::{Delivery, MAX_STARTS};
+
+use crate::Deps;
+use call::call;
+use prepare::{Stop, prepare};
+use settle::Desk;
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Ack,
+    /// Hand it back, to come again after a while.
+    Later(Duration),
+}
+
+/// Runs one delivery to its end.
+pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
+    match one(deps, &delivery.job, delivery.starts).await {
+        End::Ack => delivery.ack(),
+        End::Later(delay) => delivery.nack(delay),
+    }
+}
+
+async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
+    let desk = Desk::new(deps, job, starts);
+    if starts > MAX_STARTS {
+        return desk.give_up().await;
+    }
+    if deps.clock.now() >= job.deadline {
+        return desk.end_unsent(failure::too_late()).await;
+    }
+    let ready = match prepare(deps, job).await {
+        Ok(ready) => ready,
+        Err(Stop::Later) => return desk.later(),
+        Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
+    };
+    if job.effect == Effect::Read {
+        return desk.end_read(call(deps, job, starts, ready).await).await;
+    }
+    match deps.journal.claim(job).await {
+        Ok(Claim::Granted(intent)) => desk.end_claimed(&intent, call(deps, job, starts, ready).await).await,
+        Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
+        Ok(Claim::Unknown) => desk.end_unknown().await,
+        Err(error) => {
+            tracing::warn!(%error, "the journal did not answer; nothing was sent");
+            desk.later()
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Everything that a call needs before it may ask for the right to be made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use plugboard_core::blobs::BlobError;
+use plugboard_core::catalog::CatalogError;
+use plugboard_core::error::CallError;
+use plugboard_core::identity::{Grant, IdentityError};
+use plugboard_core::job::{Job, Payload};
+use plugboard_core::manifest::Connector;
+use plugboard_core::secret::AccountFields;
+
+use super::failure;
+use crate::Deps;
+use crate::http::request::{Outgoing, Parts, build};
+
+/// Tries to get an account's fields while the auth service is away.
+const RESOLVE_TRIES: u32 = 3;
+/// Longest wait before the second of them; doubled for the third.
+const RESOLVE_WAIT: Duration = Duration::from_millis(200);
+
+/// A call that can be made.
+pub(super) struct Ready {
+    pub(super) connector: Arc<Connector>,
+    pub(super) body: Option<Bytes>,
+    pub(super) fields: Arc<AccountFields>,
+    pub(super) outgoing: Outgoing,
+}
+
+/// Why it cannot. Nothing was sent.
+pub(super) enum Stop {
+    /// A part of ours is away; the job waits.
+    Later,
+    Failed(Box<CallError>),
+}
+
+fn failed(error: CallError) -> Stop {
+    Stop::Failed(Box::new(error))
+}
+
+pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
+    let connector = connector(deps, job).await?;
+    let body = body(deps, job).await?;
+    let fields = resolve(deps, job).await.map_err(|error| {
+        if matches!(error, IdentityError::TicketRefused) {
+            // Either clocks differ by more than the call's time, or somebody made the job up.
+            tracing::error!("the auth service refused the ticket of a job");
+            if deps.clock.now() >= job.deadline {
+                return failed(failure::too_late());
+            }
+        }
+        failed(failure::of_identity(&error))
+    })?;
+    let parts = Parts {
+        connector: &connector,
+        job,
+        body: body.as_ref(),
+        fields: &fields,
+        idempotency_root: &deps.idempotency_root,
+    };
+    let outgoing = build(&parts).map_err(|error| failed(error.into()))?;
+    Ok(Ready { connector, body, fields, outgoing })
+}
+
+async fn connector(deps: &Deps, job: &Job) -> Result<Arc<Connector>, Stop> {
+    match deps.catalog.by_digest(&job.manifest_digest).await {
+        Ok(Some(connector)) => Ok(connector),
+        Ok(None) => Err(failed(failure::manifest_gone())),
+        Err(error @ CatalogError::Unavailable(_)) => {
+            tracing::warn!(%error, "the manifest of a job cannot be had");
+            Err(Stop::Later)
+        }
+        Err(error @ CatalogError::Incompatible { .. }) => {
+            // Another executor may be of the right version, but waiting for one could take for ever.
+            tracing::error!(%error, "the manifest of a job cannot be used");
+            Err(failed(CallError::internal()))
+        }
+    }
+}
+
+async fn body(deps: &Deps, job: &Job) -> Result<Option<Bytes>, Stop> {
+    match &job.body {
+        None => Ok(None),
+        Some(Payload::Inline(body)) => Ok(Some(body.clone())),
+        Some(Payload::Blob { id, .. }) => match deps.blobs.get(&job.organization, id).await {
+            Ok(Some(body)) => Ok(Some(body)),
+            Ok(None) => Err(failed(failure::payload_lost())),
+            Err(error @ BlobError::Unavailable(_)) => {
+                tracing::warn!(%error, "the body of a job cannot be had");
+                Err(Stop::Later)
+            }
+            Err(error @ BlobError::Damaged) => {
+                tracing::error!(%error, "the body of a job cannot be used");
+                Err(failed(failure::payload_lost()))
+            }
+        },
+    }
+}
+
+/// The account's fields; waits out short trouble of the auth service inside the deadline.
+async fn resolve(deps: &Deps, job: &Job) -> Result<Arc<AccountFields>, IdentityError> {
+    let grant = grant(job, false);
+    let mut tries = 1;
+    loop {
+        let error = match deps.vault.resolve(&grant).await {
+            Ok(fields) => return Ok(fields),
+            Err(error) => error,
+        };
+        let wait = RESOLVE_WAIT * tries;
+        if !failure::is_passing(&error) || tries >= RESOLVE_TRIES || deps.clock.now().until(job.deadline) < wait * 2 {
+            tracing::warn!(reason = failure::reason(&error), "the account's fields cannot be had");
+            return Err(error);
+        }
+        tries += 1;
+        tokio::time::sleep(super::call::jitter(wait)).await;
+    }
+}
+
+pub(super) fn grant(job: &Job, refresh: bool) -> Grant {
+    Grant {
+        execution_id: job.execution_id.clone(),
+        organization: job.organization.clone(),
+        service: job.service.clone(),
+        account: job.account.clone(),
+        request_hash: job.request_hash,
+        deadline: job.deadline,
+        ticket: job.ticket,
+        refresh,
+    }
+}

@@ -1,0 +1,287 @@
+//! How a call is ended: journal, reply, and what becomes of the delivery.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use plugboard_core::blobs::INLINE_LIMIT;
+use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
+use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Outcome, Payload};
+use plugboard_core::journal::{Claim, Closed, Finished, Intent, JournalError, is_final};
+use plugboard_core::manifest::Effect;
+use plugboard_core::queue::ACK_WAIT;
+
+use super::End;
+use super::call::{Called, jitter};
+use super::course::is_repeatable;
+use super::failure;
+use crate::Deps;
+
+/// Longest rest between two tries to write to the journal.
+const JOURNAL_REST: Duration = Duration::from_secs(5);
+/// Longest rest of a job that is handed back.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+/// Tries to store a large answer, and to send a reply.
+const TRIES: u32 = 3;
+
+/// The ends of one job.
+pub(super) struct Desk<'a> {
+    deps: &'a Deps,
+    job: &'a Job,
+    starts: u32,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(deps: &'a Deps, job: &'a Job, starts: u32) -> Self {
+        Self { deps, job, starts }
+    }
+
+    /// Hands the job back. The rest doubles with each start: five of them are to outlast short trouble.
+    pub(super) fn later(&self) -> End {
+        End::Later((Duration::from_millis(500) * (1 << self.starts.min(6))).min(LONGEST_REST))
+    }
+
+    /// The outcome is known from before.
+    pub(super) async fn resend(&self, outcome: Outcome) -> End {
+        self.count("REPLAYED");
+        self.reply(outcome).await;
+        End::Ack
+    }
+
+    /// Another start may have called, and may not be followed by a second call.
+    pub(super) async fn end_unknown(&self) -> End {
+        let error = failure::unknown(self.job.effect, "The executor that made this call did not come back.");
+        let outcome = self.outcome(Called::failed(error)).await;
+        self.reply(outcome).await;
+        End::Ack
+    }
+
+    /// A call that this start did not make. "Not sent" is said only if no other start can have made it.
+    pub(super) async fn end_unsent(&self, mut error: CallError) -> End {
+        if self.job.effect == Effect::Read {
+            // A read leaves no intent behind: after a first start nobody knows how far that came.
+            if self.starts > 1 {
+                error = error.outcome(EffectOutcome::Unknown, true);
+            }
+            return self.end_read(Called::failed(error)).await;
+        }
+        let outcome = self.outcome(Called::failed(error)).await;
+        match self.deps.journal.close(self.job, &outcome).await {
+            Ok(Closed::Yes) => {
+                self.reply(outcome).await;
+                End::Ack
+            }
+            Ok(Closed::AlreadyEnded(outcome)) => self.resend(*outcome).await,
+            Ok(Closed::IntentOpen) => self.end_open().await,
+            Err(error) => {
+                tracing::warn!(%error, "a call that was not made could not be closed");
+                self.later()
+            }
+        }
+    }
+
+    /// An intent is open that this start cannot follow up.
+    async fn end_open(&self) -> End {
+        match self.deps.journal.claim(self.job).await {
+            Ok(Claim::Ended(outcome)) => self.resend(*outcome).await,
+            Ok(Claim::Unknown) => self.end_unknown().await,
+            Ok(Claim::Granted(intent)) => {
+                let error = failure::unknown(self.job.effect, "The executor that made this call did not come back.");
+                self.end_claimed(&intent, Called::failed(error)).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an open call could not be ended");
+                self.later()
+            }
+        }
+    }
+
+    /// The job was started too often. It goes among the dead letters before anything else is decided: what is ended
+    /// first and not buried would be missing there.
+    pub(super) async fn give_up(&self) -> End {
+        match self.deps.journal.look(&self.job.execution_id).await {
+            Ok(Some(record)) => {
+                if let Some(outcome) = record.outcome {
+                    return self.resend(outcome).await;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a job that was started too often could not be looked up");
+                return self.later();
+            }
+        }
+        let reason = format!("started {} times without coming to an end", self.starts);
+        if let Err(error) = self.deps.queue.bury(self.job, &reason, self.starts).await {
+            tracing::error!(%error, "a job that was started too often could not be put aside");
+            return self.later();
+        }
+        tracing::error!(starts = self.starts, "a job was started too often and is put aside");
+        metrics::counter!("executor_buried_total").increment(1);
+        self.end_unsent(failure::given_up(self.starts)).await
+    }
+
+    /// A read: no journal, unless nobody waits and its handle must be answered later.
+    pub(super) async fn end_read(&self, called: Called) -> End {
+        let outcome = self.outcome(called).await;
+        if !self.job.interactive() {
+            if let Err(error) = self.deps.journal.keep(self.job, &outcome).await {
+                tracing::warn!(%error, "the outcome of a background read could not be kept");
+                return self.later();
+            }
+            return End::Ack;
+        }
+        self.reply(outcome).await;
+        End::Ack
+    }
+
+    /// A call whose intent is held here.
+    pub(super) async fn end_claimed(&self, intent: &Intent, called: Called) -> End {
+        let unsent = called.nothing_sent();
+        let outcome = self.outcome(called).await;
+        let mut patience = Patience::new();
+        let written = loop {
+            // "Not sent" is told only if the release took: who took the call over may be sending now.
+            let written = match unsent {
+                true => self.deps.journal.release(intent, &outcome).await,
+                false => self.deps.journal.finish(intent, &outcome).await,
+            };
+            if let Some(answer) = patience.answer(written).await {
+                break answer;
+            }
+        };
+        match written {
+            Ok(Finished::Recorded) => {
+                self.reply(outcome).await;
+                End::Ack
+            }
+            Ok(Finished::Superseded) => self.superseded().await,
+            Err(error) => {
+                tracing::error!(%error, "the journal entry of a call cannot be read");
+                self.later()
+            }
+        }
+    }
+
+    /// Somebody else's word counts. An ack from here would take the job from an executor that is at it, so it is given
+    /// only when the end is written.
+    async fn superseded(&self) -> End {
+        match self.deps.journal.look(&self.job.execution_id).await {
+            Ok(Some(record)) if is_final(record.state) => End::Ack,
+            _ => {
+                tracing::warn!("another executor took this call over");
+                End::Later(ACK_WAIT * 2)
+            }
+        }
+    }
+
+    async fn reply(&self, outcome: Outcome) {
+        let Some(to) = &self.job.reply_to else { return };
+        let kept = (self.job.effect == Effect::Read).then(|| outcome.clone());
+        let mut outcome = Some(outcome);
+        for tried in 1..=TRIES {
+            let message = if tried == TRIES { outcome.take() } else { outcome.clone() };
+            let Some(message) = message else { break };
+            match self.deps.replies.send(to, message).await {
+                Ok(()) => return,
+                Err(error) if tried == TRIES => tracing::warn!(%error, "an outcome could not be sent to its gateway"),
+                Err(_) => tokio::time::sleep(jitter(Duration::from_millis(100))).await,
+            }
+        }
+        // What is not in the journal yet would be lost.
+        if let Some(outcome) = kept
+            && let Err(error) = self.deps.journal.keep(self.job, &outcome).await
+        {
+            tracing::warn!(%error, "an outcome that could not be sent could not be kept either");
+        }
+    }
+
+    /// Envelope and data as they travel.
+    async fn outcome(&self, mut called: Called) -> Outcome {
+        let data = match called.data.take() {
+            Some(data) if data.len() > INLINE_LIMIT => match self.store(data).await {
+                Some(stored) => Some(stored),
+                None => {
+                    called.page = None;
+                    called.error = Some(Box::new(failure::answer_lost(self.job.effect)));
+                    None
+                }
+            },
+            data => data.map(Payload::Inline),
+        };
+        match &called.error {
+            None => self.count("OK"),
+            Some(error) => self.count(&error.code.to_string()),
+        }
+        let envelope = serde_json::to_vec(&self.envelope(called)).unwrap_or_else(|error| {
+            tracing::error!(%error, "an envelope could not be written");
+            br#"{"ok":false,"state":"unknown"}"#.to_vec()
+        });
+        Outcome { execution_id: self.job.execution_id.clone(), envelope: Bytes::from(envelope), data }
+    }
+
+    async fn store(&self, data: Bytes) -> Option<Payload> {
+        let bytes = data.len() as u64;
+        for tried in 1..=TRIES {
+            match self.deps.blobs.put(&self.job.organization, data.clone()).await {
+                Ok(id) => return Some(Payload::Blob { id, bytes }),
+                Err(error) => tracing::warn!(%error, bytes, tried, "a large answer could not be stored"),
+            }
+            tokio::time::sleep(jitter(Duration::from_millis(200))).await;
+        }
+        None
+    }
+
+    fn envelope(&self, called: Called) -> Envelope {
+        let Job { execution_id, service, module, operation, account, account_label, .. } = self.job;
+        let base = match called.error {
+            Some(error) => Envelope::failed(self.honest(*error)),
+            None => Envelope::new(CallState::Succeeded),
+        };
+        let duration = self.job.accepted_at.until(self.deps.clock.now());
+        Envelope {
+            status: called.status,
+            execution_id: Some(execution_id.as_str().to_owned()),
+            service: Some(service.as_str().to_owned()),
+            module: Some(module.clone()),
+            operation: operation.clone(),
+            account: Some(AccountRef { id: account.as_str().to_owned(), label: account_label.clone() }),
+            page: called.page,
+            attempts: called.attempts,
+            duration_ms: Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+            ..base
+        }
+    }
+
+    /// Nothing whose outcome is unknown is safe to repeat unless its effect says so.
+    fn honest(&self, mut error: CallError) -> CallError {
+        if error.outcome == EffectOutcome::Unknown && !is_repeatable(self.job.effect) {
+            error.safe_to_retry = false;
+        }
+        debug_assert!(error.code != ErrorCode::OutcomeUnknown || error.outcome == EffectOutcome::Unknown);
+        error
+    }
+
+    fn count(&self, code: &str) {
+        let effect = self.job.effect.as_str();
+        metrics::counter!("executor_calls_total", "code" => code.to_owned(), "effect" => effect).increment(1);
+    }
+}
+
+/// Waits between two tries to write what must not be lost. The delivery is held meanwhile; if this process ends first,
+/// the next start finds the intent open and says "unknown".
+struct Patience(Duration);
+
+impl Patience {
+    fn new() -> Self {
+        Self(Duration::from_millis(50))
+    }
+
+    /// `Some`: what the journal answered. `None`: it did not, and it is time for the next try.
+    async fn answer<T>(&mut self, written: Result<T, JournalError>) -> Option<Result<T, JournalError>> {
+        let Err(JournalError::Unavailable(cause)) = written else { return Some(written) };
+        tracing::warn!(cause, "the journal does not answer; an outcome waits to be written");
+        tokio::time::sleep(jitter(self.0)).await;
+        self.0 = (self.0 * 2).min(JOURNAL_REST);
+        None
+    }
+}

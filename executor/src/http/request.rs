@@ -1,0 +1,202 @@
+//! Job and account fields → the request that goes out.
+
+use std::fmt;
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use plugboard_core::egress::{EgressError, HostBinding, parse_url};
+use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
+use plugboard_core::ids::{ExecutionId, OrganizationId};
+use plugboard_core::job::Job;
+use plugboard_core::manifest::{Connector, Effect, Operation, Style};
+use plugboard_core::secret::{AccountFields, SecretKey};
+use sha2::Sha256;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::transport::{Values, basic, body, headers, path, query};
+
+/// JSON where the vendor has a choice, anything else where it has not.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, */*;q=0.8");
+
+/// Everything a request is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub(crate) connector: &'a Connector,
+    pub(crate) job: &'a Job,
+    /// The job's body, fetched from wherever it lay.
+    pub(crate) body: Option<&'a Bytes>,
+    pub(crate) fields: &'a AccountFields,
+    pub(crate) idempotency_root: &'a SecretKey,
+}
+
+/// A request ready to go.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+    /// The only host that may see the credentials in it.
+    pub(crate) binding: HostBinding,
+    /// Secret texts in it that are neither a field nor an encoding of one field alone.
+    pub(crate) derived: Option<Zeroizing<String>>,
+}
+
+/// Why no request can be made of a job. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    /// The manifest that the job pins does not have it.
+    #[error("the manifest has no {0}")]
+    NotInManifest(String),
+    /// A field that the manifest requires.
+    #[error("the account has no {0}")]
+    MissingField(String),
+    #[error("{0} of the account is not a bare host name")]
+    BadHost(String),
+    /// A line break, or a character that cannot travel there.
+    #[error("{0} holds characters that cannot be sent")]
+    Unsendable(String),
+    #[error("the header {0} may not be set by a caller")]
+    CallerHeader(String),
+    #[error("the path climbs out of the module")]
+    Climbs,
+    #[error("the body {0}")]
+    Body(&'static str),
+    #[error("the address cannot be used")]
+    Url(#[source] EgressError),
+}
+
+impl From<BuildError> for CallError {
+    fn from(error: BuildError) -> Self {
+        let reconnect = |message: String, field: Option<&str>| {
+            let mut fix = Fix::new(FixKind::Reconnect);
+            if let Some(field) = field {
+                fix = fix.field(field);
+            }
+            CallError::new(ErrorCode::AccountExpired, message).fix(fix)
+        };
+        match &error {
+            BuildError::MissingField(field) | BuildError::BadHost(field) => {
+                reconnect(format!("{error}: connect the account again."), Some(field))
+            }
+            BuildError::Unsendable(_) => reconnect(format!("{error}: connect the account again."), None),
+            BuildError::CallerHeader(name) => {
+                CallError::argument(format!("headers.{name}"), format!("The header {name} is set by the connector."))
+            }
+            BuildError::Climbs => CallError::argument("path", "The path must not contain `.` or `..` segments."),
+            BuildError::Body(why) => CallError::argument("body", format!("`body` {why}.")),
+            BuildError::Url(_) => CallError::new(ErrorCode::EgressBlocked, "The address of this account is not usable."),
+            BuildError::NotInManifest(_) => CallError::internal(),
+        }
+    }
+}
+
+/// Builds the request. The same parts always make the same request.
+///
+/// # Errors
+/// [`BuildError`]; nothing was sent.
+pub(crate) fn build(parts: &Parts<'_>) -> Result<Outgoing, BuildError> {
+    let Parts { connector, job, fields, .. } = *parts;
+    let values = Values::new(connector, fields);
+    let operation = operation_of(connector, job)?;
+    let (method, url) = target(&values, job)?;
+
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(ACCEPT, ACCEPTED);
+    headers::place(&values, operation, &job.headers, &mut headers)?;
+    let derived = basic::place(&values, &mut headers)?;
+
+    // RFC 9110 gives content in a GET no meaning; several vendors' front doors refuse it.
+    let bodiless = method == Method::GET || method == Method::HEAD;
+    let body = if bodiless {
+        if parts.body.is_some_and(|body| !body.is_empty()) {
+            return Err(BuildError::Body("cannot be sent with GET or HEAD: use `query`"));
+        }
+        None
+    } else {
+        body::place(&values, connector.body_encoding(&job.module, operation), parts.body)?
+    };
+    let body = body.map(|(body, content_type)| {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+        body
+    });
+    if job.effect == Effect::Keyed
+        && let Some(rule) = &connector.manifest().idempotency
+    {
+        let name = HeaderName::try_from(rule.header.as_str())
+            .map_err(|_| BuildError::Unsendable("the idempotency header".to_owned()))?;
+        // A key that the caller was allowed to set, and set, is theirs to repeat.
+        if !headers.contains_key(&name) {
+            let key = idempotency_key(parts.idempotency_root, &job.organization, &job.execution_id);
+            headers::set(&mut headers, &rule.header, &key, false)?;
+        }
+    }
+    let binding = HostBinding::of_url(&url);
+    Ok(Outgoing { method, url, headers, body, binding, derived })
+}
+
+/// The operation of a job; `None` for an unlisted path of an open module.
+pub(crate) fn operation_of<'c>(connector: &'c Connector, job: &Job) -> Result<Option<&'c Operation>, BuildError> {
+    match &job.operation {
+        None => Ok(None),
+        Some(id) => match connector.operation(id) {
+            Some((operation, _)) => Ok(Some(operation)),
+            None => Err(BuildError::NotInManifest(format!("operation {id}"))),
+        },
+    }
+}
+
+/// Verb and address.
+fn target(values: &Values<'_>, job: &Job) -> Result<(Method, Url), BuildError> {
+    let (module, compiled) = values
+        .connector()
+        .module(&job.module)
+        .ok_or_else(|| BuildError::NotInManifest(format!("module {}", job.module)))?;
+    let mut url = path::base_url(values, &compiled.base_url)?;
+    let verb = match (module.style, &module.rpc, &compiled.rpc_path) {
+        (Style::Rpc, Some(shape), Some(template)) => {
+            url.push_str(&path::rpc_path(values, template, &job.method)?);
+            shape.verb.as_str()
+        }
+        _ => {
+            url.push_str(&job.path);
+            job.method.as_str()
+        }
+    };
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    if path::climbs(&url[after_scheme..]) {
+        return Err(BuildError::Climbs);
+    }
+    query::place(values, &job.query, &mut url)?;
+    let method = Method::from_bytes(verb.as_bytes()).map_err(|_| BuildError::NotInManifest(format!("verb {verb}")))?;
+    Ok((method, parse_url(&url).map_err(BuildError::Url)?))
+}
+
+/// The same for every attempt of one execution, different for every other one, and of no use to guess from: tenants
+/// who share a vendor's name space of keys cannot collide.
+pub(crate) fn idempotency_key(root: &SecretKey, organization: &OrganizationId, execution: &ExecutionId) -> String {
+    let key = root.derive(&format!("idempotency {organization}"));
+    let mut mac = match Hmac::<Sha256>::new_from_slice(key.expose()) {
+        Ok(mac) => mac,
+        Err(_) => unreachable!("HMAC takes keys of any length"),
+    };
+    mac.update(execution.as_str().as_bytes());
+    hex::encode(mac.finalize().into_bytes())
+}
+
+impl fmt::Debug for Outgoing {
+    /// Host, verb and sizes only: address, headers and body may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .field("host", &self.url.host_str())
+            .field("headers", &self.headers.len())
+            .field("body", &self.body.as_ref().map(Bytes::len))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

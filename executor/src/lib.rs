@@ -1,0 +1,88 @@
+//! Makes the calls: takes jobs from the queue, fetches the account's fields, calls the vendor, shapes the answer,
+//! writes the journal and replies.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `worker` | takes jobs, bounds how many run at once, hands back what does not end in time |
+//! | `attempt` | one job from start to end: every path ends with exactly one of ack and nack |
+//! | `http` | job → request, answer → outcome; pure |
+//! | `transport` | where credentials go in a request, one file a placement |
+//! | `scrub` | takes secret values out of what vendors send |
+//! | [`sandbox`] | the built-in vendor that answers every operation's example |
+//!
+//! This crate does not know MCP, REST, sessions, API keys, OAuth dances, the master key, or where manifests are kept.
+
+mod attempt;
+#[cfg(test)]
+mod catalog_tests;
+mod config;
+mod http;
+pub mod sandbox;
+mod scrub;
+#[cfg(test)]
+mod testing;
+mod transport;
+pub mod wiring;
+mod worker;
+
+use std::sync::Arc;
+
+use plugboard_core::blobs::Blobs;
+use plugboard_core::catalog::CatalogHandle;
+use plugboard_core::clock::Clock;
+use plugboard_core::egress::Egress;
+use plugboard_core::identity::Vault;
+use plugboard_core::job::TraceContext;
+use plugboard_core::journal::Journal;
+use plugboard_core::queue::{JobQueue, QueueError, Replies};
+use plugboard_core::secret::SecretKey;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+/// Makes the span of a job the child of the trace that came with it.
+pub type AdoptTrace = Arc<dyn Fn(&tracing::Span, &TraceContext) + Send + Sync>;
+
+/// Everything an executor works with.
+#[derive(Clone)]
+pub struct Deps {
+    pub queue: Arc<dyn JobQueue>,
+    pub replies: Arc<dyn Replies>,
+    pub journal: Journal,
+    pub blobs: Arc<dyn Blobs>,
+    pub vault: Arc<dyn Vault>,
+    pub catalog: Arc<CatalogHandle>,
+    pub egress: Egress,
+    pub clock: Arc<dyn Clock>,
+    /// Root of the idempotency keys that vendors see. The same in every executor of a deployment, or a job taken
+    /// over by another executor would carry another key.
+    pub idempotency_root: SecretKey,
+    /// `None`: spans are roots.
+    pub adopt_trace: Option<AdoptTrace>,
+}
+
+/// Takes jobs and makes calls until told to stop.
+pub struct Executor {
+    config: Config,
+    deps: Arc<Deps>,
+}
+
+impl Executor {
+    pub fn new(config: Config, deps: Deps) -> Self {
+        Self { config, deps: Arc::new(deps) }
+    }
+
+    /// Runs until `stop`, then finishes what is running for at most [`Config::grace`] and hands back the rest.
+    ///
+    /// # Errors
+    /// [`QueueError::Closed`] when the queue ended by itself.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), QueueError> {
+        worker::run(self.config, self.deps, stop).await
+    }
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("config", &self.config).finish_non_exhaustive()
+    }
+}

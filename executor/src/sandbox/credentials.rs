@@ -1,0 +1,132 @@
+//! Whether a request carries what the manifest says it must.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, Method};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use plugboard_core::manifest::{ClientAuth, Connector, Template, Variable};
+use regex::Regex;
+use serde_json::Value;
+use url::form_urlencoded;
+
+use super::routes::pattern;
+
+/// A request as it arrived.
+pub(super) struct Request<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) query: &'a str,
+    pub(super) body: &'a [u8],
+}
+
+/// Names with the pattern that the value must fit.
+type Fields = Vec<(String, Regex)>;
+
+/// Where a connector's credentials must be. Those in the path are checked by the route itself.
+pub(super) struct Wanted {
+    headers: Fields,
+    query: Fields,
+    body: Fields,
+    basic: Option<(Regex, Regex)>,
+}
+
+/// What a token endpoint wants.
+pub(super) struct Grant {
+    auth: ClientAuth,
+}
+
+impl Wanted {
+    pub(super) fn of(connector: &Connector) -> Self {
+        let transport = connector.transport();
+        // What names an optional field may be absent with it.
+        let must = |template: &Template| !template.variables().any(|variable| is_optional(connector, variable));
+        let fields = |list: &[(String, Template)]| -> Fields {
+            list.iter()
+                .filter(|(_, template)| must(template))
+                .filter_map(|(name, template)| Some((name.clone(), pattern(template, ".+", "")?)))
+                .collect()
+        };
+        let half = |template: &Template| pattern(template, if must(template) { ".+" } else { ".*" }, "");
+        Self {
+            headers: fields(&transport.headers),
+            query: fields(&transport.query),
+            body: fields(&transport.body),
+            basic: transport.basic.as_ref().and_then(|(user, password)| Some((half(user)?, half(password)?))),
+        }
+    }
+
+    /// The first thing that is not there.
+    pub(super) fn missing(&self, request: &Request<'_>) -> Option<String> {
+        for (name, pattern) in &self.headers {
+            let fits = request.headers.get(name.as_str()).is_some_and(|value| {
+                pattern.is_match(&String::from_utf8_lossy(value.as_bytes()))
+            });
+            if !fits {
+                return Some(format!("header {name}"));
+            }
+        }
+        for (name, pattern) in &self.query {
+            if !pairs(request.query.as_bytes()).any(|(key, value)| key == *name && pattern.is_match(&value)) {
+                return Some(format!("parameter {name}"));
+            }
+        }
+        if let Some((user, password)) = &self.basic {
+            let fits = basic(request.headers).is_some_and(|(u, p)| user.is_match(&u) && password.is_match(&p));
+            if !fits {
+                return Some("HTTP Basic".to_owned());
+            }
+        }
+        // Without a body there is no place for them.
+        if matches!(*request.method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        self.body.iter().find(|(name, pattern)| !in_body(request, name, pattern)).map(|(name, _)| format!("field {name}"))
+    }
+}
+
+impl Grant {
+    pub(super) fn of(connector: &Connector) -> Option<Self> {
+        connector.manifest().transport.token.as_ref().map(|token| Self { auth: token.client_auth })
+    }
+
+    /// The first thing that is not there (RFC 6749, section 4.4.2).
+    pub(super) fn missing(&self, request: &Request<'_>) -> Option<&'static str> {
+        let has = |name: &str| pairs(request.body).any(|(key, value)| key == name && !value.is_empty());
+        if !pairs(request.body).any(|(key, value)| key == "grant_type" && value == "client_credentials") {
+            return Some("grant_type=client_credentials");
+        }
+        match self.auth {
+            ClientAuth::Body if !has("client_id") => Some("client_id"),
+            ClientAuth::Body if !has("client_secret") => Some("client_secret"),
+            ClientAuth::Body => None,
+            ClientAuth::Basic => {
+                let fits = basic(request.headers).is_some_and(|(user, password)| !user.is_empty() && !password.is_empty());
+                (!fits).then_some("HTTP Basic")
+            }
+        }
+    }
+}
+
+fn is_optional(connector: &Connector, variable: &Variable) -> bool {
+    let Variable::Account(name) = variable else { return false };
+    connector.manifest().auth.flows.iter().filter_map(|flow| flow.fields.get(name)).any(|field| field.optional)
+}
+
+fn pairs(encoded: &[u8]) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(encoded)
+}
+
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let pair = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
+    pair.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+}
+
+fn in_body(request: &Request<'_>, name: &str, pattern: &Regex) -> bool {
+    let kind = request.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("application/x-www-form-urlencoded") {
+        return pairs(request.body).any(|(key, value)| key == name && pattern.is_match(&value));
+    }
+    let body: Option<Value> = serde_json::from_slice(request.body).ok();
+    body.as_ref().and_then(|body| body.get(name)?.as_str()).is_some_and(|value| pattern.is_match(value))
+}

@@ -1,0 +1,76 @@
+//! Where credentials go in a request: one file a placement. What they are is the manifest's word, never code's.
+
+pub(crate) mod basic;
+pub(crate) mod body;
+pub(crate) mod headers;
+pub(crate) mod path;
+pub(crate) mod query;
+
+use plugboard_core::manifest::{Connector, CredentialField, Template, Variable};
+use plugboard_core::secret::AccountFields;
+
+use crate::http::request::BuildError;
+
+/// The values that templates may name.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
+    connector: &'a Connector,
+    fields: &'a AccountFields,
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(connector: &'a Connector, fields: &'a AccountFields) -> Self {
+        Self { connector, fields }
+    }
+
+    pub(crate) fn connector(&self) -> &'a Connector {
+        self.connector
+    }
+
+    /// An empty field counts as absent: a form cannot tell the two apart.
+    pub(crate) fn get(&self, variable: &Variable) -> Option<&'a str> {
+        let value = match variable {
+            Variable::Account(field) => match self.fields.get(field) {
+                Some(value) if !value.is_empty() => Some(value),
+                _ => self.field(field).and_then(|field| field.default.as_deref()),
+            },
+            Variable::Token => self.fields.token.as_ref().map(|token| token.expose()),
+            Variable::Method => None,
+        };
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// `None` when the template names an optional field that the account does not have: then the header, parameter
+    /// or body field is left out.
+    pub(crate) fn fill(&self, template: &Template) -> Result<Option<String>, BuildError> {
+        if let Some(text) = template.render(|variable| self.get(variable)) {
+            return Ok(Some(text));
+        }
+        for variable in template.variables() {
+            if self.get(variable).is_none() && !self.is_optional(variable) {
+                return Err(BuildError::MissingField(name_of(variable)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The field as the manifest describes it.
+    pub(crate) fn field(&self, name: &str) -> Option<&'a CredentialField> {
+        self.connector.manifest().auth.flows.iter().find_map(|flow| flow.fields.get(name))
+    }
+
+    fn is_optional(&self, variable: &Variable) -> bool {
+        match variable {
+            Variable::Account(field) => self.field(field).is_some_and(|field| field.optional),
+            Variable::Token | Variable::Method => false,
+        }
+    }
+}
+
+pub(crate) fn name_of(variable: &Variable) -> String {
+    match variable {
+        Variable::Account(field) => field.clone(),
+        Variable::Token => "token".to_owned(),
+        Variable::Method => "method".to_owned(),
+    }
+}

@@ -1,0 +1,48 @@
+//! The query: the caller's parameters, then the manifest's.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Values;
+use crate::http::request::BuildError;
+
+/// What stands in a query as it is: what RFC 3986 reserves for nothing there, and `$` (OData names begin with it).
+/// A space becomes `%20`, which every server understands; `+` would be read as a plus by some.
+pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'!')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@');
+
+/// Appends `?a=b&c=d`. A caller's parameter with the name of a manifest's is dropped: the manifest's may be a
+/// credential, and two of them would leave the choice to the vendor.
+pub(crate) fn place(values: &Values<'_>, caller: &[(String, String)], url: &mut String) -> Result<(), BuildError> {
+    let fixed = &values.connector().transport().query;
+    let mut separator = '?';
+    let mut push = |name: &str, value: &str| {
+        url.push(separator);
+        separator = '&';
+        url.extend(utf8_percent_encode(name, QUERY));
+        url.push('=');
+        url.extend(utf8_percent_encode(value, QUERY));
+    };
+    for (name, value) in caller {
+        if !fixed.iter().any(|(taken, _)| taken == name) {
+            push(name, value);
+        }
+    }
+    for (name, template) in fixed {
+        if let Some(value) = values.fill(template)? {
+            push(name, &value);
+        }
+    }
+    Ok(())
+}

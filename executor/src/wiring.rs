@@ -1,0 +1,109 @@
+//! The only file here that names adapters.
+
+use std::sync::Arc;
+
+use plugboard_core::blobs::nats::NatsBlobs;
+use plugboard_core::blobs::{BlobError, Blobs};
+use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
+use plugboard_core::clock::{Clock, SystemClock};
+use plugboard_core::egress::{Egress, PolicyError};
+use plugboard_core::identity::{CachedVault, EndpointError, GrpcVault, ServiceRole, Vault, service_token};
+use plugboard_core::ids::InstanceId;
+use plugboard_core::journal::nats::NatsJournal;
+use plugboard_core::journal::{Journal, JournalError, JournalStore};
+use plugboard_core::lifecycle::Lifecycle;
+use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
+use plugboard_core::queue::{JobQueue, QueueError, Replies};
+use plugboard_core::secret::SecretKey;
+
+use crate::{Config, Deps, Executor};
+
+/// What an executor stands on, whichever shape it runs in.
+pub struct Parts {
+    pub queue: Arc<dyn JobQueue>,
+    pub replies: Arc<dyn Replies>,
+    pub journal: Arc<dyn JournalStore>,
+    pub blobs: Arc<dyn Blobs>,
+    pub vault: Arc<dyn Vault>,
+    pub catalog: Arc<CatalogHandle>,
+    pub egress: Egress,
+    pub idempotency_root: SecretKey,
+}
+
+/// Where the other services are, and how to be let in.
+pub struct Remote {
+    pub nats: NatsConfig,
+    pub auth: Vec<String>,
+    pub catalog: String,
+    pub cluster_secret: SecretKey,
+    pub payload_key: SecretKey,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Egress(#[from] PolicyError),
+    #[error("peers.auth: {0}")]
+    Auth(#[from] EndpointError),
+}
+
+/// Joins the parts and starts what they need. The executor itself is run by the caller.
+pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Arc<CachedVault>) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let vault = CachedVault::new(parts.vault);
+    life.supervise("vault changes", vault.clone().follow(life.stopping()));
+    let deps = Deps {
+        queue: parts.queue,
+        replies: parts.replies,
+        journal: Journal::new(parts.journal, clock.clone(), InstanceId::generate()),
+        blobs: parts.blobs,
+        vault: vault.clone(),
+        catalog: parts.catalog,
+        egress: parts.egress,
+        clock,
+        idempotency_root: parts.idempotency_root,
+        adopt_trace: Some(Arc::new(plugboard_core::telemetry::continue_trace)),
+    };
+    (Executor::new(config, deps), vault)
+}
+
+/// An executor of the distributed shape, and whether it can work now. `egress` is made when the catalog is known: a
+/// sandbox vendor answers from it.
+///
+/// # Errors
+/// When NATS cannot be reached within its time, or an address is malformed.
+pub async fn distributed(
+    config: Config,
+    remote: Remote,
+    egress: impl FnOnce(&Arc<CatalogHandle>) -> Result<Egress, PolicyError>,
+    life: &Lifecycle,
+) -> Result<(Executor, Arc<dyn Fn() -> bool + Send + Sync>), WiringError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let token = service_token(&remote.cluster_secret, ServiceRole::Executor);
+    let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
+    life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
+    let egress = egress(&catalog)?;
+    let link = NatsLink::connect(&remote.nats).await?;
+    let queue = NatsQueueConfig { slots: config.slots, ..NatsQueueConfig::default() };
+    let parts = Parts {
+        queue: Arc::new(NatsQueue::open(&link, queue, clock).await?),
+        replies: Arc::new(NatsReplies::new(&link)),
+        journal: Arc::new(NatsJournal::open(&link).await?),
+        blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
+        vault: Arc::new(GrpcVault::new(&remote.auth, &token)?),
+        catalog: catalog.clone(),
+        egress,
+        idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
+    };
+    let (executor, vault) = assemble(config, parts, life);
+    let ready = move || link.connected() && catalog.is_ready() && vault.is_fresh();
+    Ok((executor, Arc::new(ready)))
+}

@@ -1,0 +1,194 @@
+//! Takes jobs from the queue and runs each in its own task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugboard_core::queue::{Delivery, QueueError};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::{Config, Deps, attempt};
+
+/// Rest after an error of the queue that is not its end.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// See [`crate::Executor::run`].
+pub(crate) async fn run(config: Config, deps: Arc<Deps>, stop: CancellationToken) -> Result<(), QueueError> {
+    let slots = Arc::new(Semaphore::new(config.slots.clamp(1, Semaphore::MAX_PERMITS)));
+    let mut tasks = JoinSet::new();
+    let end = loop {
+        // The slot comes first: a job in hand without a slot would only age.
+        let permit = tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            permit = slots.clone().acquire_owned() => match permit {
+                Ok(permit) => permit,
+                Err(_) => break Ok(()),
+            },
+        };
+        let delivery = tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            delivery = deps.queue.receive() => delivery,
+        };
+        match delivery {
+            Ok(delivery) => {
+                let span = span_of(&deps, &delivery);
+                let deps = Arc::clone(&deps);
+                let task = async move {
+                    let _permit = permit;
+                    let _running = Running::begin();
+                    attempt::run(&deps, delivery).await;
+                };
+                tasks.spawn(task.instrument(span));
+            }
+            Err(QueueError::Closed) => break Err(QueueError::Closed),
+            Err(error) => {
+                tracing::warn!(%error, "no job could be received; trying again");
+                tokio::time::sleep(AFTER_ERROR).await;
+            }
+        }
+        while let Some(ended) = tasks.try_join_next() {
+            report(ended);
+        }
+    };
+    finish(tasks, config.grace()).await;
+    end
+}
+
+/// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.
+async fn finish(mut tasks: JoinSet<()>, grace: Duration) {
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(grace, all).await.is_err() {
+        tracing::warn!(jobs = tasks.len(), "jobs did not end in time and are handed back");
+        tasks.shutdown().await;
+    }
+}
+
+/// A panic ends one task. Its delivery was dropped by the unwinding, so the job comes again and the start counts.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        metrics::counter!("executor_panics_total").increment(1);
+        tracing::error!("a job made its executor panic; it is handed back");
+    }
+}
+
+/// No path, query or body: they may hold secrets, and they are the tenant's.
+fn span_of(deps: &Deps, delivery: &Delivery) -> tracing::Span {
+    let job = &delivery.job;
+    let span = tracing::info_span!(
+        "job",
+        execution_id = job.execution_id.as_str(),
+        service = job.service.as_str(),
+        operation = job.operation.as_deref().unwrap_or_default(),
+        start = delivery.starts,
+    );
+    if let Some(adopt) = &deps.adopt_trace {
+        adopt(&span, &job.trace);
+    }
+    span
+}
+
+/// Counts a running job, also when it ends by panic or abort.
+struct Running;
+
+impl Running {
+    fn begin() -> Self {
+        metrics::gauge!("executor_in_flight").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        metrics::gauge!("executor_in_flight").decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Act, Bench, Fate, Vendor, bearer, fields};
+
+    async fn bench(script: Vec<Act>) -> (Bench, Vendor) {
+        let vendor = Vendor::start(script).await;
+        (Bench::new(bearer(), fields(&[("api_key", "k-1234567890")]), vendor.addr), vendor)
+    }
+
+    async fn eventually(what: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if what() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it never happened");
+    }
+
+    #[tokio::test]
+    async fn runs_jobs_until_stopped_and_finishes_what_it_began() {
+        let (bench, _vendor) = bench(vec![Act::json(200, json!({}))]).await;
+        let stop = CancellationToken::new();
+        for _ in 0..20 {
+            bench.world.enqueue(bench.job("send", "/messages"), 1);
+        }
+        let config = Config { slots: 3, ..Config::default() };
+        let worker = tokio::spawn(run(config, Arc::new(bench.deps.clone()), stop.clone()));
+        eventually(|| bench.world.fates.lock().len() == 20).await;
+        stop.cancel();
+        assert!(worker.await.unwrap().is_ok());
+        assert!(bench.world.fates.lock().iter().all(|fate| *fate == Fate::Acked));
+    }
+
+    #[tokio::test]
+    async fn no_more_jobs_than_slots_are_taken() {
+        let (bench, vendor) = bench(vec![Act::Sleep]).await;
+        let stop = CancellationToken::new();
+        for _ in 0..5 {
+            bench.world.enqueue(bench.job("send", "/messages"), 1);
+        }
+        let config = Config { slots: 2, grace_seconds: 0 };
+        let worker = tokio::spawn(run(config, Arc::new(bench.deps.clone()), stop.clone()));
+        eventually(|| vendor.calls() == 2).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(vendor.calls(), 2);
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        // What did not end in time is handed back, not acked.
+        assert_eq!(*bench.world.fates.lock(), [Fate::Dropped, Fate::Dropped]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_hands_its_job_back_and_hurts_nobody_else() {
+        let (bench, _vendor) = bench(vec![Act::json(200, json!({}))]).await;
+        let stop = CancellationToken::new();
+        let poison = bench.job("send", "/messages");
+        let id = poison.execution_id.clone();
+        let mut deps = bench.deps.clone();
+        deps.clock = Arc::new(Panicking);
+        let worker = tokio::spawn(run(Config::default(), Arc::new(deps), stop.clone()));
+        bench.world.enqueue(poison, 1);
+        eventually(|| bench.world.fates.lock().contains(&Fate::Dropped)).await;
+        assert!(!worker.is_finished(), "{id}");
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+    }
+
+    struct Panicking;
+
+    impl plugboard_core::clock::Clock for Panicking {
+        fn now(&self) -> plugboard_core::clock::Millis {
+            panic!("a poisonous job");
+        }
+    }
+}

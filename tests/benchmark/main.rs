@@ -1,0 +1,98 @@
+//! Calls per second and latency, as ratios to yardsticks measured in the same run.
+//!
+//! Everything shares the machine: the load generator, a mock vendor that answers at once, and the system under test.
+//! Rounds are interleaved (A B C A B C …) and medians are reported, so that a noisy minute hits all alike.
+
+mod http;
+mod load;
+mod naive;
+mod plugboard;
+mod report;
+mod yardsticks;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::load::Target;
+use crate::plugboard::{Cluster, Up};
+use crate::report::Table;
+
+/// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names).
+struct Plan {
+    rounds: usize,
+    seconds: Duration,
+    only: Option<Vec<String>>,
+}
+
+impl Plan {
+    fn from_env() -> anyhow::Result<Self> {
+        let number = |name: &str, default: u64| -> anyhow::Result<u64> {
+            std::env::var(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("{name}={text}")))
+        };
+        Ok(Self {
+            rounds: usize::try_from(number("BENCH_ROUNDS", 5)?)?,
+            seconds: Duration::from_secs(number("BENCH_SECONDS", 3)?),
+            only: std::env::var("BENCH_ONLY").ok().map(|list| list.split(',').map(str::to_owned).collect()),
+        })
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.iter().any(|wanted| name.starts_with(wanted.as_str())))
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    // The yardsticks run as processes of their own, as what they are compared with does.
+    match words.first().map(String::as_str) {
+        Some("vendor") => return yardsticks::vendor().await,
+        Some("proxy") => return yardsticks::proxy(&words[1]).await,
+        Some("naive-gateway") => return naive::gateway(&words[1]).await,
+        Some("naive-worker") => return naive::worker(&words[1], &words[2]).await,
+        Some(other) => bail!("unknown part {other}"),
+        None => {}
+    }
+    run(Plan::from_env()?).await
+}
+
+async fn run(plan: Plan) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let vendor = yardsticks::spawn(&["vendor"])?;
+    let vendor_url = vendor.url.clone();
+    let proxy = yardsticks::spawn(&["proxy", &vendor_url])?;
+    let pipeline = naive::start(scratch.path(), &vendor_url)?;
+    let up = Up::start(scratch.path(), &vendor_url).await?;
+    let cluster = Cluster::start(scratch.path(), &vendor_url).await?;
+
+    let mut targets = vec![
+        Target::plain("mock vendor", &vendor_url),
+        Target::plain("bare proxy", &proxy.url),
+        Target::plain("naive pipeline", &pipeline.url),
+    ];
+    targets.extend(up.targets("plugboard up"));
+    targets.extend(cluster.targets("plugboard cluster"));
+    targets.retain(|target| plan.wants(&target.name));
+
+    let mut table = Table::default();
+    for round in 1..=plan.rounds {
+        for target in &targets {
+            for callers in [1, 64] {
+                let measured = load::closed(target, callers, plan.seconds).await?;
+                eprintln!("round {round}: {:<28} {callers:>3} callers {measured}", target.name);
+                table.add(&target.name, callers, measured);
+            }
+        }
+    }
+    // Latency under load is told by an open-loop generator at half of what the target can do: a closed loop slows down
+    // with the system and hides its stalls.
+    for target in &targets {
+        let rate = table.rate(&target.name, 64) * 0.5;
+        let measured = load::open(target, rate, plan.seconds).await?;
+        table.add_open(&target.name, measured);
+    }
+    println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, &up, &cluster));
+    println!("{}", table.render());
+    table.check()
+}

@@ -1,0 +1,171 @@
+//! Plugboard itself, in both shapes, as its users run it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::http::{Connection, address, post};
+use crate::load::Target;
+
+const ORGANIZATIONS: usize = 100;
+
+/// One call as a 2026-07-28 client sends it. The yardsticks get the same bytes.
+pub const CALL_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"GET","path":"/ping","query":{"n":1}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
+
+const WRITE_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"POST","path":"/write","body":{"n":1}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
+
+/// A running system with a hundred organizations, each with one account.
+struct System {
+    url: String,
+    keys: Vec<String>,
+    child: Child,
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        // SIGTERM, so that a supervisor stops what it started.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+impl System {
+    async fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+        let log = std::fs::File::create(log)?;
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().context("starting plugboard")?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let ready: Value = serde_json::from_str(&line).context("no ready line")?;
+        let text = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+        let mut system = Self { url: text("url")?, keys: Vec::new(), child };
+        let operator = text("operator_key")?;
+        for number in 0..ORGANIZATIONS {
+            let name = json!({"name": format!("bench {number}")});
+            let organization = system.request("/api/v1/organizations", &operator, &name).await?;
+            let key = organization["api_key"].as_str().context("no api_key")?.to_owned();
+            let account = json!({"service": "bench", "credentials": {"api_key": format!("bench-secret-{number:04}")}});
+            system.request("/api/v1/connections", &key, &account).await?;
+            system.keys.push(key);
+        }
+        Ok(system)
+    }
+
+    async fn request(&self, path: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
+        let address = address(&self.url);
+        let request = post(address, path, &[("Authorization", &format!("Bearer {key}"))], &body.to_string());
+        let mut connection = Connection::open(address).await?;
+        let (status, answer) = connection.exchange(&request).await?;
+        if status != 201 {
+            bail!("{path} answered {status}: {}", String::from_utf8_lossy(answer));
+        }
+        Ok(serde_json::from_slice(answer)?)
+    }
+
+    fn targets(&self, name: &str) -> Vec<Target> {
+        let request = |key: &String, body: &str| {
+            let authorization = format!("Bearer {key}");
+            let headers = [
+                ("Authorization", authorization.as_str()),
+                ("Accept", "application/json, text/event-stream"),
+                ("MCP-Protocol-Version", "2026-07-28"),
+                ("Mcp-Method", "tools/call"),
+                ("Mcp-Name", "connector_execute"),
+            ];
+            post(address(&self.url), "/mcp", &headers, body)
+        };
+        let reads = |keys: &[String]| keys.iter().map(|key| request(key, CALL_BODY)).collect();
+        let one = &self.keys[..1];
+        let target = |suffix: &str, requests| Target::new(format!("{name}{suffix}"), &self.url, requests, "\"isError\":false");
+        vec![
+            target(", 1 org", reads(one)),
+            target(", 100 orgs", reads(&self.keys)),
+            target(", writes (once)", one.iter().map(|key| request(key, WRITE_BODY)).collect()),
+        ]
+    }
+
+    /// Resident memory of the process and its children, in MB.
+    fn memory(&self) -> u64 {
+        let own = rss(self.child.id());
+        let tasks = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = std::fs::read_to_string(tasks).unwrap_or_default();
+        own + children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(rss).sum::<u64>()
+    }
+}
+
+fn rss(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() / 1024
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn binary() -> anyhow::Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name("plugboard");
+    if !beside.is_file() {
+        bail!("{} is not built", beside.display());
+    }
+    Ok(beside)
+}
+
+fn diverted(command: &mut Command, vendor: &str) {
+    command
+        .args(["--json", "--upstream", vendor, "--egress-allow"])
+        .arg(format!("127.0.0.1/32:{}", vendor.rsplit(':').next().unwrap_or_default()))
+        .arg("--connectors")
+        .arg(repository().join("tests/benchmark/connectors"));
+}
+
+/// `plugboard up`.
+pub struct Up(System);
+
+impl Up {
+    pub async fn start(scratch: &Path, vendor: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(scratch.join("up"));
+        diverted(&mut command, vendor);
+        let begun = Instant::now();
+        let system = System::start(command, &scratch.join("up.log")).await?;
+        eprintln!("plugboard up is ready with {ORGANIZATIONS} organizations after {:?}", begun.elapsed());
+        Ok(Self(system))
+    }
+
+    pub fn targets(&self, name: &str) -> Vec<Target> {
+        self.0.targets(name)
+    }
+
+    pub fn memory(&self) -> u64 {
+        self.0.memory()
+    }
+}
+
+/// The distributed shape, as processes of this machine.
+pub struct Cluster(System);
+
+impl Cluster {
+    pub async fn start(scratch: &Path, vendor: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(repository().join("deploy/local/cluster"));
+        command.env("PLUGBOARD_BIN", binary()?);
+        command.args(["up", "--executors", "1", "--port", "0", "--data"]).arg(scratch.join("cluster"));
+        diverted(&mut command, vendor);
+        let system = System::start(command, &scratch.join("cluster.log")).await?;
+        // Give the servers a moment to write what a hundred organizations left.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(Self(system))
+    }
+
+    pub fn targets(&self, name: &str) -> Vec<Target> {
+        self.0.targets(name)
+    }
+
+    pub fn memory(&self) -> u64 {
+        self.0.memory()
+    }
+}

@@ -1,0 +1,102 @@
+//! The table, and whether it may be believed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use crate::load::Measured;
+use crate::plugboard::{Cluster, Up};
+
+#[derive(Default)]
+pub struct Table {
+    order: Vec<String>,
+    rows: BTreeMap<(String, usize), Vec<Measured>>,
+    open: BTreeMap<String, Measured>,
+}
+
+fn median<T: Copy>(values: &[T], by: impl Fn(&T) -> f64) -> f64 {
+    let mut sorted: Vec<f64> = values.iter().map(by).collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+impl Table {
+    pub fn add(&mut self, name: &str, callers: usize, measured: Measured) {
+        if !self.order.iter().any(|known| known == name) {
+            self.order.push(name.to_owned());
+        }
+        self.rows.entry((name.to_owned(), callers)).or_default().push(measured);
+    }
+
+    pub fn add_open(&mut self, name: &str, measured: Measured) {
+        self.open.insert(name.to_owned(), measured);
+    }
+
+    /// Median calls per second.
+    pub fn rate(&self, name: &str, callers: usize) -> f64 {
+        self.rows.get(&(name.to_owned(), callers)).map_or(f64::NAN, |rows| median(rows, |row| row.per_second))
+    }
+
+    pub fn render(&self) -> String {
+        let mut text = String::from(
+            "| system | calls/s, 1 caller | p50 ms | p99 ms | calls/s, 64 callers | × bare proxy | × naive pipeline | p50 ms at half load | p99 ms at half load |\n\
+             | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+        );
+        let yardstick = |name: &str| self.rate(name, 64);
+        for name in &self.order {
+            let Some(one) = self.rows.get(&(name.clone(), 1)) else { continue };
+            let many = self.rate(name, 64);
+            let open = self.open.get(name);
+            let _ = writeln!(
+                text,
+                "| {name} | {:.0} | {:.2} | {:.2} | {many:.0} | {:.2} | {:.2} | {:.2} | {:.2} |",
+                median(one, |row| row.per_second),
+                median(one, |row| ms(row.p50)),
+                median(one, |row| ms(row.p99)),
+                many / yardstick("bare proxy"),
+                many / yardstick("naive pipeline"),
+                open.map_or(f64::NAN, |open| ms(open.p50)),
+                open.map_or(f64::NAN, |open| ms(open.p99)),
+            );
+        }
+        text
+    }
+
+    /// # Errors
+    /// When a yardstick is implausibly slow against the mock vendor: then the machine was busy with something else.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let vendor = self.rate("mock vendor", 64);
+        for (name, least) in [("bare proxy", 0.15), ("naive pipeline", 0.08)] {
+            let share = self.rate(name, 64) / vendor;
+            if share < least {
+                bail!("{name} did only {share:.2} of the mock vendor's calls: throw this table away and run again");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was measured, where, and how.
+pub fn environment(rounds: &str, seconds: Duration, up: &Up, cluster: &Cluster) -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{cores} cores ({model}), shared by the load generator, the mock vendor and everything else. {rounds} rounds, \
+         interleaved, {} s each; medians. Every check on: keys, manifest, tickets, sealed accounts, egress guard, \
+         journal; the bench connector's vendor limits are out of reach. Cluster: 1 gateway, 1 executor, 1 auth, catalog, \
+         nats-server (file, default sync), redis (fsync always). Memory now: up {} MB, cluster {} MB with servers.\n",
+        seconds.as_secs(),
+        up.memory(),
+        cluster.memory()
+    )
+}

@@ -1,0 +1,73 @@
+//! The mock vendor and the bare proxy, and how a part is started as a process.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::any;
+use tokio::net::TcpListener;
+
+/// A started part; killed when dropped.
+pub struct Part {
+    pub url: String,
+    child: Child,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts this program as `words`; it prints its URL first.
+pub fn spawn(words: &[&str]) -> anyhow::Result<Part> {
+    let mut child = Command::new(std::env::current_exe()?).args(words).stdout(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().context("no stdout")?;
+    let mut url = String::new();
+    BufReader::new(stdout).read_line(&mut url)?;
+    Ok(Part { url: url.trim().to_owned(), child })
+}
+
+pub async fn serve(router: Router) -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("http://{}", listener.local_addr()?);
+    // As in the product; without it small answers wait for acknowledgements.
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    Ok(axum::serve(listener, router).await?)
+}
+
+pub const VENDOR_ANSWER: &str =
+    r#"{"ok":true,"orders":[{"id":1,"price":"100.50","status":"new"},{"id":2,"price":"7.00","status":"sent"}]}"#;
+
+/// Answers everything at once.
+pub async fn vendor() -> anyhow::Result<()> {
+    let answer = || async { ([(CONTENT_TYPE, "application/json")], VENDOR_ANSWER) };
+    serve(Router::new().fallback(any(answer))).await
+}
+
+/// The least a gateway can do: one axum handler, one reqwest call.
+#[allow(clippy::disallowed_types, reason = "the yardstick is what others build with reqwest")]
+pub async fn proxy(vendor: &str) -> anyhow::Result<()> {
+    #[derive(Clone)]
+    struct Proxy {
+        client: reqwest::Client,
+        url: String,
+    }
+    async fn forward(State(proxy): State<Proxy>, _body: Bytes) -> impl IntoResponse {
+        let answer = async { proxy.client.get(&proxy.url).send().await?.bytes().await };
+        match answer.await {
+            Ok(bytes) => ([(CONTENT_TYPE, "application/json")], bytes),
+            Err(error) => ([(CONTENT_TYPE, "text/plain")], Bytes::from(error.to_string())),
+        }
+    }
+    let proxy = Proxy { client: reqwest::Client::new(), url: format!("{vendor}/api/ping?n=1") };
+    serve(Router::new().fallback(any(forward)).with_state(proxy)).await
+}

@@ -1,0 +1,164 @@
+//! Everything that lives on NATS.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use plugboard_core::blobs::Blobs;
+use plugboard_core::blobs::nats::NatsBlobs;
+use plugboard_core::clock::SystemClock;
+use plugboard_core::ids::ExecutionId;
+use plugboard_core::journal::JournalStore;
+use plugboard_core::journal::nats::NatsJournal;
+use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
+use plugboard_core::queue::{JobQueue, Replies};
+use plugboard_core::secret::SecretKey;
+use plugboard_core::testing::{
+    QueueWorld, SeenDeadLetter, World, blobs_contract, journal_contract, queue_contract, replies_contract,
+};
+use plugboard_tests::cable::Cable;
+use plugboard_tests::servers::{NatsServer, namespace};
+use prost::Message;
+
+/// Processes under one namespace, connected through a cable of their own.
+struct Processes {
+    namespace: String,
+    cable: Cable,
+}
+
+impl Processes {
+    async fn new() -> Self {
+        Self { namespace: namespace(), cable: Cable::to(NatsServer::shared().address()).await }
+    }
+
+    async fn connect(&self) -> NatsLink {
+        let config = NatsConfig {
+            urls: vec![format!("nats://{}", self.cable.address())],
+            namespace: self.namespace.clone(),
+            ..NatsConfig::default()
+        };
+        NatsLink::connect(&config).await.unwrap()
+    }
+
+    /// To the others, a process without its cable is dead.
+    async fn crash(&mut self) {
+        self.cable = Cable::to(NatsServer::shared().address()).await;
+    }
+}
+
+struct QueueProcesses(Processes);
+
+const BOUND: usize = 100;
+
+#[async_trait]
+impl World for QueueProcesses {
+    type Port = dyn JobQueue;
+
+    async fn open(&mut self) -> Arc<Self::Port> {
+        let config = NatsQueueConfig { max_waiting_per_subject: BOUND as i64, ..NatsQueueConfig::default() };
+        let link = self.0.connect().await;
+        Arc::new(NatsQueue::open(&link, config, Arc::new(SystemClock)).await.unwrap())
+    }
+
+    async fn crash(&mut self) -> bool {
+        self.0.crash().await;
+        true
+    }
+}
+
+#[async_trait]
+impl QueueWorld for QueueProcesses {
+    fn bound_per_organization(&self) -> Option<usize> {
+        Some(BOUND)
+    }
+
+    async fn dead_letters(&mut self) -> Option<Vec<SeenDeadLetter>> {
+        let client = async_nats::connect(NatsServer::shared().url()).await.unwrap();
+        let jetstream = async_nats::jetstream::new(client);
+        let stream = jetstream.get_stream(format!("{}_DEAD", self.0.namespace)).await.unwrap();
+        let state = stream.cached_info().state.clone();
+        let mut letters = Vec::new();
+        for sequence in state.first_sequence..=state.last_sequence {
+            let message = stream.get_raw_message(sequence).await.unwrap();
+            let letter = plugboard_proto::jobs::v1::DeadLetter::decode(message.payload).unwrap();
+            letters.push(SeenDeadLetter {
+                execution_id: ExecutionId::trusted(letter.job.unwrap().execution_id),
+                reason: letter.reason,
+                starts: letter.starts,
+            });
+        }
+        Some(letters)
+    }
+}
+
+struct ReplyProcesses(Processes);
+
+#[async_trait]
+impl World for ReplyProcesses {
+    type Port = dyn Replies;
+
+    async fn open(&mut self) -> Arc<Self::Port> {
+        Arc::new(NatsReplies::new(&self.0.connect().await))
+    }
+}
+
+struct JournalProcesses(Processes);
+
+#[async_trait]
+impl World for JournalProcesses {
+    type Port = dyn JournalStore;
+
+    async fn open(&mut self) -> Arc<Self::Port> {
+        Arc::new(NatsJournal::open(&self.0.connect().await).await.unwrap())
+    }
+
+    async fn crash(&mut self) -> bool {
+        self.0.crash().await;
+        true
+    }
+}
+
+struct BlobProcesses(Processes);
+
+#[async_trait]
+impl World for BlobProcesses {
+    type Port = dyn Blobs;
+
+    async fn open(&mut self) -> Arc<Self::Port> {
+        Arc::new(NatsBlobs::open(&self.0.connect().await, SecretKey::new([9; 32])).await.unwrap())
+    }
+
+    async fn crash(&mut self) -> bool {
+        self.0.crash().await;
+        true
+    }
+
+    async fn lies_in_clear(&mut self, needle: &[u8]) -> Option<bool> {
+        let folder = NatsServer::shared().stream_directory(&format!("{}_PAYLOADS", self.0.namespace)).join("msgs");
+        let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        let contents: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+        // The place is right: the subjects, which are not secret, are found there.
+        let marker = self.0.namespace.as_bytes();
+        assert!(contents.iter().any(|content| memchr::memmem::find(content, marker).is_some()), "{files:?}");
+        Some(contents.iter().any(|content| memchr::memmem::find(content, needle).is_some()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_keeps_its_contract() {
+    queue_contract(async || QueueProcesses(Processes::new().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_keep_their_contract() {
+    replies_contract(async || ReplyProcesses(Processes::new().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_journal_keeps_its_contract() {
+    journal_contract(async || JournalProcesses(Processes::new().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payloads_keep_their_contract() {
+    blobs_contract(async || BlobProcesses(Processes::new().await)).await;
+}

@@ -1,0 +1,87 @@
+//! The store on Redis.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use plugboard_core::secret::Secret;
+use plugboard_core::store::redis::{RedisConfig, RedisStore};
+use plugboard_core::store::{Expect, Store, StoreError, Write};
+use plugboard_core::testing::{World, store_contract};
+use plugboard_tests::cable::Cable;
+use plugboard_tests::servers::{RedisServer, namespace};
+
+struct StoreProcesses {
+    namespace: String,
+    cable: Cable,
+}
+
+async fn connect(url: String, namespace: &str, allow_volatile: bool) -> RedisStore {
+    let config = RedisConfig { url: Secret::new(url), namespace: namespace.to_owned(), allow_volatile };
+    RedisStore::connect(&config).await.unwrap()
+}
+
+#[async_trait]
+impl World for StoreProcesses {
+    type Port = dyn Store;
+
+    async fn open(&mut self) -> Arc<Self::Port> {
+        Arc::new(connect(format!("redis://{}/0", self.cable.address()), &self.namespace, false).await)
+    }
+
+    async fn crash(&mut self) -> bool {
+        self.cable = Cable::to(RedisServer::shared().address()).await;
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_keeps_its_contract() {
+    store_contract(async || StoreProcesses {
+        namespace: namespace(),
+        cable: Cable::to(RedisServer::shared().address()).await,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refuses_a_redis_that_forgets() {
+    let lasting = connect(RedisServer::shared().url(), "a", false).await;
+    assert_eq!(lasting.verify_durable().await.unwrap(), Vec::<String>::new());
+
+    let volatile = RedisServer::volatile();
+    let error = connect(volatile.url(), "a", false).await.verify_durable().await.unwrap_err();
+    assert!(error.to_string().contains("appendonly"), "{error}");
+    let warnings = connect(volatile.url(), "a", true).await.verify_durable().await.unwrap();
+    assert!(warnings.iter().any(|warning| warning.contains("appendonly")), "{warnings:?}");
+}
+
+/// What was confirmed is there after `kill -9`; calls meanwhile fail in time, and later ones find the way back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn survives_the_death_of_redis() {
+    let mut server = RedisServer::start();
+    let cable = Cable::to(server.address()).await;
+    let store = connect(format!("redis://{}/0", cable.address()), "a", false).await;
+    for round in 1..=20 {
+        store.commit(vec![Write::put("k", "v", Expect::Version(round))], None).await.unwrap_err();
+        store.commit(vec![Write::put(format!("k{round}"), "v", Expect::Absent)], Some("n".into())).await.unwrap();
+    }
+    server.kill();
+    let at = std::time::Instant::now();
+    assert!(matches!(store.get("k1").await, Err(StoreError::Unavailable(_))));
+    assert!(at.elapsed() < std::time::Duration::from_secs(5), "{:?}", at.elapsed());
+    server.restart();
+    cable.point_to(server.address());
+    let mut tries = 0;
+    let listed = loop {
+        match store.list("k").await {
+            Ok(listed) => break listed,
+            Err(error) => {
+                tries += 1;
+                assert!(tries < 100, "{error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    };
+    assert_eq!(listed.len(), 20);
+    assert_eq!(store.changes_after(0).await.unwrap().upto, 20);
+}

@@ -1,0 +1,15 @@
+//! What the suites have in common: real servers and a cable that can be cut.
+//!
+//! Nothing here is fixed: ports are chosen by the system, directories are temporary, names carry a namespace of their
+//! own, and every process that is started ends with the test binary, however that ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+
+pub mod cable;
+pub mod examples;
+pub mod mcp_client;
+pub mod rest_client;
+pub mod servers;
+pub mod stack;
+pub mod tenant;
+pub mod vendor;
+pub mod wait;

@@ -1,0 +1,40 @@
+//! What a newcomer's machine notices of it.
+
+use std::time::{Duration, Instant};
+
+use plugboard_tests::stack::{Stack, binary};
+use plugboard_tests::wait::eventually;
+use serde_json::json;
+
+const MIB: u64 = 1024 * 1024;
+
+pub(crate) async fn small_and_quick() {
+    let size = std::fs::metadata(binary()).unwrap().len();
+    assert!(size <= 40 * MIB, "the binary has {} MiB", size / MIB);
+
+    // The best of a few: other tests run beside this one.
+    let mut best = Duration::MAX;
+    let mut stack = None;
+    for _ in 0..5 {
+        drop(stack.take());
+        let began = Instant::now();
+        let started = Stack::embedded().sandbox().start();
+        best = best.min(began.elapsed());
+        assert!(!started.mcp(started.api_key()).tool("list_services", json!({})).await.is_error);
+        stack = Some(started);
+    }
+    assert!(best <= Duration::from_secs(1), "ready after {best:?}");
+    let stack = stack.unwrap();
+    let resident = eventually("it settles", Duration::from_secs(5), || async {
+        let memory = resident(stack.main_pid());
+        (memory <= 60 * MIB).then_some(memory)
+    })
+    .await;
+    eprintln!("binary {} MiB, ready after {best:?}, {} MiB resident", size / MIB, resident / MIB);
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}

@@ -1,0 +1,168 @@
+//! The newcomer's path: no account, every connector answers.
+
+use futures::StreamExt;
+use plugboard_tests::examples::{example_call, manifests};
+use plugboard_tests::mcp_client::McpClient;
+use plugboard_tests::stack::Stack;
+use serde_json::{Value, json};
+
+const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+
+fn orders() -> Value {
+    json!({
+        "service": "wildberries", "module": "statistics", "method": "GET", "path": "/api/v1/supplier/orders",
+        "query": {"dateFrom": "2026-04-15"}
+    })
+}
+
+async fn every_era(stack: &Stack) -> Vec<McpClient> {
+    let mut clients = vec![stack.mcp(stack.api_key())];
+    for revision in LEGACY {
+        clients.push(McpClient::legacy(stack.url(), stack.api_key(), revision).await);
+    }
+    clients
+}
+
+pub(crate) async fn a_call_over_every_era(stack: &Stack) {
+    for client in every_era(stack).await {
+        let envelope = client.execute(orders()).await;
+        assert_eq!(envelope["ok"], true, "{envelope}");
+        assert_eq!(envelope["state"], "succeeded");
+        assert_eq!(envelope["status"], 200);
+        assert_eq!(envelope["service"], "wildberries");
+        assert_eq!(envelope["module"], "statistics");
+        assert_eq!(envelope["account"]["label"], "Sandbox");
+        assert_eq!(envelope["attempts"], 1);
+        assert!(envelope["execution_id"].as_str().unwrap().starts_with("ex_"));
+        assert!(envelope["data"][0]["srid"].is_string(), "{envelope}");
+    }
+    // Both spellings of the endpoint, without a redirect.
+    let client = stack.mcp(stack.api_key());
+    let body = client.message("tools/list", json!({})).to_string();
+    let answer = plugboard_tests::rest_client::http()
+        .post(format!("{}/mcp/", stack.url()))
+        .bearer_auth(stack.api_key())
+        .header("Content-Type", "application/json")
+        .header("MCP-Protocol-Version", "2026-07-28")
+        .header("Mcp-Method", "tools/list")
+        .body(body);
+    let answer = plugboard_tests::rest_client::Reply::of(answer).await.expect(200);
+    assert_eq!(answer["result"]["tools"].as_array().unwrap().len(), 3);
+}
+
+pub(crate) async fn a_missing_argument_is_named_and_nothing_is_sent(stack: &Stack) {
+    for client in every_era(stack).await {
+        let mut call = orders();
+        call["query"] = json!({});
+        let envelope = client.execute(call).await;
+        let error = &envelope["error"];
+        assert_eq!(error["code"], "INVALID_ARGUMENT", "{envelope}");
+        assert_eq!(error["field"], "query.dateFrom");
+        assert_eq!(error["outcome"], "not_sent");
+        assert_eq!(error["fix"]["kind"], "change_argument");
+        assert!(error["message"].as_str().unwrap().contains("dateFrom"));
+        // Not even a job was made of it.
+        assert!(envelope.get("execution_id").is_none(), "{envelope}");
+    }
+}
+
+pub(crate) async fn the_three_tools_in_their_order(stack: &Stack) {
+    for client in every_era(stack).await {
+        let answer = client.request("tools/list", json!({})).await.expect(200);
+        let tools = answer["result"]["tools"].as_array().unwrap();
+        let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["list_services", "describe_service", "connector_execute"]);
+        assert_eq!(tools[2]["inputSchema"]["required"], json!(["service"]));
+        assert_eq!(tools[0]["annotations"]["readOnlyHint"], true);
+        assert_eq!(tools[2]["annotations"]["destructiveHint"], true);
+        if client.is_modern() {
+            assert_eq!(answer["result"]["cacheScope"], "public");
+            assert!(answer["result"]["ttlMs"].as_u64().is_some());
+        }
+    }
+    let client = stack.mcp(stack.api_key());
+    let discovered = client.request("server/discover", json!({})).await.expect(200);
+    let versions = &discovered["result"]["supportedVersions"];
+    assert_eq!(versions, &json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]));
+    assert!(discovered["result"]["instructions"].as_str().unwrap().chars().count() <= 2048);
+}
+
+pub(crate) async fn the_list_of_services_is_small_and_can_be_filtered(stack: &Stack) {
+    let client = stack.mcp(stack.api_key());
+    let keys = |value: &Value| -> Vec<String> {
+        value["services"].as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = client.tool("list_services", json!({})).await;
+    assert!(!all.is_error);
+    let shipped: Vec<String> = manifests().into_iter().map(|manifest| manifest.key).collect();
+    let mut listed = keys(&all.structured);
+    listed.sort();
+    assert_eq!(listed, shipped);
+    // 5 KB for 99 services: what there is may take its share, and a little for a heading.
+    assert!(all.text.len() <= shipped.len() * 5 * 1024 / 99 + 120, "{} bytes:\n{}", all.text.len(), all.text);
+    for key in &shipped {
+        assert_eq!(all.text.lines().filter(|line| line.contains(key.as_str())).count(), 1, "{key}:\n{}", all.text);
+    }
+    let found = client.tool("list_services", json!({"query": "остатки"})).await;
+    assert!(keys(&found.structured).contains(&"ozon".to_owned()), "{}", found.text);
+    let found = client.tool("list_services", json!({"category": "messengers"})).await;
+    assert_eq!(keys(&found.structured).len(), 2, "{}", found.text);
+    let none = client.tool("list_services", json!({"connected": false})).await;
+    assert_eq!(keys(&none.structured).len(), 0, "the sandbox connects everything: {}", none.text);
+    let wrong = client.tool("list_services", json!({"categories": "crm"})).await;
+    assert!(wrong.is_error);
+    assert_eq!(wrong.structured["error"]["field"], "categories");
+}
+
+pub(crate) async fn services_and_modules_describe_themselves(stack: &Stack) {
+    let client = stack.mcp(stack.api_key());
+    for manifest in manifests() {
+        let index = client.tool("describe_service", json!({"service": manifest.key})).await;
+        assert!(!index.is_error, "{}", index.text);
+        let text = index.structured.to_string();
+        for module in manifest.modules.keys() {
+            assert!(text.contains(&format!("\"{module}\"")), "{}/{module}: {text}", manifest.key);
+            let call = json!({"service": manifest.key, "module": module});
+            let passport = client.tool("describe_service", call).await;
+            assert!(!passport.is_error, "{}", passport.text);
+            assert_eq!(serde_json::from_str::<Value>(&passport.text).unwrap(), passport.structured);
+            let thin = manifest.passport == plugboard_core::manifest::Passport::Thin;
+            for operation in manifest.operations.iter().filter(|operation| operation.module == *module) {
+                let shown = passport.text.contains(operation.path.as_deref().unwrap_or(&operation.method));
+                assert!(shown || thin, "{}/{module} does not show {}: {}", manifest.key, operation.id, passport.text);
+            }
+        }
+    }
+    let wrong = client.tool("describe_service", json!({"service": "wildbery"})).await;
+    assert_eq!(wrong.structured["error"]["code"], "UNKNOWN_SERVICE");
+    assert_eq!(wrong.structured["error"]["fix"]["options"][0], "wildberries", "{}", wrong.text);
+    let wrong = client.tool("describe_service", json!({"service": "wildberries", "module": "statistic"})).await;
+    assert_eq!(wrong.structured["error"]["code"], "UNKNOWN_MODULE");
+    assert_eq!(wrong.structured["error"]["fix"]["options"][0], "statistics", "{}", wrong.text);
+}
+
+pub(crate) async fn every_operation_answers_with_its_example(stack: &Stack) {
+    let client = stack.mcp(stack.api_key());
+    let mut cases = Vec::new();
+    for manifest in manifests() {
+        for operation in &manifest.operations {
+            let name = format!("{}/{}", manifest.key, operation.id);
+            cases.push((name, example_call(&manifest, operation), operation.response_example.clone()));
+        }
+    }
+    let count = cases.len();
+    let wrong: Vec<String> = futures::stream::iter(cases)
+        .map(|(name, call, example)| {
+            let client = client.clone();
+            async move {
+                let envelope = client.execute(call.clone()).await;
+                let right = envelope["ok"] == true && envelope["data"] == example && name.ends_with(envelope["operation"].as_str().unwrap_or("?"));
+                (!right).then(|| format!("{name}: {call} → {envelope}"))
+            }
+        })
+        .buffer_unordered(8)
+        .filter_map(futures::future::ready)
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "{} of {count} operations:\n{}", wrong.len(), wrong.join("\n"));
+}

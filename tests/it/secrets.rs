@@ -1,0 +1,209 @@
+//! A secret goes in, works, and is never seen again.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use plugboard_tests::examples::{example_call, manifests};
+use plugboard_tests::stack::{Shape, Stack};
+use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
+use plugboard_tests::vendor::{Answer, Vendor};
+use plugboard_tests::wait::eventually;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::handles::end_of;
+use crate::shared::Site;
+
+/// A text in the forms in which it could lie somewhere. Base64 at each alignment, without the ends that depend on the
+/// neighbours.
+fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
+    let mut forms = vec![
+        ("as it is".to_owned(), secret.as_bytes().to_vec()),
+        ("hex".to_owned(), hex::encode(secret).into_bytes()),
+        ("HEX".to_owned(), hex::encode_upper(secret).into_bytes()),
+        ("url".to_owned(), percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string().into_bytes()),
+        ("json".to_owned(), json!(secret).to_string().trim_matches('"').as_bytes().to_vec()),
+        ("reversed".to_owned(), secret.bytes().rev().collect()),
+    ];
+    for shift in 0..3 {
+        let padded = [&b"..."[..shift], secret.as_bytes()].concat();
+        let text = STANDARD_NO_PAD.encode(&padded);
+        let inner = &text.as_bytes()[if shift == 0 { 0 } else { 4 }..text.len() - 3];
+        forms.push((format!("base64+{shift}"), inner.to_vec()));
+        let url_safe: Vec<u8> = inner.iter().map(|b| match b { b'+' => b'-', b'/' => b'_', other => *other }).collect();
+        forms.push((format!("base64url+{shift}"), url_safe));
+    }
+    forms
+}
+
+/// Where a secret lies, in which form.
+fn found_in(secret: &str, places: &[(PathBuf, Vec<u8>)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (form, needle) in forms(secret) {
+        for (place, bytes) in places {
+            if memchr::memmem::find(bytes, &needle).is_some() {
+                found.push(format!("{form} in {}", place.display()));
+            }
+        }
+    }
+    found
+}
+
+fn assert_absent(secret: &str, text: &str, what: &str) {
+    let places = [(PathBuf::from(what), text.as_bytes().to_vec())];
+    let found = found_in(secret, &places);
+    assert!(found.is_empty(), "{found:?}: {text}");
+}
+
+pub(crate) async fn a_vendor_that_echoes_gives_nothing_away(site: &Site) {
+    let tenant = Tenant::new(&site.stack).await;
+    let client = tenant.mcp();
+    for manifest in manifests() {
+        let account = tenant.connect(&manifest.key, "Main", &site.vendor).await;
+        let operation = &manifest.operations[0];
+        let call = example_call(&manifest, operation);
+        for status in [200, 400, 401, 403, 404, 429, 500] {
+            site.vendor.on(&account.mark, Answer::echo(status));
+            let envelope = client.execute(call.clone()).await;
+            let text = envelope.to_string();
+            let what = format!("{} {status}", manifest.key);
+            assert_absent(&account.secret, &text, &what);
+            assert_absent(&account.mark, &text, &what);
+            // It did come back: this is not an empty test.
+            assert!(text.contains("***") || status == 401 && manifest.key == "cdek", "{what}: {text}");
+        }
+        // As plain text, in the middle of something binary, and by handle.
+        let page = format!("<html>your key is {}</html>", account.mark);
+        site.vendor.on(&account.mark, Answer::bytes(500, "text/html", page));
+        assert_absent(&account.mark, &client.execute(call.clone()).await.to_string(), &manifest.key);
+        let binary = [&[0, 159, 146, 150][..], account.mark.as_bytes(), &[255, 0]].concat();
+        site.vendor.on(&account.mark, Answer::bytes(200, "application/octet-stream", binary));
+        assert_absent(&account.mark, &client.execute(call.clone()).await.to_string(), &manifest.key);
+    }
+    let account = tenant.connect("hubspot", "Big", &site.vendor).await;
+    let page = json!({"padding": "x".repeat(5 << 20), "token": account.secret, "more": "y".repeat(1 << 20)});
+    site.vendor.on(&account.mark, Answer::json(200, &page));
+    let mut call = hubspot_read();
+    call["service"] = json!("hubspot:Big");
+    let envelope = client.execute(call).await;
+    let result = envelope["truncated"]["result_id"].clone();
+    let slice = json!({"service": "hubspot", "result_id": result, "offset": (5 << 20) - 200, "limit": 1000});
+    let slice = client.execute(slice).await;
+    assert!(slice["data"].as_str().unwrap().contains("***"), "{slice}");
+    assert_absent(&account.secret, &slice.to_string(), "a slice");
+}
+
+pub(crate) async fn secrets_are_in_nothing_that_is_written(site: &Site) {
+    let tenant = Tenant::new(&site.stack).await;
+    let (client, rest) = (tenant.mcp(), tenant.rest());
+    let mut secrets = vec![tenant.key.clone(), site.stack.operator_key().to_owned()];
+    let mut answers = String::new();
+    for manifest in manifests() {
+        let account = tenant.connect(&manifest.key, "Main", &site.vendor).await;
+        let call = example_call(&manifest, &manifest.operations[0]);
+        for answer in [Answer::echo(200), Answer::echo(500), Answer::echo(401), Answer::cut(), Answer::halfway()] {
+            site.vendor.on(&account.mark, answer);
+            answers.push_str(&client.execute(call.clone()).await.to_string());
+        }
+        secrets.extend([account.secret.clone(), account.mark.clone()]);
+        answers.push_str(&rest.get(&format!("/api/v1/connections/{}", account.id)).await.text);
+    }
+    // A label is no secret: it shows that looking finds what is there.
+    let control = unique();
+    let labelled = tenant.connect("hubspot", &control, &site.vendor).await;
+    site.vendor.on(&labelled.mark, Answer::echo(200));
+    for call in [hubspot_read(), hubspot_write("a")] {
+        let mut call = call;
+        call["service"] = json!(format!("hubspot:{control}"));
+        call["wait_ms"] = json!(0);
+        let handle = client.execute(call).await;
+        answers.push_str(&end_of(&client, &handle).await.to_string());
+    }
+    secrets.push(labelled.secret);
+    let refused = json!({"service": "github", "label": "x", "credentials": {"access_token": "short;secret?value"}});
+    answers.push_str(&rest.post("/api/v1/connections", &refused).await.text);
+    secrets.push("short;secret?value".to_owned());
+    answers.push_str(&rest.get("/api/v1/connections").await.text);
+    answers.push_str(&rest.get("/api/v1/organizations/me/api-keys").await.text);
+    let (_, issued) = rest.issue(&["write:tools"]).await;
+    tenant.with_key(&issued).execute(hubspot_read()).await;
+    secrets.push(issued);
+
+    let mut places = site.stack.written();
+    assert!(!found_in(&control, &places).is_empty(), "the look into {} files finds nothing at all", places.len());
+    places.push((PathBuf::from("answers"), answers.into_bytes()));
+    let found: Vec<String> = secrets.iter().flat_map(|secret| found_in(secret, &places)).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Everything a collector of traces is sent, and the most talkative logs.
+pub(crate) async fn secrets_are_in_no_trace() {
+    let collected = Arc::new(Mutex::new(Vec::new()));
+    let collector = collector(collected.clone()).await;
+    let vendor = Vendor::start();
+    let stack = Stack::options(Shape::Embedded)
+        .vendor(&vendor)
+        .environment("PLUGBOARD_TELEMETRY__OTLP_ENDPOINT", collector)
+        .environment("PLUGBOARD_TELEMETRY__LOG", "debug")
+        .start();
+    let tenant = Tenant::new(&stack).await;
+    let client = tenant.mcp();
+    let mut secrets = vec![tenant.key.clone()];
+    for manifest in manifests() {
+        let account = tenant.connect(&manifest.key, "Main", &vendor).await;
+        let call = example_call(&manifest, &manifest.operations[0]);
+        for answer in [Answer::echo(200), Answer::echo(500), Answer::cut()] {
+            vendor.on(&account.mark, answer);
+            client.execute(call.clone()).await;
+        }
+        secrets.extend([account.secret, account.mark]);
+    }
+    eventually("spans are exported", std::time::Duration::from_secs(20), || async {
+        let bytes = collected.lock().unwrap();
+        memchr::memmem::find(&bytes, b"connector_execute").map(|_| ())
+    })
+    .await;
+    let mut places = stack.written();
+    places.push((PathBuf::from("traces"), collected.lock().unwrap().clone()));
+    let found: Vec<String> = secrets.iter().flat_map(|secret| found_in(secret, &places)).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Just enough of HTTP/2 for an exporter to speak: frames are acknowledged and kept, calls are never answered.
+async fn collector(collected: Arc<Mutex<Vec<u8>>>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let collected = collected.clone();
+            tokio::spawn(async move {
+                const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+                const SETTINGS_ACK: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
+                // A window large enough for everything.
+                const WINDOW: &[u8] = &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0x3f, 0, 0, 0];
+                stream.write_all(&[SETTINGS, SETTINGS_ACK, WINDOW].concat()).await.ok();
+                let mut chunk = vec![0; 1 << 16];
+                while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+                    collected.lock().unwrap().extend_from_slice(&chunk[..read]);
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn the_look_finds_every_form() {
+    let secret = "cnr-a/b+\"7";
+    for text in [
+        secret.to_owned(),
+        hex::encode(secret),
+        base64::engine::general_purpose::STANDARD.encode(format!("user:{secret}")),
+        base64::engine::general_purpose::STANDARD.encode(format!("u:{secret};")),
+        Value::from(secret).to_string(),
+    ] {
+        assert!(!found_in(secret, &[(PathBuf::new(), text.clone().into_bytes())]).is_empty(), "{text}");
+    }
+}

@@ -1,0 +1,68 @@
+//! The stacks that tests share, started when the first one asks.
+
+use std::sync::OnceLock;
+
+use plugboard_tests::stack::{Shape, Stack};
+use plugboard_tests::vendor::Vendor;
+use tokio::runtime::Runtime;
+
+/// A stack and the vendor behind it.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) stack: Stack,
+    pub(crate) vendor: Vendor,
+}
+
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+}
+
+pub(crate) fn block_on<F: Future>(body: F) -> F::Output {
+    runtime().block_on(body)
+}
+
+/// On the shape's sandbox.
+pub(crate) fn in_sandbox<F: Future<Output = ()>>(shape: Shape, body: impl FnOnce(&'static Stack) -> F) {
+    static EMBEDDED: OnceLock<Option<Stack>> = OnceLock::new();
+    static DISTRIBUTED: OnceLock<Option<Stack>> = OnceLock::new();
+    let cell = match shape {
+        Shape::Embedded => &EMBEDDED,
+        Shape::Distributed => &DISTRIBUTED,
+    };
+    let stack = cell.get_or_init(|| try_start(|| Stack::options(shape).sandbox().start()));
+    block_on(body(stack.as_ref().expect("the shared stack did not start; see the first failure")));
+}
+
+/// On the shape's shared stack with a vendor.
+pub(crate) fn with_vendor<F: Future<Output = ()>>(shape: Shape, body: impl FnOnce(&'static Site) -> F) {
+    static EMBEDDED: OnceLock<Option<Site>> = OnceLock::new();
+    static DISTRIBUTED: OnceLock<Option<Site>> = OnceLock::new();
+    let cell = match shape {
+        Shape::Embedded => &EMBEDDED,
+        Shape::Distributed => &DISTRIBUTED,
+    };
+    let site = cell.get_or_init(|| {
+        let vendor = block_on(async { Vendor::start() });
+        let stack = try_start(|| Stack::options(shape).vendor(&vendor).start())?;
+        Some(Site { stack, vendor })
+    });
+    block_on(body(site.as_ref().expect("the shared stack did not start; see the first failure")));
+}
+
+/// With nothing shared.
+pub(crate) fn alone<F: Future<Output = ()>>(shape: Shape, body: impl FnOnce(Shape) -> F) {
+    block_on(body(shape));
+}
+
+/// A start that failed once is not tried again by every test.
+fn try_start(start: impl FnOnce() -> Stack) -> Option<Stack> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(start)) {
+        Ok(stack) => Some(stack),
+        Err(problem) => {
+            let text = problem.downcast_ref::<String>().map_or("it panicked", String::as_str);
+            eprintln!("{text}");
+            None
+        }
+    }
+}
