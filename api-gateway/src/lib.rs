@@ -99,5 +99,5 @@ async fn router(gateway: Arc<Gateway>, loopback: bool) -> Result<Router, Gateway
         .add_service(reflection().build_v1alpha()?)
         .prepare()
         .into_axum_router();
-    Ok(rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc))
+    Ok(rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc).fallback(rest::unknown))
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
+use crate::print_answer;
 use crate::cli::{CallArgs, ClientArgs};
 
 pub async fn run(args: CallArgs) -> anyhow::Result<ExitCode> {
@@ -12,7 +13,7 @@ pub async fn run(args: CallArgs) -> anyhow::Result<ExitCode> {
     let envelope = call_tool(&args.client, "connector_execute", arguments).await?;
     let ok = envelope["ok"].as_bool().unwrap_or(false);
     let shown = if args.envelope || !ok || envelope.get("data").is_none() { &envelope } else { &envelope["data"] };
-    println!("{}", serde_json::to_string_pretty(shown)?);
+    print_answer(&serde_json::to_string_pretty(shown)?);
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

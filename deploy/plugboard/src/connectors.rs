@@ -8,6 +8,7 @@ use plugboard_core::catalog::Snapshot;
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::manifest::passport;
 
+use crate::print_answer;
 use crate::cli::ConnectorsCommand;
 
 pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
@@ -16,13 +17,13 @@ pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
         ConnectorsCommand::List => {
             let snapshot = built_in()?;
             let rows: Vec<_> = snapshot.iter().map(|connector| passport::ServiceRow::new(connector, false)).collect();
-            print!("{}", passport::services_text(&rows));
+            print_answer(&passport::services_text(&rows));
         }
-        ConnectorsCommand::Show { service, module } => println!("{}", show(&service, module.as_deref())?),
-        ConnectorsCommand::Schema => println!("{}", schema::manifest_schema_text()),
+        ConnectorsCommand::Show { service, module } => print_answer(&show(&service, module.as_deref())?),
+        ConnectorsCommand::Schema => print_answer(&schema::manifest_schema_text()),
         ConnectorsCommand::Table => {
             let table = readme::table().map_err(|findings| anyhow::anyhow!("{} findings", findings.len()))?;
-            print!("{table}");
+            print_answer(&table);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -40,9 +41,9 @@ fn lint_all(paths: &[std::path::PathBuf]) -> anyhow::Result<ExitCode> {
     };
     let findings = lint::sources(&sources);
     for finding in &findings {
-        println!("{finding}");
+        print_answer(&finding.to_string());
     }
-    println!("{} manifests, {} findings", sources.len(), findings.len());
+    print_answer(&format!("{} manifests, {} findings", sources.len(), findings.len()));
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

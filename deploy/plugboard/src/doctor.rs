@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::print_answer;
 use crate::call::{call_tool, http};
 use crate::cli::ClientArgs;
 
@@ -28,7 +29,7 @@ pub async fn run(client: &ClientArgs) -> anyhow::Result<ExitCode> {
         findings.push(tools(client).await);
     }
     for finding in &findings {
-        println!("{}  {}", if finding.good { "ok  " } else { "FAIL" }, finding.what);
+        print_answer(&format!("{}  {}", if finding.good { "ok  " } else { "FAIL" }, finding.what));
     }
     let healthy = findings.iter().all(|finding| finding.good);
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })

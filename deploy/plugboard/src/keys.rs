@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use plugboard_core::secret::SecretKey;
 use serde_json::{Value, json};
 
+use crate::print_answer;
 use crate::call::{http, key};
 use crate::cli::{ClientArgs, KeysCommand};
 
@@ -29,7 +30,7 @@ pub async fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
             request(&client, http(&client)?.delete(format!("{}/{id}", keys_url(&client)))).await?
         }
     };
-    println!("{}", serde_json::to_string_pretty(&answer)?);
+    print_answer(&serde_json::to_string_pretty(&answer)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::print_answer;
 use crate::cli::ServiceArgs;
 use crate::health;
 use crate::sandbox::Door;
@@ -32,7 +33,7 @@ struct Start {
 
 fn start(args: &ServiceArgs, name: &str) -> anyhow::Result<Option<Start>> {
     if args.defaults {
-        println!("{DEFAULTS}");
+        print_answer(DEFAULTS);
         return Ok(None);
     }
     let settings = Settings::load(args.config.as_deref())?;

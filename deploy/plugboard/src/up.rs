@@ -28,6 +28,7 @@ use plugboard_core::telemetry::{self, TelemetryConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::print_answer;
 use crate::cli::UpArgs;
 use crate::greeting::Ready;
 use crate::sandbox::Door;
@@ -195,12 +196,10 @@ fn announce(args: &UpArgs, url: &str, keys: Bootstrap, services: usize) {
     let text = |key: Option<Secret>| key.map(|key| key.expose().to_owned());
     let ready = Ready::new(url, text(keys.operator_key), text(keys.api_key));
     if args.json {
-        println!("{}", ready.to_json());
+        print_answer(&ready.to_json());
     } else {
-        println!("{}", ready.to_text(services, args.sandbox, &args.data.display().to_string()));
+        print_answer(&ready.to_text(services, args.sandbox, &args.data.display().to_string()));
     }
-    // A pipe buffers; whoever waits for the line must get it now.
-    let _ = std::io::stdout().flush();
 }
 
 /// `up` speaks by its greeting; logs are for trouble unless asked for.

@@ -72,8 +72,7 @@ async fn once_is_never_sent_twice() {
     assert_eq!((&envelope["error"]["safe_to_retry"], &envelope["attempts"]), (&json!(false), &json!(1)));
     for starts in 2..=7 {
         assert_eq!(bench.run_on(&bench.other_executor(), &job, starts).await, Fate::Acked);
-        let envelope = bench.reply().0;
-        assert_eq!(envelope["error"]["code"], "OUTCOME_UNKNOWN");
+        assert_eq!(bench.reply().0["error"]["code"], "OUTCOME_UNKNOWN");
     }
     assert_eq!(vendor.calls(), 1);
 }
@@ -432,44 +431,4 @@ async fn a_blocked_address_is_not_tried_again() {
     assert_eq!(bench.run(&job, 1).await, Fate::Acked);
     let error = bench.reply().0["error"].clone();
     assert_eq!((&error["code"], &error["outcome"]), (&json!("EGRESS_BLOCKED"), &json!("not_sent")));
-}
-
-#[tokio::test(flavor = "current_thread")]
-#[ignore]
-async fn tmp_bench() {
-    use std::time::Instant;
-    let body = json!({"ok": true, "items": (0..20).map(|i| json!({"id": i, "name": "some product name", "price": 12.5})).collect::<Vec<_>>()});
-    let mut parts = bearer();
-    parts["success"] = json!({"all": [{"pointer": "/ok", "equals": true}]});
-    let (bench, _vendor) = bench_of(parts, vec![Act::json(200, body.clone())]).await;
-    let job = bench.job("list", "/orders");
-    let account = fields(&[("api_key", SECRET)]);
-    let n = 50_000u32;
-    let root = plugboard_core::secret::SecretKey::new([1; 32]);
-    let p = crate::http::request::Parts { connector: &bench.connector, job: &job, body: None, fields: &account, idempotency_root: &root };
-    let t = Instant::now();
-    for _ in 0..n { std::hint::black_box(crate::http::request::build(&p).unwrap()); }
-    println!("build {:?}", t.elapsed() / n);
-    let t = Instant::now();
-    for _ in 0..n { std::hint::black_box(crate::scrub::Scrubber::new(account.secrets())); }
-    println!("scrubber {:?}", t.elapsed() / n);
-    let plain = fields(&[("api_key", "abcdefghijklmnopqrstuvwxyz0123456789ABCD")]);
-    let t = Instant::now();
-    for _ in 0..n { std::hint::black_box(crate::scrub::Scrubber::new(plain.secrets())); }
-    println!("scrubber plain {:?}", t.elapsed() / n);
-    let bytes = bytes::Bytes::from(body.to_string());
-    println!("body {}", bytes.len());
-    let headers = http::HeaderMap::new();
-    let scrubber = crate::scrub::Scrubber::new(account.secrets());
-    let about = crate::http::response::About { connector: &bench.connector, operation: None, job: &job, body: None, now: plugboard_core::clock::Millis(0) };
-    let t = Instant::now();
-    for _ in 0..n { std::hint::black_box(crate::http::response::shape(&about, &scrubber, crate::http::response::Answer { status: 200, headers: &headers, body: &bytes })); }
-    println!("shape {:?}", t.elapsed() / n);
-    let t = Instant::now();
-    let n = 400;
-    for _ in 0..n {
-        futures::future::join_all((0..64).map(|_| async { bench.run(&job, 1).await; })).await;
-        bench.world.replies.lock().clear();
-    }
-    println!("attempts/s incl. vendor {:?}", f64::from(n * 64) / t.elapsed().as_secs_f64());
 }

@@ -1,10 +1,14 @@
 //! Whether anybody waits for jobs, and the jobs that were fetched for whoever does.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::holds::Fetched;
+
+/// When the queue is closed, the last receiver leaves within this.
+const LOCK_WITHIN: Duration = Duration::from_millis(100);
 
 /// Shared by the receivers and the intake.
 pub(super) struct Demand {
@@ -42,7 +46,8 @@ impl Demand {
 
     /// Hands back what nobody received. Returns how many jobs that were.
     pub(super) async fn hand_back(&self) -> usize {
-        let mut fetched = self.fetched.lock().await;
+        // A receiver holds the lock for as long as it waits; then there is nothing to hand back.
+        let Ok(mut fetched) = tokio::time::timeout(LOCK_WITHIN, self.fetched.lock()).await else { return 0 };
         let mut count = 0;
         while let Ok(job) = fetched.try_recv() {
             job.hold.not_started();

@@ -24,8 +24,8 @@ pub(super) struct Held {
     /// Starts of each job inside, this delivery included.
     pub(super) starts: u32,
     pub(super) last_beat: Instant,
-    /// When the ack was sent; it stays here until the server confirms it.
-    pub(super) acked: Option<Instant>,
+    /// Every job in it has ended; it stays here until the server confirms the ack.
+    pub(super) acked: bool,
 }
 
 /// What the keeper is asked to do.
@@ -65,10 +65,7 @@ impl Ledger {
         let Some(held) = messages.get_mut(&message) else { return Adopted::No };
         ack_to.clone_into(&mut held.ack_to);
         held.last_beat = Instant::now();
-        match held.acked {
-            Some(_) => Adopted::AckAgain,
-            None => Adopted::Yes,
-        }
+        if held.acked { Adopted::AckAgain } else { Adopted::Yes }
     }
 
     pub(super) fn jobs(&self) -> usize {
@@ -90,10 +87,10 @@ impl Ledger {
         let mut messages = self.messages.lock();
         let held = messages.get_mut(&message)?;
         held.open = held.open.saturating_sub(1);
-        if held.open > 0 || held.acked.is_some() {
+        if held.open > 0 || held.acked {
             return None;
         }
-        held.acked = Some(Instant::now());
+        held.acked = true;
         Some(held.ack_to.clone())
     }
 
@@ -109,25 +106,22 @@ impl Ledger {
         self.messages.lock().get(&message).map(|held| (held.payload.clone(), held.starts))
     }
 
-    /// Where to send a sign of life now, and which acks to send again.
-    pub(super) fn due(&self, heartbeat: Duration, confirm_within: Duration) -> (Vec<String>, Vec<(u64, String)>) {
+    /// Where to send the ack of a message whose jobs have all ended; `None` when it is confirmed.
+    pub(super) fn ack_to(&self, message: u64) -> Option<String> {
+        self.messages.lock().get(&message).filter(|held| held.acked).map(|held| held.ack_to.clone())
+    }
+
+    /// Where to send a sign of life now.
+    pub(super) fn beats_due(&self, heartbeat: Duration) -> Vec<String> {
         let now = Instant::now();
         let mut beats = Vec::new();
-        let mut acks = Vec::new();
-        for (&message, held) in self.messages.lock().iter_mut() {
-            match held.acked {
-                None if now.duration_since(held.last_beat) >= heartbeat => {
-                    held.last_beat = now;
-                    beats.push(held.ack_to.clone());
-                }
-                Some(at) if now.duration_since(at) >= confirm_within => {
-                    held.acked = Some(now);
-                    acks.push((message, held.ack_to.clone()));
-                }
-                _ => {}
+        for held in self.messages.lock().values_mut() {
+            if !held.acked && now.duration_since(held.last_beat) >= heartbeat {
+                held.last_beat = now;
+                beats.push(held.ack_to.clone());
             }
         }
-        (beats, acks)
+        beats
     }
 
     fn free(&self, jobs: usize) {

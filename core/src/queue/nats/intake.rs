@@ -36,7 +36,7 @@ const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// How often we look after all this, and for how long nobody may ask for jobs before no more are fetched and those that
 /// were are handed back.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(500);
 
 /// Pause before asking again when nobody answers for the consumer.
 const NOBODY_PAUSE: Duration = Duration::from_millis(250);
@@ -81,6 +81,10 @@ impl Intake {
             }
             if wanted {
                 self.top_up(&mut pull, weight).await;
+            } else if pull.outstanding == 0 {
+                // What others could do at once must not wait here. Not before the last pull has ended, which would
+                // only fetch it again.
+                self.demand.hand_back().await;
             }
             tokio::select! {
                 message = pull.messages.next() => match message {
@@ -93,14 +97,10 @@ impl Intake {
                 () = self.closed.cancelled(), if ends.is_none() => {
                     wanted = false;
                     ends = Some(Instant::now() + PULL_EXPIRES + TICK);
-                    self.demand.hand_back().await;
                 }
                 _ = tick.tick() => {
-                    if self.demand.look_gone() || ends.is_some() {
-                        // What others could do at once must not wait here. What the last pulls still bring is handed
-                        // back with the next ticks.
+                    if self.demand.look_gone() {
                         wanted = false;
-                        self.demand.hand_back().await;
                     }
                     if ends.is_none() && self.stalled(&mut pull).await {
                         pull = self.subscribe().await;
@@ -230,7 +230,7 @@ impl Intake {
             open: count,
             starts,
             last_beat: Instant::now(),
-            acked: None,
+            acked: false,
         };
         self.ledger.insert(sequence, held);
         match count {

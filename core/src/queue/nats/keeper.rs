@@ -1,8 +1,14 @@
 //! One task that speaks to the server about held messages: acks, signs of life, and jobs that leave their pack.
 //!
-//! None of this is waited for by a job. An ack is repeated until the server confirms it; until then its message stays
-//! in the ledger, so that a redelivery of it is recognized and acked instead of worked on again.
+//! None of this is waited for by a job. Acks are repeated until the server confirms them; until then their messages stay
+//! in the ledger, so that a redelivery is recognized and acked instead of worked on again.
+//!
+//! One confirmation stands for many acks: they travel on one connection and the consumer takes them in order, so when
+//! the last of them, sent a second time as a request, is answered, the others have been taken. A confirmation for
+//! each would cost a call two more messages. (Should a cluster change the consumer's leader in between, an ack before
+//! it may be lost; then the job is delivered again, and the journal has its end.)
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +18,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::subjects::{HEADER_DELAY, HEADER_STARTS, Lane, alone_id, returned_id};
 use super::super::{HEARTBEAT, wire};
@@ -23,12 +29,18 @@ use crate::job::Job;
 /// How often we look for messages that need a sign of life.
 const TICK: Duration = Duration::from_millis(500);
 
-/// An ack that is not confirmed by then is sent again.
+/// How often acks are confirmed.
+const CONFIRM_EVERY: Duration = Duration::from_millis(100);
+
+/// Acks that are not confirmed by then are sent again.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
 
-/// Pause between attempts to publish a job that leaves its pack. It goes on for as long as the process lives: the pack
+/// Pause between attempts to store a job that leaves its pack. It goes on for as long as the process lives: the pack
 /// is kept alive meanwhile, so nothing is lost and nobody else starts it.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How long a queue that is dropped still works on it.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 const ACK: &[u8] = b"+ACK";
 const IN_PROGRESS: &[u8] = b"+WPI";
@@ -36,8 +48,9 @@ const IN_PROGRESS: &[u8] = b"+WPI";
 pub(super) struct Keeper {
     link: NatsLink,
     ledger: Arc<Ledger>,
-    /// Confirmations arrive at `<inbox>.<message>`.
+    /// Confirmations arrive at `<inbox>.<number>`.
     inbox: String,
+    acks: Acks,
     /// Publications under way; each ends with its message and the number of jobs that left it.
     leaving: JoinSet<(u64, u32)>,
 }
@@ -52,7 +65,7 @@ impl Keeper {
     ) -> Result<(), async_nats::SubscribeError> {
         let inbox = link.client().new_inbox();
         let confirmations = link.client().subscribe(format!("{inbox}.*")).await?;
-        let keeper = Self { link, ledger, inbox, leaving: JoinSet::new() };
+        let keeper = Self { link, ledger, inbox, acks: Acks::default(), leaving: JoinSet::new() };
         tokio::spawn(keeper.run(commands, confirmations));
         Ok(())
     }
@@ -61,11 +74,13 @@ impl Keeper {
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>, mut confirmations: Subscriber) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut confirm = tokio::time::interval(CONFIRM_EVERY);
+        confirm.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.carry_out(command).await,
-                    None => return,
+                    None => return self.finish().await,
                 },
                 Some(confirmation) = confirmations.next() => self.confirmed(&confirmation),
                 Some(left) = self.leaving.join_next(), if !self.leaving.is_empty() => {
@@ -73,9 +88,22 @@ impl Keeper {
                         self.left(message, jobs).await;
                     }
                 }
+                _ = confirm.tick(), if !self.acks.sent.is_empty() => self.confirm().await,
                 _ = tick.tick() => self.keep_alive().await,
             }
         }
+    }
+
+    /// The last hold is gone; jobs may still be on their way out of their packs.
+    async fn finish(mut self) {
+        let rest = async {
+            while let Some(left) = self.leaving.join_next().await {
+                if let Ok((message, jobs)) = left {
+                    self.left(message, jobs).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FINISH_WITHIN, rest).await;
     }
 
     async fn carry_out(&mut self, command: Command) {
@@ -104,18 +132,48 @@ impl Keeper {
         }
     }
 
-    async fn ack(&self, message: u64, ack_to: String) {
-        let reply = format!("{}.{message}", self.inbox);
-        self.link.send(ack_to, Some(reply), Bytes::from_static(ACK)).await;
+    async fn ack(&mut self, message: u64, ack_to: String) {
+        self.link.send(ack_to, None, Bytes::from_static(ACK)).await;
+        self.acks.sent.push_back(message);
     }
 
-    fn confirmed(&self, confirmation: &async_nats::Message) {
+    /// Asks whether everything that was sent so far has arrived, or sends it again when the last question was in vain.
+    async fn confirm(&mut self) {
+        if !self.link.connected() {
+            return;
+        }
+        let connection = self.link.connections();
+        match &self.acks.asked {
+            Some(asked) if asked.connection == connection && asked.at.elapsed() < CONFIRM_WITHIN => return,
+            None if self.acks.connection == connection => {}
+            // What was sent on a connection that ended may be lost.
+            _ => {
+                for message in &self.acks.sent {
+                    if let Some(ack_to) = self.ledger.ack_to(*message) {
+                        self.link.send(ack_to, None, Bytes::from_static(ACK)).await;
+                    }
+                }
+                self.acks.connection = connection;
+            }
+        }
+        let Some(ack_to) = self.acks.sent.back().and_then(|last| self.ledger.ack_to(*last)) else {
+            // It was confirmed before, as another delivery.
+            self.acks.sent.pop_back();
+            return;
+        };
+        let number = self.link.next_number();
+        self.acks.asked = Some(Asked { number, acks: self.acks.sent.len(), at: Instant::now(), connection });
+        self.link.send(ack_to, Some(format!("{}.{number}", self.inbox)), Bytes::from_static(ACK)).await;
+    }
+
+    fn confirmed(&mut self, confirmation: &async_nats::Message) {
         // A status means that nobody took the ack, for instance while the consumer has no leader: try again.
         if confirmation.status.is_some() {
             return;
         }
         let number = confirmation.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        if let Some(message) = number {
+        let Some(asked) = self.acks.asked.take_if(|asked| Some(asked.number) == number) else { return };
+        for message in self.acks.sent.drain(..asked.acks.min(self.acks.sent.len())) {
             self.ledger.remove(message);
         }
     }
@@ -124,16 +182,12 @@ impl Keeper {
         if !self.link.connected() {
             return;
         }
-        let (beats, acks) = self.ledger.due(HEARTBEAT, CONFIRM_WITHIN);
-        for ack_to in beats {
+        for ack_to in self.ledger.beats_due(HEARTBEAT) {
             self.link.send(ack_to, None, Bytes::from_static(IN_PROGRESS)).await;
-        }
-        for (message, ack_to) in acks {
-            self.ack(message, ack_to).await;
         }
     }
 
-    async fn left(&self, message: u64, jobs: u32) {
+    async fn left(&mut self, message: u64, jobs: u32) {
         for _ in 0..jobs {
             if let Some(ack_to) = self.ledger.close_job(message) {
                 self.ack(message, ack_to).await;
@@ -157,6 +211,25 @@ impl Keeper {
             (message, count)
         });
     }
+}
+
+/// Acks on their way.
+#[derive(Default)]
+struct Acks {
+    /// Messages, in the order in which their acks were sent.
+    sent: VecDeque<u64>,
+    asked: Option<Asked>,
+    /// The connection on which they were sent, as far as we know.
+    connection: u64,
+}
+
+/// A request for confirmation.
+struct Asked {
+    number: u64,
+    /// How many of the acks sent are covered.
+    acks: usize,
+    at: Instant,
+    connection: u64,
 }
 
 /// How a job that left its message is published.

@@ -1,5 +1,5 @@
-//! Outcomes on core NATS, packed like jobs: those that end while the last packet to their gateway is being written
-//! leave together.
+//! Outcomes on core NATS, packed like jobs: those that end while the last packet to their gateway is on its way to the
+//! socket leave together.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -114,10 +114,12 @@ impl Lane {
     }
 }
 
-/// Sends what gathered while the last packet was being written, until nothing has.
+/// Sends what gathered since the last packet, until nothing has.
 async fn drain(link: NatsLink, lane: Arc<Lane>) {
     loop {
-        let _ = link.client().flush().await;
+        // Whatever is ready to run goes first, the writing of the last packet and the ends of other calls among it. So
+        // the busier the process, the larger the packets, and nobody waits for a timer or for the socket.
+        tokio::task::yield_now().await;
         let Some((packet, count)) = lane.next() else { return };
         metrics::histogram!("plugboard_reply_pack_outcomes").record(count as f64);
         if !link.send(lane.subject.clone(), None, packet).await {

@@ -104,7 +104,7 @@ fn rss(pid: u32) -> u64 {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn binary() -> anyhow::Result<PathBuf> {

@@ -3,6 +3,8 @@
 //! Everything shares the machine: the load generator, a mock vendor that answers at once, and the system under test.
 //! Rounds are interleaved (A B C A B C …) and medians are reported, so that a noisy minute hits all alike.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
 mod http;
 mod load;
 mod naive;

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use async_nats::jetstream;
 use axum::Router;
 use axum::body::Bytes;
@@ -12,7 +14,6 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::any;
 use futures::StreamExt;
-use plugboard_tests::servers::NatsServer;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::yardsticks::{Part, serve, spawn};
@@ -20,13 +21,39 @@ use crate::yardsticks::{Part, serve, spawn};
 pub struct Pipeline {
     pub url: String,
     _parts: [Part; 2],
-    _nats: NatsServer,
+    _nats: Server,
 }
 
-pub fn start(_scratch: &Path, vendor: &str) -> anyhow::Result<Pipeline> {
-    let nats = NatsServer::start();
-    let worker = spawn(&["naive-worker", &nats.url(), vendor])?;
-    let gateway = spawn(&["naive-gateway", &nats.url()])?;
+/// A nats-server of its own; killed when dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start_nats(scratch: &Path) -> anyhow::Result<(Server, String)> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
+    let program = if installed.is_file() { installed } else { "nats-server".into() };
+    let mut command = Command::new(program);
+    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(scratch.join("naive-nats"));
+    let server = Server(command.stderr(Stdio::null()).spawn().context("nats-server")?);
+    for _ in 0..200 {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok((server, format!("nats://127.0.0.1:{port}")));
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    bail!("nats-server does not listen")
+}
+
+pub fn start(scratch: &Path, vendor: &str) -> anyhow::Result<Pipeline> {
+    let (nats, url) = start_nats(scratch)?;
+    let worker = spawn(&["naive-worker", &url, vendor])?;
+    let gateway = spawn(&["naive-gateway", &url])?;
     Ok(Pipeline { url: gateway.url.clone(), _parts: [worker, gateway], _nats: nats })
 }
 
