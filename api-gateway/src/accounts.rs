@@ -35,10 +35,11 @@ pub fn choose(
     named: Named<'_>,
     sandbox: bool,
 ) -> Result<Chosen, CallError> {
-    let mine: Vec<&Account> =
-        visible(accounts, principal).filter(|account| account.service == *service).collect();
+    let mine: Vec<&Account> = visible(accounts, principal).filter(|account| account.service == *service).collect();
     let by_label = match named.label {
-        Some(label) => Some(find(&mine, service, "service", label, |account| fold_label(&account.label) == fold_label(label))?),
+        Some(label) => {
+            Some(find(&mine, service, "service", label, |account| fold_label(&account.label) == fold_label(label))?)
+        }
         None => None,
     };
     let by_id = match named.instance_id {
@@ -91,11 +92,10 @@ fn usable(account: &Account) -> Result<(), CallError> {
             format!("The account {:?} must be connected again: its secrets are no longer complete.", account.label),
         )
         .fix(reconnect())),
-        AccountState::Revoked => Err(CallError::new(
-            ErrorCode::AccountRevoked,
-            format!("The account {:?} has been revoked.", account.label),
-        )
-        .fix(reconnect())),
+        AccountState::Revoked => {
+            Err(CallError::new(ErrorCode::AccountRevoked, format!("The account {:?} has been revoked.", account.label))
+                .fix(reconnect()))
+        }
     }
 }
 
@@ -121,9 +121,9 @@ fn labels(accounts: &[&Account]) -> String {
 }
 
 fn choices(accounts: &[&Account], field: &str) -> Fix {
-    Fix::new(FixKind::ChooseAccount).field(field).options(
-        accounts.iter().map(|account| json!({"instance_id": account.id.as_str(), "label": account.label})),
-    )
+    Fix::new(FixKind::ChooseAccount)
+        .field(field)
+        .options(accounts.iter().map(|account| json!({"instance_id": account.id.as_str(), "label": account.label})))
 }
 
 #[cfg(test)]

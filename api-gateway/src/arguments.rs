@@ -51,8 +51,20 @@ const MAX_SLICE: u64 = 1_000_000;
 
 /// Everything `connector_execute` takes.
 pub const KNOWN: [&str; 14] = [
-    "service", "module", "method", "path", "query", "body", "headers", "instance_id", "wait_ms", "deadline_ms",
-    "execution_id", "result_id", "offset", "limit",
+    "service",
+    "module",
+    "method",
+    "path",
+    "query",
+    "body",
+    "headers",
+    "instance_id",
+    "wait_ms",
+    "deadline_ms",
+    "execution_id",
+    "result_id",
+    "offset",
+    "limit",
 ];
 
 /// Of the public contract, but not served yet: refused, because ignoring them would change what a call means.

@@ -46,7 +46,11 @@ impl ListRequest {
     /// The argument that is unknown or of the wrong type.
     pub fn parse(arguments: &RawValue) -> Result<Self, CallError> {
         serde_json::from_str(arguments.get()).map_err(|error| {
-            wrong_arguments(&error, arguments, &[("query", "a string"), ("category", "a string"), ("connected", "true or false")])
+            wrong_arguments(
+                &error,
+                arguments,
+                &[("query", "a string"), ("category", "a string"), ("connected", "true or false")],
+            )
         })
     }
 }
@@ -101,7 +105,8 @@ impl Gateway {
             Some(query) => snapshot.search(query),
             None => snapshot.iter().cloned().collect(),
         };
-        let rows = found.iter().filter(|connector| category.is_none_or(|wanted| connector.manifest().category == wanted));
+        let rows =
+            found.iter().filter(|connector| category.is_none_or(|wanted| connector.manifest().category == wanted));
         let rows = rows.map(|connector| passport::ServiceRow::new(connector, connected.contains(connector.key())));
         Ok(rows.filter(|row| request.connected.is_none_or(|wanted| row.connected == wanted)).collect())
     }
@@ -110,7 +115,10 @@ impl Gateway {
     /// As [`Gateway::service_rows`].
     pub async fn list_services(&self, principal: &Principal, request: &ListRequest) -> Result<ServiceList, CallError> {
         let rows = self.service_rows(principal, request).await?;
-        Ok(ServiceList { text: passport::services_text(&rows), json: passport::services_json(&rows).to_string().into() })
+        Ok(ServiceList {
+            text: passport::services_text(&rows),
+            json: passport::services_json(&rows).to_string().into(),
+        })
     }
 
     /// The passport as JSON.

@@ -32,7 +32,8 @@ impl Drop for Departure {
         let Some((gateway, job)) = self.watched.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let error = CallError::new(ErrorCode::Cancelled, "The caller left before the call was started. Nothing was sent.");
+            let error =
+                CallError::new(ErrorCode::Cancelled, "The caller left before the call was started. Nothing was sent.");
             let envelope = about(Envelope::failed(error), &job, gateway.clock.now());
             let outcome =
                 Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None };

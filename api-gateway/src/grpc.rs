@@ -48,11 +48,8 @@ impl Execution for GrpcExecution {
     ) -> Result<Response<wire::ListServicesResponse>, Status> {
         let principal = self.caller(request.metadata()).await?;
         let message = request.into_inner();
-        let request = ListRequest {
-            query: some(message.query),
-            category: some(message.category),
-            connected: message.connected,
-        };
+        let request =
+            ListRequest { query: some(message.query), category: some(message.category), connected: message.connected };
         let rows = self.0.service_rows(&principal, &request).await.map_err(|error| status(&error))?;
         let services = rows
             .into_iter()
@@ -79,10 +76,7 @@ impl Execution for GrpcExecution {
         Ok(Response::new(wire::DescribeServiceResponse { passport_json: passport.to_vec() }))
     }
 
-    async fn execute(
-        &self,
-        request: Request<wire::ExecuteRequest>,
-    ) -> Result<Response<wire::ExecuteResponse>, Status> {
+    async fn execute(&self, request: Request<wire::ExecuteRequest>) -> Result<Response<wire::ExecuteResponse>, Status> {
         let principal = self.caller(request.metadata()).await?;
         let received = trace_context(request.metadata());
         let span = tracing::info_span!("connector_execute", transport = "grpc");

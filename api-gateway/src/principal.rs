@@ -60,7 +60,9 @@ pub fn require(principal: &Principal, scope: Scope) -> Result<(), CallError> {
         "This is a platform operator's key: it creates organizations and reads platform state, and calls no service. Use an organization's key."
             .to_owned()
     } else {
-        format!("This key lacks the scope `{scope}`. Use a key that has it, or ask an admin of the organization for one.")
+        format!(
+            "This key lacks the scope `{scope}`. Use a key that has it, or ask an admin of the organization for one."
+        )
     };
     Err(CallError::new(ErrorCode::AuthPermissionDenied, message)
         .fix(Fix::new(FixKind::AddScope).options([scope.as_str()])))

@@ -77,9 +77,8 @@ impl Gateway {
     }
 
     async fn try_slice(&self, organization: &OrganizationId, slice: &Slice) -> Result<Answer, CallError> {
-        let gone = || {
-            CallError::argument("result_id", "There is no such result: it was not yours, or its 24 hours are over.")
-        };
+        let gone =
+            || CallError::argument("result_id", "There is no such result: it was not yours, or its 24 hours are over.");
         let id = BlobId::parse(&slice.result_id).ok_or_else(gone)?;
         let stored = self.blobs.get(organization, &id).await.map_err(|error| {
             tracing::warn!(%error, "a kept answer could not be read");
@@ -129,8 +128,9 @@ fn no_such_execution() -> CallError {
 /// A call without a recorded end.
 fn undecided(id: &ExecutionId, late: bool, effect: Effect) -> Envelope {
     let envelope = if late {
-        let error = CallError::new(ErrorCode::OutcomeUnknown, "The call's deadline has passed and its end is not recorded.")
-            .outcome(EffectOutcome::Unknown, effect == Effect::Read);
+        let error =
+            CallError::new(ErrorCode::OutcomeUnknown, "The call's deadline has passed and its end is not recorded.")
+                .outcome(EffectOutcome::Unknown, effect == Effect::Read);
         Envelope::failed(error)
     } else {
         Envelope::new(CallState::Running)

@@ -8,9 +8,7 @@ use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
 use plugboard_core::identity::{IdentityError, Principal, Scope};
 use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
-use plugboard_core::job::{
-    AccountRef, CallState, Envelope, Job, Payload, RequestParts, TicketFacts, TraceContext,
-};
+use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Payload, RequestParts, TicketFacts, TraceContext};
 use plugboard_core::journal::Closed;
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
 use plugboard_core::queue::QueueError;
@@ -265,8 +263,11 @@ impl Gateway {
                 "No answer came before the deadline. It was a read: repeating it is safe.",
             ));
         }
-        let not_sent =
-            timed_out(EffectOutcome::NotSent, true, "The deadline passed before the call was started. Nothing was sent.");
+        let not_sent = timed_out(
+            EffectOutcome::NotSent,
+            true,
+            "The deadline passed before the call was started. Nothing was sent.",
+        );
         let unknown = timed_out(
             EffectOutcome::Unknown,
             false,

@@ -14,9 +14,7 @@ use tracing::Instrument;
 use crate::answer::Answer;
 use crate::arguments::Request;
 use crate::browse::{DescribeRequest, ListRequest};
-use crate::mcp::{
-    ArgumentProblem, AuthFailure, CallContext, Envelope, RpcError, ToolReply, ToolServer,
-};
+use crate::mcp::{ArgumentProblem, AuthFailure, CallContext, Envelope, RpcError, ToolReply, ToolServer};
 use crate::principal::KeyProblem;
 use crate::state::Gateway;
 use crate::tool_specs::{CONNECTOR_EXECUTE, DESCRIBE_SERVICE, LIST_SERVICES};
@@ -44,12 +42,7 @@ impl ToolServer for Tools {
         principal.key_id.as_str()
     }
 
-    async fn call_tool(
-        &self,
-        cx: CallContext<Self::Principal>,
-        tool: &str,
-        arguments: Box<RawValue>,
-    ) -> ToolReply {
+    async fn call_tool(&self, cx: CallContext<Self::Principal>, tool: &str, arguments: Box<RawValue>) -> ToolReply {
         match tool {
             LIST_SERVICES => self.list(&cx.principal, &arguments).await,
             DESCRIBE_SERVICE => self.describe(&cx.principal, &arguments).await,
@@ -82,8 +75,8 @@ impl Tools {
     }
 
     async fn describe(&self, principal: &Principal, arguments: &RawValue) -> ToolReply {
-        let described = DescribeRequest::parse(arguments)
-            .and_then(|request| self.0.describe_service(principal, &request));
+        let described =
+            DescribeRequest::parse(arguments).and_then(|request| self.0.describe_service(principal, &request));
         match described {
             Ok(passport) => ToolReply::Envelope(Envelope::ok(passport)),
             Err(error) => refused(error),

@@ -7,9 +7,7 @@ use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
-use plugboard_core::identity::{
-    CachedDirectory, Directory, EndpointError, GrpcDirectory, ServiceRole, service_token,
-};
+use plugboard_core::identity::{CachedDirectory, Directory, EndpointError, GrpcDirectory, ServiceRole, service_token};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::TicketKey;
 use plugboard_core::journal::nats::NatsJournal;

@@ -160,8 +160,7 @@ impl Accounts {
             return Ok(());
         }
         let connector = self.connector(&old.service)?;
-        let (fields, complete) =
-            self.rules.check_change(connector.manifest(), &present, given).map_err(invalid)?;
+        let (fields, complete) = self.rules.check_change(connector.manifest(), &present, given).map_err(invalid)?;
         let state = if complete { AccountState::Connected } else { AccountState::NeedsReauth };
         state.as_str().clone_into(&mut new.state);
         self.put_in(new, fields)
@@ -193,9 +192,8 @@ impl Accounts {
     }
 
     fn connector(&self, service: &ServiceKey) -> Result<Arc<Connector>, IdentityError> {
-        connector(&self.catalog, service)?.ok_or_else(|| {
-            IdentityError::invalid("service", "is not in the catalog; list_services shows what is")
-        })
+        connector(&self.catalog, service)?
+            .ok_or_else(|| IdentityError::invalid("service", "is not in the catalog; list_services shows what is"))
     }
 }
 
@@ -216,10 +214,7 @@ pub(crate) fn check_ids(organization: &OrganizationId, account: &AccountId) -> R
 }
 
 /// All fields of an account, public ones too.
-pub(crate) fn open(
-    masters: &MasterKeys,
-    record: &AccountRecord,
-) -> Result<BTreeMap<String, Secret>, IdentityError> {
+pub(crate) fn open(masters: &MasterKeys, record: &AccountRecord) -> Result<BTreeMap<String, Secret>, IdentityError> {
     crypto::open(masters, place(record), &record.sealed).map_err(|error| {
         tracing::error!(account = %record.id, %error, "the credentials of an account cannot be opened");
         custody(&error)

@@ -29,7 +29,9 @@ const OLDEST_BEAT: Duration = Duration::from_millis(400);
 #[derive(Debug, Clone)]
 pub(crate) enum Tick {
     /// Everything committed before this moment has been told.
-    Beat { read_at: Instant },
+    Beat {
+        read_at: Instant,
+    },
     Told(Change),
 }
 

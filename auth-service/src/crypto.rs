@@ -83,12 +83,7 @@ struct Ciphertext(Vec<u8>);
 impl Sealed {
     /// Opens nowhere; stands in a record that is still being made.
     pub(crate) fn nothing() -> Self {
-        Self {
-            format: FORMAT,
-            master_key: String::new(),
-            wrapped_key: Ciphertext(Vec::new()),
-            fields: BTreeMap::new(),
-        }
+        Self { format: FORMAT, master_key: String::new(), wrapped_key: Ciphertext(Vec::new()), fields: BTreeMap::new() }
     }
 }
 
@@ -109,11 +104,7 @@ pub enum CustodyError {
 ///
 /// # Errors
 /// [`CustodyError::Randomness`].
-pub fn seal(
-    masters: &MasterKeys,
-    place: Place<'_>,
-    fields: &BTreeMap<String, Secret>,
-) -> Result<Sealed, CustodyError> {
+pub fn seal(masters: &MasterKeys, place: Place<'_>, fields: &BTreeMap<String, Secret>) -> Result<Sealed, CustodyError> {
     let master = &masters.present;
     let mut data_key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *data_key).map_err(|_| CustodyError::Randomness)?;
@@ -138,11 +129,7 @@ pub fn seal(
 ///
 /// # Errors
 /// [`CustodyError`]: which master key is missing, or that something does not fit.
-pub fn open(
-    masters: &MasterKeys,
-    place: Place<'_>,
-    sealed: &Sealed,
-) -> Result<BTreeMap<String, Secret>, CustodyError> {
+pub fn open(masters: &MasterKeys, place: Place<'_>, sealed: &Sealed) -> Result<BTreeMap<String, Secret>, CustodyError> {
     if sealed.format != FORMAT {
         return Err(CustodyError::Format(sealed.format));
     }
@@ -204,9 +191,8 @@ fn cipher(key: &[u8; 32]) -> Aes256Gcm {
 fn encrypt(key: &[u8; 32], plain: &[u8], bound: &[u8]) -> Result<Ciphertext, CustodyError> {
     let mut nonce = [0; NONCE];
     getrandom::fill(&mut nonce).map_err(|_| CustodyError::Randomness)?;
-    let sealed = cipher(key)
-        .encrypt(&nonce.into(), Payload { msg: plain, aad: bound })
-        .map_err(|_| CustodyError::Refused)?;
+    let sealed =
+        cipher(key).encrypt(&nonce.into(), Payload { msg: plain, aad: bound }).map_err(|_| CustodyError::Refused)?;
     Ok(Ciphertext([nonce.as_slice(), &sealed].concat()))
 }
 

@@ -126,10 +126,7 @@ fn the_master_key_is_part_of_it() {
         let renamed = Sealed { master_key: id.into(), ..sealed.clone() };
         assert!(matches!(open(&masters, here().place(), &renamed), Err(CustodyError::Refused)));
     }
-    assert!(matches!(
-        open(&masters(), here().place(), &Sealed { format: 2, ..sealed }),
-        Err(CustodyError::Format(2))
-    ));
+    assert!(matches!(open(&masters(), here().place(), &Sealed { format: 2, ..sealed }), Err(CustodyError::Format(2))));
 }
 
 /// Every bit of every ciphertext counts.

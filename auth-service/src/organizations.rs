@@ -72,8 +72,7 @@ pub(crate) async fn create(
 ) -> Result<(Organization, IssuedKey), IdentityError> {
     let (organization, write) = draft_organization(clock, checked_name("name", name)?)?;
     // All scopes: with it the organization makes its further keys.
-    let first: Draft =
-        keys.draft(Some(organization.id.clone()), "first key".to_owned(), Scopes::all(), LIFE, None)?;
+    let first: Draft = keys.draft(Some(organization.id.clone()), "first key".to_owned(), Scopes::all(), LIFE, None)?;
     let mut writes = vec![write];
     writes.extend(first.writes()?);
     match records.commit(writes, None).await? {
@@ -94,8 +93,7 @@ pub(crate) async fn replace_operator_key(records: &Records, keys: &Keys) -> Resu
         };
         let next = keys.draft(None, "operator".to_owned(), Scopes::default(), LIFE, None)?;
         let new_mark = BootstrapRecord { operator_key: next.pointer() };
-        let mut writes =
-            vec![records::put(records::BOOTSTRAP.to_owned(), &new_mark, Expect::Version(version))?];
+        let mut writes = vec![records::put(records::BOOTSTRAP.to_owned(), &new_mark, Expect::Version(version))?];
         writes.extend(next.writes()?);
         writes.push(Write::delete(records::key(&mark.operator_key.place), Expect::Anything));
         if records.commit(writes, Some(Change::KeyRevoked(mark.operator_key.id))).await?.is_ok() {

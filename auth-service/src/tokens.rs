@@ -242,7 +242,11 @@ fn life(expires_in: Option<&Value>) -> Duration {
 /// RFC 6749 §5.2.
 fn known_error(code: &str) -> Option<&'static str> {
     [
-        "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
         "invalid_scope",
     ]
     .into_iter()

@@ -155,9 +155,8 @@ fn token_request(connector: &Connector, fields: &AccountFields) -> Result<Option
     let Some(grant) = &manifest.transport.token else { return Ok(None) };
     let TokenGrantKind::ClientCredentials = grant.kind;
     let render = |text: &str| {
-        let template = Template::parse(text).map_err(|error| {
-            IdentityError::Unavailable(format!("{}: transport.token: {error}", connector.key()))
-        })?;
+        let template = Template::parse(text)
+            .map_err(|error| IdentityError::Unavailable(format!("{}: transport.token: {error}", connector.key())))?;
         // A field that the grant needs is not there: the account was connected before it was asked for.
         template.render(|variable| field(variable, fields)).ok_or(IdentityError::NeedsReauth)
     };
@@ -188,9 +187,8 @@ fn token_url(connector: &Connector, fields: &AccountFields) -> Result<String, Id
             Some((variable, value))
         })
         .collect();
-    let value = |wanted: &Variable| {
-        encoded.iter().find(|(variable, _)| *variable == wanted).map(|(_, value)| value.as_str())
-    };
+    let value =
+        |wanted: &Variable| encoded.iter().find(|(variable, _)| *variable == wanted).map(|(_, value)| value.as_str());
     template.render(value).ok_or(IdentityError::NeedsReauth)
 }
 

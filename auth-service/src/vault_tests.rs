@@ -40,7 +40,10 @@ fn no_field_decides_which_host_is_meant() {
         url("https://{account.tenant}.crm.example/token", "evil.example/x?y=#"),
         "https://evil.example%2Fx%3Fy%3D%23.crm.example/token"
     );
-    assert!(plugboard_core::egress::parse_url(&url("https://{account.tenant}.crm.example/token", "evil.example/x")).is_err());
+    assert!(
+        plugboard_core::egress::parse_url(&url("https://{account.tenant}.crm.example/token", "evil.example/x"))
+            .is_err()
+    );
     assert_eq!(url("https://crm.example/{account.tenant}", "../.."), "https://crm.example/..%2F..");
 }
 

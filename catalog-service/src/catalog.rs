@@ -82,12 +82,8 @@ impl CatalogService {
     /// # Errors
     /// Everything that is wrong with any file.
     pub fn open(config: Config) -> Result<Arc<Self>, LoadError> {
-        let service = Self {
-            config,
-            current: watch::Sender::default(),
-            versions: RwLock::default(),
-            reloading: Mutex::new(()),
-        };
+        let service =
+            Self { config, current: watch::Sender::default(), versions: RwLock::default(), reloading: Mutex::new(()) };
         service.reload()?;
         Ok(Arc::new(service))
     }
@@ -131,7 +127,9 @@ impl CatalogService {
             return Ok(change);
         }
         // What is served although `connectors lint` would refuse it, is at least said.
-        for entry in loaded.iter().filter(|entry| change.changed.iter().any(|key| entry.connector.key().as_str() == key)) {
+        for entry in
+            loaded.iter().filter(|entry| change.changed.iter().any(|key| entry.connector.key().as_str() == key))
+        {
             if !entry.source.file.starts_with(BUILT_IN) {
                 for finding in lint::source(&entry.source) {
                     tracing::warn!("{finding}");

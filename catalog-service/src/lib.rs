@@ -14,8 +14,8 @@
 pub mod catalog;
 pub mod config;
 pub mod grpc;
-pub mod lint;
 mod lines;
+pub mod lint;
 pub mod load;
 pub mod readme;
 pub mod schema;

@@ -98,7 +98,16 @@ mod tests {
     fn every_value_has_its_line() {
         let text = "a: 1\nb:\n  - x\n  - {c: 2,\n     d/e: [3]}\n";
         let lines = Lines::of(text);
-        for (pointer, line) in [("", 1), ("/a", 1), ("/b", 2), ("/b/0", 3), ("/b/1", 4), ("/b/1/c", 4), ("/b/1/d~1e", 5), ("/b/1/d~1e/0", 5)] {
+        for (pointer, line) in [
+            ("", 1),
+            ("/a", 1),
+            ("/b", 2),
+            ("/b/0", 3),
+            ("/b/1", 4),
+            ("/b/1/c", 4),
+            ("/b/1/d~1e", 5),
+            ("/b/1/d~1e/0", 5),
+        ] {
             assert_eq!(lines.at(pointer), Some(line), "{pointer}");
         }
         assert_eq!(lines.at("/b/1/unknown/deep"), Some(4));

@@ -73,10 +73,7 @@ impl fmt::Display for LoadError {
 
 /// The manifests that are compiled in.
 pub fn built_in() -> Vec<Source> {
-    built_in::FILES
-        .iter()
-        .map(|(file, text)| Source { file: (*file).to_owned(), text: (*text).to_owned() })
-        .collect()
+    built_in::FILES.iter().map(|(file, text)| Source { file: (*file).to_owned(), text: (*text).to_owned() }).collect()
 }
 
 /// The `.yaml` and `.yml` files below a directory, in order of their paths.
@@ -232,7 +229,10 @@ fn compile_all(sources: &[Source]) -> Vec<Result<Connector, Vec<Finding>>> {
             .map(|part| (part, scope.spawn(move || part.iter().map(compile).collect::<Vec<_>>())))
             .collect();
         // A thread ends early only by a panic; then its part is done again here, where the panic has its usual way.
-        parts.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| part.iter().map(compile).collect())).collect()
+        parts
+            .into_iter()
+            .flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| part.iter().map(compile).collect()))
+            .collect()
     })
 }
 

@@ -32,9 +32,10 @@ pub fn table() -> Result<String, Vec<Finding>> {
 fn fields(manifest: &Manifest) -> String {
     let flows = manifest.auth.flows.iter().filter(|flow| flow.kind == FlowKind::Credentials);
     let lists = flows.map(|flow| {
-        let names = flow.fields.iter().map(|(name, field)| {
-            if field.optional { format!("`{name}` (optional)") } else { format!("`{name}`") }
-        });
+        let names = flow
+            .fields
+            .iter()
+            .map(|(name, field)| if field.optional { format!("`{name}` (optional)") } else { format!("`{name}`") });
         names.collect::<Vec<_>>().join(", ")
     });
     let lists: Vec<String> = lists.map(|list| if list.is_empty() { "none".to_owned() } else { list }).collect();

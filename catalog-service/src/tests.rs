@@ -65,7 +65,11 @@ impl World for Directory {
     type Port = dyn Catalog;
 
     async fn open(&mut self) -> Arc<Self::Port> {
-        if self.remote { Arc::new(GrpcCatalog::connect_lazy(&self.listen(None).await).unwrap()) } else { self.service.clone() }
+        if self.remote {
+            Arc::new(GrpcCatalog::connect_lazy(&self.listen(None).await).unwrap())
+        } else {
+            self.service.clone()
+        }
     }
 }
 
@@ -164,7 +168,8 @@ fn mistakes_name_file_line_and_place() {
     write("c.yaml", good.clone());
     write("d.yaml", good.clone());
     write("ignored.txt", "key: [".to_owned());
-    let error = CatalogService::open(Config { built_in: false, directories: vec![folder.path().to_owned()], poll_ms: 0 });
+    let error =
+        CatalogService::open(Config { built_in: false, directories: vec![folder.path().to_owned()], poll_ms: 0 });
     let findings = error.unwrap_err().findings;
     let of = |name: &str| findings.iter().filter(|finding| finding.file.ends_with(name)).collect::<Vec<_>>();
     let messages: Vec<&str> = of("a.yaml").iter().map(|finding| finding.message.as_str()).collect();

@@ -246,8 +246,11 @@ impl CallError {
 
     /// A fault of ours. The cause belongs in the log, not in the message.
     pub fn internal() -> Self {
-        Self::new(ErrorCode::Internal, "Something failed on our side. Nothing was sent; try again, and tell us if it stays.")
-            .retryable(true)
+        Self::new(
+            ErrorCode::Internal,
+            "Something failed on our side. Nothing was sent; try again, and tell us if it stays.",
+        )
+        .retryable(true)
     }
 
     /// Some part of the platform cannot serve right now.

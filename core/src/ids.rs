@@ -97,9 +97,7 @@ impl ServiceKey {
         let word = |part: &str, extra: &[u8]| {
             !part.is_empty()
                 && part.len() <= 32
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || extra.contains(&b))
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || extra.contains(&b))
         };
         let valid = match text.split_once('.') {
             Some((kind, slug)) => word(kind, b"_") && word(slug, b"_-"),

@@ -96,10 +96,7 @@ pub struct AccountFields {
 
 impl AccountFields {
     pub fn get(&self, field: &str) -> Option<&str> {
-        self.secret
-            .get(field)
-            .map(Secret::expose)
-            .or_else(|| self.public.get(field).map(String::as_str))
+        self.secret.get(field).map(Secret::expose).or_else(|| self.public.get(field).map(String::as_str))
     }
 
     /// Everything that must not come back in an answer.

@@ -70,8 +70,13 @@ fn every_operation_makes_a_request_and_reads_its_own_answer() {
             let outgoing = build(&parts).unwrap_or_else(|error| panic!("{place}: {error}"));
             assert!(outgoing.binding.permits(&outgoing.url), "{place}");
 
-            let about =
-                About { connector: &connector, operation: Some(operation), job: &job, body: body.as_ref(), now: Millis(0) };
+            let about = About {
+                connector: &connector,
+                operation: Some(operation),
+                job: &job,
+                body: body.as_ref(),
+                now: Millis(0),
+            };
             let body = Bytes::from(operation.response_example.to_string());
             let answer = Answer { status: 200, headers: &HeaderMap::new(), body: &body };
             let derived = outgoing.derived.as_ref().map(|text| text.as_str());

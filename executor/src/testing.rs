@@ -337,7 +337,8 @@ impl Vault for World {
             self.refreshes.fetch_add(1, Ordering::SeqCst);
         }
         let mut answers = self.vault.lock();
-        let answer = if answers.len() > 1 { answers.remove(0) } else { std::mem::replace(&mut answers[0], Err(gone())) };
+        let answer =
+            if answers.len() > 1 { answers.remove(0) } else { std::mem::replace(&mut answers[0], Err(gone())) };
         if answers.is_empty() || matches!(answers[0], Err(IdentityError::NotFound { what: "nothing" })) {
             *answers = vec![again(&answer)];
         }

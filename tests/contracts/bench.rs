@@ -51,7 +51,8 @@ async fn ours(callers: usize, orgs: usize, time: Duration) -> (f64, Vec<Duration
     let organizations: Vec<_> = (0..orgs).map(|_| OrganizationId::generate()).collect();
     let tasks: Vec<_> = (0..callers)
         .map(|n| {
-            let (gateway, waiters, me, org) = (gateway.clone(), waiters.clone(), me.clone(), organizations[n % orgs].clone());
+            let (gateway, waiters, me, org) =
+                (gateway.clone(), waiters.clone(), me.clone(), organizations[n % orgs].clone());
             tokio::spawn(async move {
                 let mut lat = Vec::new();
                 while Instant::now() < until {

@@ -316,7 +316,8 @@ async fn no_confirmed_job_is_lost_when_nats_dies() {
         assert!(Instant::now() < deadline, "{missing} of {} confirmed jobs are lost", confirmed.len());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let strangers = seen.lock().unwrap().iter().filter(|id| !confirmed.contains(*id) && !unconfirmed.contains(*id)).count();
+    let strangers =
+        seen.lock().unwrap().iter().filter(|id| !confirmed.contains(*id) && !unconfirmed.contains(*id)).count();
     assert_eq!(strangers, 0, "jobs ran that were said not to be stored");
     working.abort();
 }

@@ -1,7 +1,14 @@
 //! The contract suites of `plugboard_core::testing` against real servers, and what happens to them in trouble.
 //!
 //! `tests/tools/install.sh` installs the servers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a failed expectation fails the test"
+)]
 
 mod bench;
 mod faults;

@@ -2,7 +2,13 @@
 //!
 //! Nothing here is fixed: ports are chosen by the system, directories are temporary, names carry a namespace of their
 //! own, and every process that is started ends with the test binary, however that ends.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a failed expectation fails the test, and says what it saw"
+)]
 
 pub mod cable;
 pub mod examples;

@@ -79,7 +79,14 @@ impl Options {
     /// When it does not become ready; the message has the end of its log.
     pub fn start(self) -> Stack {
         let home = tempfile::Builder::new().prefix("plugboard-it-").tempdir().unwrap().keep();
-        let mut stack = Stack { options: self, home, ready: Value::Null, process: None, operator_key: String::new(), api_key: String::new() };
+        let mut stack = Stack {
+            options: self,
+            home,
+            ready: Value::Null,
+            process: None,
+            operator_key: String::new(),
+            api_key: String::new(),
+        };
         if let Err(problem) = stack.try_start() {
             panic!("{problem}");
         }
@@ -261,7 +268,8 @@ impl Stack {
         collect(&self.home, &mut files);
         files.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let by_design = ["secrets.json", "master.key", "stdout"].contains(&name.as_ref()) || name.ends_with(".conf");
+            let by_design =
+                ["secrets.json", "master.key", "stdout"].contains(&name.as_ref()) || name.ends_with(".conf");
             !by_design
         });
         files.into_iter().filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes))).collect()
@@ -320,6 +328,7 @@ impl Leashed {
             exec 3<&0
             (
                 cat <&3 >/dev/null
+                [ ! -e code ] || exit
                 kill -TERM $child 2>/dev/null
                 for _ in $(seq 200); do kill -0 $child 2>/dev/null || break; sleep 0.1; done
                 kill -KILL $child 2>/dev/null
@@ -362,12 +371,7 @@ impl Leashed {
 
 impl Drop for Leashed {
     fn drop(&mut self) {
-        if self.exit_code().is_some() {
-            // It has ended by itself, and its number may be somebody else's by now: no signal, and the files stay.
-            let _ = self.shell.kill();
-            let _ = self.shell.wait();
-            return;
-        }
+        // Where it has ended by itself the shell knows: its number may be somebody else's by now, and the files stay.
         self.leash = None;
         let _ = self.shell.wait();
     }

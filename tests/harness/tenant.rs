@@ -69,7 +69,10 @@ impl Tenant {
             // Does not travel: a token does, which the vendor issues for it.
             "cdek" => {
                 let token = format!("tok{}", unique());
-                vendor.on(&secret, Answer::json(200, &json!({"access_token": token, "token_type": "bearer", "expires_in": 3600})));
+                vendor.on(
+                    &secret,
+                    Answer::json(200, &json!({"access_token": token, "token_type": "bearer", "expires_in": 3600})),
+                );
                 token
             }
             _ => secret.clone(),

@@ -53,8 +53,18 @@ pub(crate) async fn what_does_not_fit_the_manifest_is_never_sent(site: &Site) {
         ("a verb that tunnels", with("method", json!("CONNECT")), "INVALID_ARGUMENT", "method"),
         ("a missing parameter", statistics("GET", orders, json!({})), "INVALID_ARGUMENT", "query.dateFrom"),
         ("no date", statistics("GET", orders, json!({"dateFrom": "yesterday"})), "INVALID_ARGUMENT", "query.dateFrom"),
-        ("a number for a date", statistics("GET", orders, json!({"dateFrom": 20260415})), "INVALID_ARGUMENT", "query.dateFrom"),
-        ("an unknown parameter", statistics("GET", orders, json!({"dateFrom": "2026-04-15", "datefrom": "x"})), "INVALID_ARGUMENT", "query.datefrom"),
+        (
+            "a number for a date",
+            statistics("GET", orders, json!({"dateFrom": 20260415})),
+            "INVALID_ARGUMENT",
+            "query.dateFrom",
+        ),
+        (
+            "an unknown parameter",
+            statistics("GET", orders, json!({"dateFrom": "2026-04-15", "datefrom": "x"})),
+            "INVALID_ARGUMENT",
+            "query.datefrom",
+        ),
         ("a body for a GET", with("body", json!({"a": 1})), "INVALID_ARGUMENT", "body"),
         ("a query that is text", with("query", json!("dateFrom=2026-04-15")), "INVALID_ARGUMENT", "query"),
         ("an argument nobody knows", with("querry", json!({})), "INVALID_ARGUMENT", "querry"),
@@ -65,21 +75,36 @@ pub(crate) async fn what_does_not_fit_the_manifest_is_never_sent(site: &Site) {
         ("no body where one must be", deal(Value::Null), "INVALID_ARGUMENT", "body"),
         ("a field missing from the body", deal(json!({})), "INVALID_ARGUMENT", "body.properties"),
         ("a wrong type in the body", deal(json!({"properties": []})), "INVALID_ARGUMENT", "body.properties"),
-        ("a wrong type deep in the body", deal(json!({"properties": {}, "associations": [{"to": {"id": 1}, "types": []}]})), "INVALID_ARGUMENT", "body.associations[0].to.id"),
-        ("a path for RPC", json!({"service": "telegram", "module": "bot", "method": "getMe", "path": "/x"}), "INVALID_ARGUMENT", "path"),
-        ("a query for RPC", json!({"service": "telegram", "module": "bot", "method": "getMe", "query": {"a": 1}}), "INVALID_ARGUMENT", "query"),
-        ("an RPC method that climbs", json!({"service": "telegram", "module": "bot", "method": "../getMe"}), "INVALID_ARGUMENT", "method"),
+        (
+            "a wrong type deep in the body",
+            deal(json!({"properties": {}, "associations": [{"to": {"id": 1}, "types": []}]})),
+            "INVALID_ARGUMENT",
+            "body.associations.0.to.id",
+        ),
+        (
+            "a path for RPC",
+            json!({"service": "telegram", "module": "bot", "method": "getMe", "path": "/x"}),
+            "INVALID_ARGUMENT",
+            "path",
+        ),
+        (
+            "a query for RPC",
+            json!({"service": "telegram", "module": "bot", "method": "getMe", "query": {"a": 1}}),
+            "INVALID_ARGUMENT",
+            "query",
+        ),
+        (
+            "an RPC method that climbs",
+            json!({"service": "telegram", "module": "bot", "method": "../getMe"}),
+            "INVALID_ARGUMENT",
+            "method",
+        ),
     ];
     refused(site, &tenant, &marks, &cases).await;
 
     // The nearest right ones are in the fix, fit to be copied.
     let client = tenant.mcp();
-    let near = [
-        (0, "wildberries"),
-        (1, "statistics"),
-        (3, "GET /api/v1/supplier/orders"),
-        (4, "GET"),
-    ];
+    let near = [(0, "wildberries"), (1, "statistics"), (3, "GET /api/v1/supplier/orders"), (4, "GET")];
     for (case, option) in near {
         let envelope = client.execute(cases[case].1.clone()).await;
         let first = envelope["error"]["fix"]["options"][0].as_str().unwrap_or_default();

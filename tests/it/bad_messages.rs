@@ -60,7 +60,8 @@ pub(crate) async fn large_deep_and_ambiguous_bodies_are_refused(site: &Site) {
     let twice = write.replace("\"method\":\"POST\"", "\"method\":\"GET\",\"method\":\"POST\"");
     let escaped = write.replace("\"method\":\"POST\"", "\"method\":\"GET\",\"me\\u0074hod\":\"POST\"");
     let in_body = write.replace("\"dealname\"", "\"dealname\":\"a\",\"dealname\"");
-    for (what, body) in [("deep", deep), ("twice", twice), ("twice, escaped", escaped), ("twice in the body", in_body)] {
+    for (what, body) in [("deep", deep), ("twice", twice), ("twice, escaped", escaped), ("twice in the body", in_body)]
+    {
         assert_ne!(body, write, "{what}");
         let reply = client.post(&body, "tools/call", Some("connector_execute")).await;
         let error = &reply.json["result"]["structuredContent"]["error"];

@@ -25,7 +25,9 @@ fn connected_to(port: u16, pids: &[u32]) -> HashSet<u32> {
         .collect();
     let holds = |pid: &&u32| {
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|link| inodes.contains(&*link.to_string_lossy()))
+        files
+            .filter_map(|file| std::fs::read_link(file.path()).ok())
+            .any(|link| inodes.contains(&*link.to_string_lossy()))
     };
     pids.iter().filter(holds).copied().collect()
 }
@@ -145,7 +147,9 @@ pub(crate) async fn nothing_is_answered_while_the_broker_stands_still() {
     stack.signal("nats-1", "CONT");
     for envelope in futures::future::join_all(calls).await {
         // Published late or refused: either is the truth, as long as nothing is claimed that did not happen.
-        let honest = envelope["ok"] == true || ["OVERLOADED", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"].contains(&envelope["error"]["code"].as_str().unwrap());
+        let honest = envelope["ok"] == true
+            || ["OVERLOADED", "OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"]
+                .contains(&envelope["error"]["code"].as_str().unwrap());
         assert!(honest, "{envelope}");
     }
     // And it goes on.

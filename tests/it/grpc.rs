@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use plugboard_proto::gateway::v1::execution_client::ExecutionClient;
-use plugboard_proto::gateway::v1::{
-    DescribeServiceRequest, ErrorCode, ExecuteRequest, ListServicesRequest, State,
-};
+use plugboard_proto::gateway::v1::{DescribeServiceRequest, ErrorCode, ExecuteRequest, ListServicesRequest, State};
 use plugboard_tests::tenant::{Tenant, unique};
 use plugboard_tests::vendor::Answer;
 use plugboard_tests::wait::eventually;
@@ -151,7 +149,10 @@ pub(crate) async fn health_and_reflection(site: &Site) {
     let names: Vec<&str> = listed.service.iter().map(|service| service.name.as_str()).collect();
     assert!(names.contains(&"plugboard.gateway.v1.Execution"), "{names:?}");
     // What is inside stays inside.
-    assert!(!names.iter().any(|name| name.starts_with("plugboard.") && !name.starts_with("plugboard.gateway.")), "{names:?}");
+    assert!(
+        !names.iter().any(|name| name.starts_with("plugboard.") && !name.starts_with("plugboard.gateway.")),
+        "{names:?}"
+    );
     let file = answers.message().await.unwrap().unwrap();
     assert!(matches!(file.message_response, Some(MessageResponse::FileDescriptorResponse(_))), "{file:?}");
 }

@@ -81,7 +81,10 @@ pub(crate) async fn a_caller_that_leaves_does_not_stop_a_started_call(site: &Sit
         let (client, name) = (client.clone(), name.clone());
         tokio::spawn(async move { client.execute(hubspot_write(&name)).await })
     };
-    eventually("the vendor has it", Duration::from_secs(10), || async { (site.vendor.count(&name) == 1).then_some(()) }).await;
+    eventually("the vendor has it", Duration::from_secs(10), || async {
+        (site.vendor.count(&name) == 1).then_some(())
+    })
+    .await;
     impatient.abort();
     let _ = impatient.await;
     // Others are served meanwhile, and nothing is made twice.

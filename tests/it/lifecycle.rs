@@ -53,7 +53,8 @@ pub(crate) async fn sigterm_drains_and_exits_with_zero(shape: Shape) {
         let (client, name) = (tenant.mcp(), name.clone());
         tokio::spawn(async move { client.execute(hubspot_write(&name)).await })
     };
-    eventually("the vendor has it", Duration::from_secs(10), || async { (vendor.count(&name) == 1).then_some(()) }).await;
+    eventually("the vendor has it", Duration::from_secs(10), || async { (vendor.count(&name) == 1).then_some(()) })
+        .await;
     let (code, took) = tokio::task::spawn_blocking(move || stack.terminate()).await.unwrap();
     assert_eq!(code, 0);
     // A cluster stops wave by wave, each process within 15 s; with one call under way it needs no more than one.
@@ -106,7 +107,10 @@ pub(crate) async fn a_background_call_survives_kill_9() {
         assert_eq!(handle["state"], "running", "{handle}");
         handed_over.push((at % 4 == 3, name, handle));
     }
-    eventually("some have begun", Duration::from_secs(10), || async { (vendor.count(&account.mark) > 5).then_some(()) }).await;
+    eventually("some have begun", Duration::from_secs(10), || async {
+        (vendor.count(&account.mark) > 5).then_some(())
+    })
+    .await;
     stack.kill();
     vendor.on(&account.mark, Answer::json(200, &json!({"id": "7"})));
     stack.try_start().unwrap();

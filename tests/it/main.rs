@@ -2,7 +2,14 @@
 //!
 //! Most bodies share a stack with others and live in an organization of their own; those that stop or break something
 //! start their own. All run on one runtime in one process, so run this binary with `cargo test`, not under nextest.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a failed expectation fails the test"
+)]
 
 mod accounts;
 mod bad_calls;

@@ -73,7 +73,9 @@ pub(crate) async fn the_public_documents(site: &Site) {
         }
     }
     // Probes of clients that look for OAuth get JSON.
-    for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server", "/register", "/x"] {
+    for path in
+        ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server", "/register", "/x"]
+    {
         let reply = nobody.get(path).await;
         assert_eq!(reply.status, 404, "{path}");
         assert!(reply.header("content-type").contains("json") && reply.json.is_object(), "{path}: {}", reply.text);
@@ -139,7 +141,8 @@ pub(crate) async fn connections_show_no_secret(site: &Site) {
     site.vendor.on(&account.mark, Answer::json(200, &json!({"result": {"ID": "1"}})));
     let good = rest.post(&test, &json!({})).await.expect(200);
     assert_eq!(good["ok"], true, "{good}");
-    site.vendor.on(&account.mark, Answer::json(401, &json!({"error": "INVALID_CREDENTIALS", "error_description": "no"})));
+    site.vendor
+        .on(&account.mark, Answer::json(401, &json!({"error": "INVALID_CREDENTIALS", "error_description": "no"})));
     let bad = rest.post(&test, &json!({})).await.expect(200);
     assert_eq!(bad["ok"], false, "{bad}");
     assert_eq!(bad["error"]["code"], "ACCOUNT_EXPIRED", "{bad}");
@@ -148,17 +151,38 @@ pub(crate) async fn connections_show_no_secret(site: &Site) {
         (json!({"service": "hubspo", "credentials": {}}), 404, "UNKNOWN_SERVICE", "service"),
         (json!({"service": "hubspot"}), 400, "INVALID_ARGUMENT", "credentials"),
         (json!({"service": "hubspot", "credentials": {}}), 400, "INVALID_ARGUMENT", "credentials.access_token"),
-        (json!({"service": "hubspot", "credentials": {"access_token": 5}}), 400, "INVALID_ARGUMENT", "credentials.access_token"),
-        (json!({"service": "hubspot", "label": "a:b", "credentials": {"access_token": "abcdefgh"}}), 400, "INVALID_ARGUMENT", "label"),
-        (json!({"service": "hubspot", "label": "x".repeat(65), "credentials": {"access_token": "abcdefgh"}}), 400, "INVALID_ARGUMENT", "label"),
-        (json!({"service": "hubspot", "credentials": {"access_token": "line\nbreak"}}), 400, "INVALID_ARGUMENT", "credentials.access_token"),
+        (
+            json!({"service": "hubspot", "credentials": {"access_token": 5}}),
+            400,
+            "INVALID_ARGUMENT",
+            "credentials.access_token",
+        ),
+        (
+            json!({"service": "hubspot", "label": "a:b", "credentials": {"access_token": "abcdefgh"}}),
+            400,
+            "INVALID_ARGUMENT",
+            "label",
+        ),
+        (
+            json!({"service": "hubspot", "label": "x".repeat(65), "credentials": {"access_token": "abcdefgh"}}),
+            400,
+            "INVALID_ARGUMENT",
+            "label",
+        ),
+        (
+            json!({"service": "hubspot", "credentials": {"access_token": "line\nbreak"}}),
+            400,
+            "INVALID_ARGUMENT",
+            "credentials.access_token",
+        ),
         (bitrix("127.0.0.1"), 400, "INVALID_ARGUMENT", "credentials.portal_host"),
         (bitrix("a.ru/path"), 400, "INVALID_ARGUMENT", "credentials.portal_host"),
         (bitrix("user@a.ru"), 400, "INVALID_ARGUMENT", "credentials.portal_host"),
     ];
     for (body, status, code, field) in wrong {
         let reply = rest.post("/api/v1/connections", &body).await;
-        let private_allowed = field == "credentials.portal_host" && reply.status == 201 && body.to_string().contains("127.0.0.1");
+        let private_allowed =
+            field == "credentials.portal_host" && reply.status == 201 && body.to_string().contains("127.0.0.1");
         if private_allowed {
             continue;
         }

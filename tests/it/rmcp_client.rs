@@ -3,9 +3,9 @@
 
 use plugboard_tests::stack::Stack;
 use rmcp::model::{CallToolRequestParams, ProtocolVersion};
-use rmcp::{ClientLifecycleMode, ClientServiceExt};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{ClientLifecycleMode, ClientServiceExt};
 use serde_json::{Value, json};
 
 pub(crate) async fn the_official_rust_client_lists_and_calls(stack: &Stack) {

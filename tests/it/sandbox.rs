@@ -156,7 +156,9 @@ pub(crate) async fn every_operation_answers_with_its_example(stack: &Stack) {
             let client = client.clone();
             async move {
                 let envelope = client.execute(call.clone()).await;
-                let right = envelope["ok"] == true && envelope["data"] == example && name.ends_with(envelope["operation"].as_str().unwrap_or("?"));
+                let right = envelope["ok"] == true
+                    && envelope["data"] == example
+                    && name.ends_with(envelope["operation"].as_str().unwrap_or("?"));
                 (!right).then(|| format!("{name}: {call} → {envelope}"))
             }
         })

@@ -23,7 +23,10 @@ fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
         ("as it is".to_owned(), secret.as_bytes().to_vec()),
         ("hex".to_owned(), hex::encode(secret).into_bytes()),
         ("HEX".to_owned(), hex::encode_upper(secret).into_bytes()),
-        ("url".to_owned(), percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string().into_bytes()),
+        (
+            "url".to_owned(),
+            percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string().into_bytes(),
+        ),
         ("json".to_owned(), json!(secret).to_string().trim_matches('"').as_bytes().to_vec()),
         ("reversed".to_owned(), secret.bytes().rev().collect()),
     ];
@@ -32,7 +35,14 @@ fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
         let text = STANDARD_NO_PAD.encode(&padded);
         let inner = &text.as_bytes()[if shift == 0 { 0 } else { 4 }..text.len() - 3];
         forms.push((format!("base64+{shift}"), inner.to_vec()));
-        let url_safe: Vec<u8> = inner.iter().map(|b| match b { b'+' => b'-', b'/' => b'_', other => *other }).collect();
+        let url_safe: Vec<u8> = inner
+            .iter()
+            .map(|b| match b {
+                b'+' => b'-',
+                b'/' => b'_',
+                other => *other,
+            })
+            .collect();
         forms.push((format!("base64url+{shift}"), url_safe));
     }
     forms

@@ -59,17 +59,7 @@ pub(crate) async fn answers_arrive_whole_or_by_handle(site: &Site) {
     let tenant = Tenant::new(&site.stack).await;
     let account = tenant.connect("hubspot", "HS", &site.vendor).await;
     let client = tenant.mcp();
-    let sizes = [
-        256 * KIB - 1,
-        256 * KIB,
-        256 * KIB + 1,
-        MIB - 1,
-        MIB,
-        MIB + 1,
-        4 * MIB,
-        4 * MIB + 1,
-        20 * MIB,
-    ];
+    let sizes = [256 * KIB - 1, 256 * KIB, 256 * KIB + 1, MIB - 1, MIB, MIB + 1, 4 * MIB, 4 * MIB + 1, 20 * MIB];
     for size in sizes {
         let sent = document(size);
         site.vendor.on(&account.mark, Answer::bytes(200, "application/json", sent.clone()));
@@ -109,7 +99,10 @@ pub(crate) async fn answers_arrive_whole_or_by_handle(site: &Site) {
     assert_eq!(envelope["error"]["code"], "RESPONSE_TOO_LARGE", "{}", short(&envelope));
     let envelope = client.execute(hubspot_write("b")).await;
     assert_eq!(envelope["error"]["code"], "RESPONSE_TOO_LARGE", "{}", short(&envelope));
-    assert_eq!((&envelope["error"]["outcome"], &envelope["error"]["safe_to_retry"]), (&json!("applied"), &json!(false)));
+    assert_eq!(
+        (&envelope["error"]["outcome"], &envelope["error"]["safe_to_retry"]),
+        (&json!("applied"), &json!(false))
+    );
 }
 
 pub(crate) async fn a_request_near_the_limit_arrives_whole(site: &Site) {

@@ -174,8 +174,12 @@ fn check_body(received: &Received, manifest: &Manifest, operation: &Operation, w
 
 fn form(name: &str, value: &Value, out: &mut Vec<(String, String)>) {
     match value {
-        Value::Object(members) => members.iter().for_each(|(member, value)| form(&format!("{name}[{member}]"), value, out)),
-        Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| form(&format!("{name}[{at}]"), value, out)),
+        Value::Object(members) => {
+            members.iter().for_each(|(member, value)| form(&format!("{name}[{member}]"), value, out))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, value)| form(&format!("{name}[{at}]"), value, out))
+        }
         other => out.push((name.to_owned(), text(other))),
     }
 }

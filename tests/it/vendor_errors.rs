@@ -36,7 +36,8 @@ pub(crate) async fn refusals_keep_their_words(site: &Site) {
     let tenant = Tenant::new(&site.stack).await;
     let account = tenant.connect("hubspot", "HS", &site.vendor).await;
     let client = tenant.mcp();
-    let said = json!({"status": "error", "message": "Property \"amountt\" does not exist", "category": "VALIDATION_ERROR"});
+    let said =
+        json!({"status": "error", "message": "Property \"amountt\" does not exist", "category": "VALIDATION_ERROR"});
     site.vendor.on(&account.mark, Answer::json(400, &said));
     for call in [hubspot_read(), hubspot_write("a")] {
         let envelope = client.execute(call).await;
@@ -108,12 +109,37 @@ pub(crate) async fn a_rate_limit_says_when_to_come_back(site: &Site) {
 pub(crate) async fn errors_inside_of_a_200_are_errors(site: &Site) {
     let tenant = Tenant::new(&site.stack).await;
     let client = tenant.mcp();
-    let send = json!({"service": "telegram", "module": "bot", "method": "sendMessage", "body": {"chat_id": 1, "text": "Hi"}});
+    let send =
+        json!({"service": "telegram", "module": "bot", "method": "sendMessage", "body": {"chat_id": 1, "text": "Hi"}});
     let cases = [
-        ("telegram", send, json!({"ok": false, "error_code": 400, "description": "Bad Request: chat not found"}), "UPSTREAM_REJECTED", "chat not found"),
-        ("bitrix24", json!({"service": "bitrix24", "module": "rest", "method": "profile"}), json!({"error": "ACCESS_DENIED", "error_description": "Access denied"}), "SCOPE_MISSING_AT_VENDOR", "Access denied"),
-        ("wildberries", json!({"service": "wildberries", "module": "statistics", "method": "GET", "path": "/api/v1/supplier/orders", "query": {"dateFrom": "2026-04-15"}}), json!({"error": true, "errorText": "broken"}), "UPSTREAM_REJECTED", ""),
-        ("cdek", json!({"service": "cdek", "module": "api", "method": "GET", "path": "/location/cities"}), json!({"errors": [{"code": "v2_bad", "message": "no such city"}]}), "UPSTREAM_REJECTED", "no such city"),
+        (
+            "telegram",
+            send,
+            json!({"ok": false, "error_code": 400, "description": "Bad Request: chat not found"}),
+            "UPSTREAM_REJECTED",
+            "chat not found",
+        ),
+        (
+            "bitrix24",
+            json!({"service": "bitrix24", "module": "rest", "method": "profile"}),
+            json!({"error": "ACCESS_DENIED", "error_description": "Access denied"}),
+            "SCOPE_MISSING_AT_VENDOR",
+            "Access denied",
+        ),
+        (
+            "wildberries",
+            json!({"service": "wildberries", "module": "statistics", "method": "GET", "path": "/api/v1/supplier/orders", "query": {"dateFrom": "2026-04-15"}}),
+            json!({"error": true, "errorText": "broken"}),
+            "UPSTREAM_REJECTED",
+            "",
+        ),
+        (
+            "cdek",
+            json!({"service": "cdek", "module": "api", "method": "GET", "path": "/location/cities"}),
+            json!({"errors": [{"code": "v2_bad", "message": "no such city"}]}),
+            "UPSTREAM_REJECTED",
+            "no such city",
+        ),
     ];
     for (service, call, said, code, words) in cases {
         let account = tenant.connect(service, "A", &site.vendor).await;

@@ -111,7 +111,11 @@ fn what_each_part_does_not_know() {
         ("api-gateway/src/", &["async_nats", "redis::", "aes_gcm", "Egress", "$JS."], &["api-gateway/src/wiring.rs"]),
         ("executor/src/", &["api_gateway", "jsonrpc", "MasterKey", "ApiKey"], &[]),
         ("auth-service/src/", &["plugboard_core::queue", "plugboard_core::journal", "jsonrpc"], &[]),
-        ("catalog-service/src/", &["plugboard_core::queue", "plugboard_core::identity", "plugboard_core::secret"], &["catalog-service/src/grpc.rs"]),
+        (
+            "catalog-service/src/",
+            &["plugboard_core::queue", "plugboard_core::identity", "plugboard_core::secret"],
+            &["catalog-service/src/grpc.rs"],
+        ),
     ];
     let client_of_hyper = ["hyper::client", "hyper_util::client", "reqwest::"];
     for name in files().iter().filter(|name| has_extension(name, &["rs"])) {
@@ -123,7 +127,8 @@ fn what_each_part_does_not_know() {
             }
         }
         // One door to the outside; the operator's commands and the tests speak to the product itself.
-        let may_call = ["core/src/egress/", "deploy/plugboard/src/", "tests/"].iter().any(|start| name.starts_with(start));
+        let may_call =
+            ["core/src/egress/", "deploy/plugboard/src/", "tests/"].iter().any(|start| name.starts_with(start));
         let found: Vec<_> = client_of_hyper.iter().filter(|word| text.contains(**word)).collect();
         assert!(may_call || found.is_empty(), "{name} opens its own way out: {found:?}");
     }
@@ -237,7 +242,8 @@ fn scripts_are_strict_and_executable() {
         let mode = std::fs::metadata(root().join(&name)).unwrap().permissions().mode();
         assert!(mode & 0o111 != 0, "{name} is not executable");
         if text.lines().next().unwrap().contains("bash") {
-            let strict = text.contains("\nset -euo pipefail") || text.contains("\nset -uo pipefail") || text.contains("\nexec ");
+            let strict =
+                text.contains("\nset -euo pipefail") || text.contains("\nset -uo pipefail") || text.contains("\nexec ");
             assert!(strict, "{name} does not stop at a failure");
         }
     }

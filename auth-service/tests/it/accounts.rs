@@ -148,7 +148,10 @@ async fn wrong_requests_name_the_field(ports: Ports) {
         ("label", NewAccount { label: Some("  ".into()), ..plain() }),
         ("owner", NewAccount { owner: Some(Subject(" ".into())), ..plain() }),
         ("credentials.webhook", new_account(&organization, "bitrix24", &BITRIX[..1])),
-        ("credentials.extra", NewAccount { credentials: fields(&[&BITRIX[..], &[("extra", "x")]].concat()), ..plain() }),
+        (
+            "credentials.extra",
+            NewAccount { credentials: fields(&[&BITRIX[..], &[("extra", "x")]].concat()), ..plain() },
+        ),
         (
             "credentials.portal_host",
             new_account(&organization, "bitrix24", &[("portal_host", "127.0.0.1"), ("webhook", "canary-hook")]),

@@ -94,8 +94,5 @@ async fn the_operator_can_have_another_key() {
 async fn without_a_store_nothing_starts() {
     let world = world().await;
     world.store.set_down(true);
-    assert!(matches!(
-        world.idle_service().await.bootstrap(None, None).await,
-        Err(IdentityError::Unavailable(_))
-    ));
+    assert!(matches!(world.idle_service().await.bootstrap(None, None).await, Err(IdentityError::Unavailable(_))));
 }

@@ -105,8 +105,7 @@ async fn an_intranet_host_is_the_operators_choice() {
     let closed = Ports::in_process(Default::default()).await;
     let organization = closed.organization().await.id;
     assert!(closed.directory.create_account(new_account(&organization, "bitrix24", &host)).await.is_err());
-    let open =
-        Ports::in_process(auth_service::Config { allow_private_hosts: true, ..Default::default() }).await;
+    let open = Ports::in_process(auth_service::Config { allow_private_hosts: true, ..Default::default() }).await;
     let organization = open.organization().await.id;
     let request = NewAccount { label: None, ..new_account(&organization, "bitrix24", &host) };
     assert_eq!(open.directory.create_account(request).await.unwrap().public_fields["portal_host"], "crm:8080");

@@ -82,7 +82,8 @@ async fn old_beats_do_not_open_a_cache_again() {
                 let mut accepted = 0;
                 while start.elapsed() < Duration::from_millis(700) {
                     // What is ready at once comes from memory.
-                    let from_memory = cached.is_fresh() && cached.verify_key(&key).now_or_never().is_some_and(|a| a.is_ok());
+                    let from_memory =
+                        cached.is_fresh() && cached.verify_key(&key).now_or_never().is_some_and(|a| a.is_ok());
                     accepted += usize::from(from_memory);
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }

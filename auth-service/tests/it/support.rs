@@ -378,7 +378,12 @@ impl Ports {
         self.directory.create_organization("Acme").await.unwrap().0
     }
 
-    pub(crate) async fn account(&self, organization: &OrganizationId, service: &str, fields: &[(&str, &str)]) -> Account {
+    pub(crate) async fn account(
+        &self,
+        organization: &OrganizationId,
+        service: &str,
+        fields: &[(&str, &str)],
+    ) -> Account {
         self.directory.create_account(new_account(organization, service, fields)).await.unwrap()
     }
 }

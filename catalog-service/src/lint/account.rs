@@ -11,8 +11,19 @@ use crate::lines::child;
 
 /// Headers that frame the request or carry somebody's identity: no caller may set them.
 const CLOSED_HEADERS: [&str; 13] = [
-    "authorization", "connection", "content-length", "cookie", "expect", "host", "keep-alive", "proxy-authorization",
-    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 pub(super) fn check(lint: &mut Lint<'_>) {
@@ -88,7 +99,9 @@ fn templates(lint: &mut Lint<'_>) -> Vec<(String, String, bool)> {
         templates.push(("/transport/basic/password".to_owned(), basic.password.clone(), true));
     }
     if let Some(token) = &transport.token {
-        for (what, text) in [("url", &token.url), ("client_id", &token.client_id), ("client_secret", &token.client_secret)] {
+        for (what, text) in
+            [("url", &token.url), ("client_id", &token.client_id), ("client_secret", &token.client_secret)]
+        {
             templates.push((format!("/transport/token/{what}"), text.clone(), false));
         }
         if let Some(scope) = &token.scope {

@@ -105,9 +105,9 @@ fn enums(lint: &mut Lint<'_>) {
 /// Whether a schema has `x-enum: name` anywhere.
 fn mentions(schema: &Value, name: &str) -> bool {
     match schema {
-        Value::Object(members) => members
-            .iter()
-            .any(|(key, value)| key == "x-enum" && value.as_str() == Some(name) || mentions(value, name)),
+        Value::Object(members) => {
+            members.iter().any(|(key, value)| key == "x-enum" && value.as_str() == Some(name) || mentions(value, name))
+        }
         Value::Array(items) => items.iter().any(|item| mentions(item, name)),
         _ => false,
     }
@@ -115,11 +115,8 @@ fn mentions(schema: &Value, name: &str) -> bool {
 
 fn errors(lint: &mut Lint<'_>) {
     let rules = &lint.manifest.errors;
-    let lists = [
-        ("message", &rules.message),
-        ("code", &rules.code),
-        ("retry_after_pointers", &rules.retry_after_pointers),
-    ];
+    let lists =
+        [("message", &rules.message), ("code", &rules.code), ("retry_after_pointers", &rules.retry_after_pointers)];
     for (name, pointers) in lists {
         for (at, pointer) in pointers.iter().enumerate() {
             lint.want_pointer(pointer, &format!("/errors/{name}/{at}"));

@@ -113,7 +113,11 @@ fn effect(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
     // That a vendor honours idempotency keys is said by `idempotency`.
     let usual = operation.effect == suggested || operation.effect == Effect::Keyed && suggested == Effect::Once;
     lint.want(usual || explained, &place, || {
-        format!("is {}, but {verb} suggests {}: say why in effect_reason", operation.effect.as_str(), suggested.as_str())
+        format!(
+            "is {}, but {verb} suggests {}: say why in effect_reason",
+            operation.effect.as_str(),
+            suggested.as_str()
+        )
     });
     let keyed = operation.effect != Effect::Keyed || lint.manifest.idempotency.is_some();
     lint.want(keyed, &place, || "keyed needs idempotency: how the vendor recognises a repeat".to_owned());
@@ -252,8 +256,12 @@ fn references(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
             lint.want(known, &place, || format!("there is no query parameter {name}; a body field begins with `/`"));
         }
     }
-    let pointers =
-        [("next", &pagination.next), ("items", &pagination.items), ("total", &pagination.total), ("more", &pagination.more)];
+    let pointers = [
+        ("next", &pagination.next),
+        ("items", &pagination.items),
+        ("total", &pagination.total),
+        ("more", &pagination.more),
+    ];
     for (what, text) in pointers {
         if let Some(text) = text {
             lint.want_pointer(text, &child(&place, what));

@@ -61,11 +61,7 @@ pub trait Blobs: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store cannot be reached or the content does not open.
-    async fn get(
-        &self,
-        organization: &crate::ids::OrganizationId,
-        id: &BlobId,
-    ) -> Result<Option<Bytes>, BlobError>;
+    async fn get(&self, organization: &crate::ids::OrganizationId, id: &BlobId) -> Result<Option<Bytes>, BlobError>;
 }
 
 #[derive(Debug, thiserror::Error)]

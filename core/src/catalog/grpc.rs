@@ -92,7 +92,10 @@ impl Catalog for GrpcCatalog {
                 None
             }
         });
-        Ok(documents.take_while(|documents| std::future::ready(documents.is_some())).filter_map(std::future::ready).boxed())
+        Ok(documents
+            .take_while(|documents| std::future::ready(documents.is_some()))
+            .filter_map(std::future::ready)
+            .boxed())
     }
 
     async fn by_digest(&self, digest: &str) -> Result<Option<ManifestDocument>, CatalogError> {

@@ -111,7 +111,8 @@ impl Directory for GrpcDirectory {
         };
         let created = self.links.call(Repeat::IfNotSent, CALL, ask).await?;
         let organization = Organization { id: OrganizationId::trusted(created.id), name: created.name };
-        let key = created.key.ok_or_else(|| IdentityError::Unavailable("an organization came without its key".into()))?;
+        let key =
+            created.key.ok_or_else(|| IdentityError::Unavailable("an organization came without its key".into()))?;
         Ok((organization, key.try_into()?))
     }
 

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn labels_are_compared_without_case() {
-        for (a, b) in [("Top Zip", "TOP zip"), ("СКЛАД", "склад"), ("Straße", "STRASSE"), ("ΟΔΟΣ", "οδος")] {
+        for (a, b) in [("Top Zip", "TOP zip"), ("СКЛАД", "склад"), ("Straße", "STRASSE"), ("ΟΔΟΣ", "οδος")]
+        {
             assert_eq!(fold_label(a), fold_label(b), "{a} {b}");
         }
         assert_ne!(fold_label("a"), fold_label("b"));

@@ -66,9 +66,7 @@ impl Scopes {
 
     /// `admin` passes every check inside its organization; `write:tools` implies `read:tools`.
     pub fn permit(self, scope: Scope) -> bool {
-        self.has(scope)
-            || self.has(Scope::Admin)
-            || (scope == Scope::ReadTools && self.has(Scope::WriteTools))
+        self.has(scope) || self.has(Scope::Admin) || (scope == Scope::ReadTools && self.has(Scope::WriteTools))
     }
 
     pub fn has(self, scope: Scope) -> bool {

@@ -44,9 +44,7 @@ pub fn to_status(error: &IdentityError) -> Status {
             (Code::FailedPrecondition, Detail::VendorRefused { message: message.clone() })
         }
         IdentityError::VendorDown { message } => (Code::Unavailable, Detail::VendorDown { message: message.clone() }),
-        IdentityError::Unavailable(message) => {
-            (Code::Unavailable, Detail::Unavailable { message: message.clone() })
-        }
+        IdentityError::Unavailable(message) => (Code::Unavailable, Detail::Unavailable { message: message.clone() }),
     };
     let mut metadata = MetadataMap::new();
     if let Ok(json) = serde_json::to_vec(&detail) {

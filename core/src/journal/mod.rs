@@ -4,10 +4,10 @@
 //! holds the intent may call; a redelivered job finds it and does not. The ack of the queue proves nothing.
 
 mod accepted;
-pub mod nats;
 pub mod embedded;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+pub mod nats;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -126,11 +126,7 @@ impl Journal {
                 found.with_state(JournalState::Unknown, self.clock.now())
             };
             if let Some(revision) = self.store.update(key, next.encode(), revision).await? {
-                return Ok(if take_over {
-                    Claim::Granted(Intent { record: next, revision })
-                } else {
-                    Claim::Unknown
-                });
+                return Ok(if take_over { Claim::Granted(Intent { record: next, revision }) } else { Claim::Unknown });
             }
         }
     }

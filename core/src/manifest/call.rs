@@ -291,7 +291,8 @@ fn check_delimiters(path: &SafePath, found: Option<&Found<'_, '_>>) -> Result<()
     }
     let (Some(found), Some(template)) = (found, template) else { return Err(ENCODED_DELIMITER) };
     let declared = |name: &str| found.operation.path_params.get(name).is_some_and(|parameter| parameter.encoded);
-    let stray = template.names().iter().zip(&found.params).any(|(name, value)| has_delimiters(value) && !declared(name));
+    let stray =
+        template.names().iter().zip(&found.params).any(|(name, value)| has_delimiters(value) && !declared(name));
     if stray { Err(ENCODED_DELIMITER) } else { Ok(()) }
 }
 
@@ -350,12 +351,10 @@ fn report(problems: Vec<Problem>) -> CallError {
     };
     let mut error = CallError::argument(&first.field, format!("`{}` {}{more}", first.field, first.message));
     if !first.options.is_empty() {
-        error = error
-            .fix(Fix::new(FixKind::ChangeArgument).field(&first.field).options(first.options.iter().cloned()));
+        error = error.fix(Fix::new(FixKind::ChangeArgument).field(&first.field).options(first.options.iter().cloned()));
     }
     if problems.len() > 1 {
-        let list: Vec<Value> =
-            problems.iter().map(|p| json!({"field": p.field, "message": p.message})).collect();
+        let list: Vec<Value> = problems.iter().map(|p| json!({"field": p.field, "message": p.message})).collect();
         error = error.detail(json!({ "problems": list }));
     }
     error

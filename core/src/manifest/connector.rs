@@ -102,12 +102,7 @@ impl Connector {
                 message: format!("module {:?} does not exist", operation.module),
             })?;
             operations.push(compile_operation(at, operation, module)?);
-            index
-                .entry(operation.module.clone())
-                .or_default()
-                .entry(operation.method.clone())
-                .or_default()
-                .push(at);
+            index.entry(operation.module.clone()).or_default().entry(operation.method.clone()).or_default().push(at);
         }
         let transport = compile_transport(&manifest)?;
         Ok(Self { key, digest, modules, operations, index, transport, manifest })
@@ -168,11 +163,7 @@ impl Connector {
 
     pub fn find_rpc(&self, module: &str, method: &str) -> Option<Found<'_, 'static>> {
         let at = *self.index.get(module)?.get(method)?.first()?;
-        Some(Found {
-            operation: &self.manifest.operations[at],
-            compiled: &self.operations[at],
-            params: Vec::new(),
-        })
+        Some(Found { operation: &self.manifest.operations[at], compiled: &self.operations[at], params: Vec::new() })
     }
 
     /// The flow that takes fields a person types.

@@ -82,10 +82,8 @@ impl CredentialRules {
     ) -> Result<(CheckedCredentials, bool), Vec<FieldError>> {
         let merged = self.merge(manifest, present, given)?;
         let emptied = |name: &str| given.get(name).is_some_and(|value| value.expose().trim().is_empty());
-        let (left_out, wrong): (Vec<_>, Vec<_>) = merged
-            .problems
-            .into_iter()
-            .partition(|(_, absent)| absent.as_deref().is_some_and(|name| !emptied(name)));
+        let (left_out, wrong): (Vec<_>, Vec<_>) =
+            merged.problems.into_iter().partition(|(_, absent)| absent.as_deref().is_some_and(|name| !emptied(name)));
         if wrong.is_empty() {
             return Ok((merged.checked, left_out.is_empty()));
         }
@@ -149,8 +147,7 @@ impl CredentialRules {
         if value.chars().any(char::is_control) {
             return Err("has a line break or another control character inside; paste it as one line".to_owned());
         }
-        let value =
-            if field.host { normalize_host(value, self.allow_private_hosts)? } else { value.to_owned() };
+        let value = if field.host { normalize_host(value, self.allow_private_hosts)? } else { value.to_owned() };
         match &field.pattern {
             Some(pattern) if !matches_whole(pattern, &value) => {
                 let hint = field.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();

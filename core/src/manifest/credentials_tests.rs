@@ -37,7 +37,8 @@ fn check(pairs: &[(&str, &str)]) -> Result<CheckedCredentials, Vec<FieldError>> 
 
 #[test]
 fn fields_are_normalised_and_split() {
-    let checked = check(&[("portal_host", "https://Portal.CRM.example/"), ("webhook", " abcd\n"), ("zone", " ")]).unwrap();
+    let checked =
+        check(&[("portal_host", "https://Portal.CRM.example/"), ("webhook", " abcd\n"), ("zone", " ")]).unwrap();
     assert_eq!(checked.public, BTreeMap::from([("portal_host".to_owned(), "portal.crm.example".to_owned())]));
     assert_eq!(checked.secret, fields(&[("webhook", "abcd")]));
 }

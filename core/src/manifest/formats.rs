@@ -8,10 +8,9 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), &'static str> {
     let (fits, expected) = match format {
         "date" => (is_date(text), "a date (2026-04-15)"),
         "date-time" => (is_date_time(text, true), "a date and time with zone (RFC 3339, 2026-04-15T10:00:00Z)"),
-        "date-or-date-time" => (
-            is_date(text) || is_date_time(text, false),
-            "a date (2026-04-15) or a date and time (2026-04-15T10:00:00)",
-        ),
+        "date-or-date-time" => {
+            (is_date(text) || is_date_time(text, false), "a date (2026-04-15) or a date and time (2026-04-15T10:00:00)")
+        }
         "uuid" => (uuid::Uuid::try_parse(text).is_ok(), "a UUID"),
         "uri" => (url::Url::parse(text).is_ok(), "an absolute URI"),
         "email" => (

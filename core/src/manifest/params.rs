@@ -46,7 +46,9 @@ impl Problem {
                     options = near.into_iter().map(Value::from).collect();
                 }
                 match (options.as_slice(), known.as_slice()) {
-                    ([best, ..], _) => format!("is not known here; did you mean {}?", best.as_str().unwrap_or_default()),
+                    ([best, ..], _) => {
+                        format!("is not known here; did you mean {}?", best.as_str().unwrap_or_default())
+                    }
                     (_, []) => format!("is not known here: {names}"),
                     _ => clip(&format!("is not known here: {names}; known: {}", known.join(", "))),
                 }
@@ -264,7 +266,8 @@ fn push_pairs(
         Value::Null => {}
         Value::Array(items) if style == ArrayStyle::Comma => {
             let items: Option<Vec<String>> = items.iter().map(scalar_text).collect();
-            let items = items.ok_or_else(|| Problem::new(format!("query.{name}"), "must be an array of plain values"))?;
+            let items =
+                items.ok_or_else(|| Problem::new(format!("query.{name}"), "must be an array of plain values"))?;
             pairs.push((name.to_owned(), items.join(",")));
         }
         Value::Array(items) => {

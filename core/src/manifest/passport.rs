@@ -63,12 +63,7 @@ pub fn services_json(rows: &[ServiceRow]) -> Value {
     }
     let rows: Vec<Row<'_>> = rows
         .iter()
-        .map(|row| Row {
-            key: &row.key,
-            tagline: &row.tagline,
-            connected: row.connected,
-            admin_only: row.admin_only,
-        })
+        .map(|row| Row { key: &row.key, tagline: &row.tagline, connected: row.connected, admin_only: row.admin_only })
         .collect();
     json!({ "services": rows })
 }
@@ -135,9 +130,7 @@ pub fn module(connector: &Connector, name: &str) -> Result<Value, CallError> {
         manifest.enums.iter().filter(|(list, _)| operations.iter().any(|op| uses(op, list))).collect();
     put(&mut spec, "enums", &used);
     put(&mut spec, "hints", &manifest.hints);
-    let spends = |bucket: &str| {
-        operations.iter().any(|op| op.rate_limit.as_deref().unwrap_or("default") == bucket)
-    };
+    let spends = |bucket: &str| operations.iter().any(|op| op.rate_limit.as_deref().unwrap_or("default") == bucket);
     put(&mut spec, "rate_limits", &limits(manifest, spends));
     put(&mut spec, "errors", &error_notes(&manifest.errors));
     Ok(Value::Object(spec))
@@ -167,7 +160,9 @@ fn module_line(manifest: &Manifest, name: &str, module: &Module) -> Map<String, 
 
 fn how_to_call(module: &Module) -> String {
     let shape = match module.style {
-        Style::Rest => "method is the HTTP verb, path as in the recipe with {parameters} filled in, query and body apart",
+        Style::Rest => {
+            "method is the HTTP verb, path as in the recipe with {parameters} filled in, query and body apart"
+        }
         Style::Rpc => "method is the vendor's method name, arguments go into body; no path, no query",
     };
     match module.open {
@@ -207,7 +202,9 @@ fn transport(manifest: &Manifest) -> String {
     for (name, text) in transport.headers.iter().filter(|(_, text)| has_variables(text)) {
         words.push(format!("header {name}: {}", in_words(text)));
     }
-    words.extend(transport.query.iter().filter(|(_, t)| has_variables(t)).map(|(name, _)| format!("query parameter {name}")));
+    words.extend(
+        transport.query.iter().filter(|(_, t)| has_variables(t)).map(|(name, _)| format!("query parameter {name}")),
+    );
     words.extend(transport.body.iter().filter(|(_, t)| has_variables(t)).map(|(name, _)| format!("body field {name}")));
     if transport.basic.is_some() {
         words.push("HTTP Basic".to_owned());

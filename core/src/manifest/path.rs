@@ -200,7 +200,19 @@ mod tests {
 
     #[test]
     fn refuses_malformed_templates() {
-        for bad in ["orders", "", "/a/{", "/a/{}", "/{a}/{a}", "/{a+}/b", "/{a}{b}", "/x{a+}y", "/{b}x{a+}", "/{a b}", "/{a/b}"] {
+        for bad in [
+            "orders",
+            "",
+            "/a/{",
+            "/a/{}",
+            "/{a}/{a}",
+            "/{a+}/b",
+            "/{a}{b}",
+            "/x{a+}y",
+            "/{b}x{a+}",
+            "/{a b}",
+            "/{a/b}",
+        ] {
             assert!(PathTemplate::parse(bad).is_err(), "{bad}");
         }
     }

@@ -189,9 +189,10 @@ impl Lane {
 
 /// FNV-1a, because it must be the same in every version and process.
 fn shard(organization: &OrganizationId) -> u8 {
-    let hash = organization.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = organization
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     // The low bits of FNV mix worst.
     ((hash >> 32) % u64::from(SHARDS)) as u8
 }

@@ -132,11 +132,7 @@ pub struct RedisConfig {
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        Self {
-            url: Secret::new("redis://127.0.0.1:6379/0"),
-            namespace: "plugboard".to_owned(),
-            allow_volatile: false,
-        }
+        Self { url: Secret::new("redis://127.0.0.1:6379/0"), namespace: "plugboard".to_owned(), allow_volatile: false }
     }
 }
 
@@ -183,7 +179,9 @@ impl RedisStore {
     pub async fn verify_durable(&self) -> Result<Vec<String>, StoreError> {
         let mut warnings = Vec::new();
         let Some(append_only) = self.setting("appendonly").await? else {
-            warnings.push("Redis does not tell its settings (CONFIG is not allowed); durability is not verified".to_owned());
+            warnings.push(
+                "Redis does not tell its settings (CONFIG is not allowed); durability is not verified".to_owned(),
+            );
             return Ok(warnings);
         };
         if append_only != "yes" {
@@ -305,8 +303,8 @@ impl Store for RedisStore {
 fn parse(key: &str, raw: Vec<u8>) -> Result<Versioned, StoreError> {
     let raw = Bytes::from(raw);
     let colon = raw.iter().position(|&byte| byte == b':');
-    let version = colon
-        .and_then(|at| std::str::from_utf8(raw.get(..at)?).ok()?.parse().ok().map(|version| (at, version)));
+    let version =
+        colon.and_then(|at| std::str::from_utf8(raw.get(..at)?).ok()?.parse().ok().map(|version| (at, version)));
     match version {
         Some((at, version)) => Ok(Versioned { value: raw.slice(at + 1..), version }),
         None => Err(StoreError::Unreadable(key.to_owned())),

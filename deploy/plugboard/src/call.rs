@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
-use crate::print_answer;
 use crate::cli::{CallArgs, ClientArgs};
+use crate::print_answer;
 
 pub async fn run(args: CallArgs) -> anyhow::Result<ExitCode> {
     let arguments = arguments(&args)?;
@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn shell_words_become_arguments() {
-        let call = parse(&["wildberries", "statistics", "GET", "/api/v1/supplier/orders", "dateFrom==2026-04-15"]).unwrap();
+        let call =
+            parse(&["wildberries", "statistics", "GET", "/api/v1/supplier/orders", "dateFrom==2026-04-15"]).unwrap();
         assert_eq!(call["path"], "/api/v1/supplier/orders");
         assert_eq!(call["query"]["dateFrom"], "2026-04-15");
         let call = parse(&["bitrix24", "rest", "crm.deal.list", "start:=50", "order=ID"]).unwrap();

@@ -154,10 +154,7 @@ pub enum ConnectorsCommand {
     /// List the built-in connectors.
     List,
     /// Show a passport as an agent sees it.
-    Show {
-        service: String,
-        module: Option<String>,
-    },
+    Show { service: String, module: Option<String> },
     /// Print the JSON Schema of the manifest format.
     Schema,
     /// Print the README's table of connectors.

@@ -8,8 +8,8 @@ use plugboard_core::catalog::Snapshot;
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::manifest::passport;
 
-use crate::print_answer;
 use crate::cli::ConnectorsCommand;
+use crate::print_answer;
 
 pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
     match command {

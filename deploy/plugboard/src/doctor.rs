@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::print_answer;
 use crate::call::{call_tool, http};
 use crate::cli::ClientArgs;
+use crate::print_answer;
 
 struct Finding {
     good: bool,

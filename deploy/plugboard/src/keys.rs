@@ -6,16 +6,14 @@ use anyhow::{Context, bail};
 use plugboard_core::secret::SecretKey;
 use serde_json::{Value, json};
 
-use crate::print_answer;
 use crate::call::{http, key};
 use crate::cli::{ClientArgs, KeysCommand};
+use crate::print_answer;
 
 pub async fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
     let answer = match command {
         KeysCommand::Generate => generate()?,
-        KeysCommand::List { client } => {
-            request(&client, http(&client)?.get(keys_url(&client))).await?
-        }
+        KeysCommand::List { client } => request(&client, http(&client)?.get(keys_url(&client))).await?,
         KeysCommand::Issue { name, scope, expires_in_days, subject, client } => {
             let mut wanted = json!({"name": name, "expires_in_days": expires_in_days});
             if !scope.is_empty() {

@@ -40,14 +40,18 @@ impl Sandbox {
 /// The door of a service: to the built-in vendor in sandbox mode, else to the world.
 pub enum Door {
     World(Egress),
-    Sandbox(Sandbox),
+    Sandbox(Box<Sandbox>),
 }
 
 impl Door {
     /// # Errors
     /// When the policy cannot be served or no port is free.
     pub async fn new(policy: EgressPolicy, sandbox: bool) -> anyhow::Result<Self> {
-        Ok(if sandbox { Self::Sandbox(Sandbox::bind(policy).await?) } else { Self::World(Egress::new(policy)?) })
+        Ok(if sandbox {
+            Self::Sandbox(Box::new(Sandbox::bind(policy).await?))
+        } else {
+            Self::World(Egress::new(policy)?)
+        })
     }
 
     /// # Errors

@@ -18,9 +18,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::print_answer;
 use crate::cli::ServiceArgs;
 use crate::health;
+use crate::print_answer;
 use crate::sandbox::Door;
 use crate::settings::{DEFAULTS, NatsSettings, Settings};
 
@@ -135,7 +135,8 @@ async fn bootstrap(service: &auth_service::AuthService) -> anyhow::Result<()> {
 pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let Some(Start { settings, life, _telemetry }) = start(args, "catalog")? else { return Ok(ExitCode::SUCCESS) };
     let listener = bind("catalog.listen", &settings.catalog.listen).await?;
-    let config = catalog_service::config::Config { directories: settings.catalog.connectors.clone(), ..Default::default() };
+    let config =
+        catalog_service::config::Config { directories: settings.catalog.connectors.clone(), ..Default::default() };
     let service = CatalogService::open(config)?;
     life.supervise("manifest files", service.clone().follow_files(life.stopping()));
     let callers = ServiceAuth::new(&settings.secrets.cluster_secret()?);

@@ -28,9 +28,9 @@ use plugboard_core::telemetry::{self, TelemetryConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::print_answer;
 use crate::cli::UpArgs;
 use crate::greeting::Ready;
+use crate::print_answer;
 use crate::sandbox::Door;
 use crate::settings::{Settings, egress_policy};
 

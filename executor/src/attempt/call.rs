@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::course::{Course, Next, is_repeatable};
-use super::prepare::{Ready, grant};
 use super::failure;
+use super::prepare::{Ready, grant};
 use crate::Deps;
 use crate::http::request::{Outgoing, Parts, build, operation_of};
 use crate::http::response::{About, Answer, Shaped, shape};

@@ -15,13 +15,17 @@ pub(super) fn too_late() -> CallError {
 }
 
 pub(super) fn given_up(starts: u32) -> CallError {
-    let message = format!("The call was started {starts} times and never came to an end. It was put aside for us to see.");
+    let message =
+        format!("The call was started {starts} times and never came to an end. It was put aside for us to see.");
     CallError::new(ErrorCode::Internal, message)
 }
 
 pub(super) fn payload_lost() -> CallError {
-    CallError::new(ErrorCode::Internal, "The body of this call is no longer stored. Nothing was sent; make the call again.")
-        .retryable(true)
+    CallError::new(
+        ErrorCode::Internal,
+        "The body of this call is no longer stored. Nothing was sent; make the call again.",
+    )
+    .retryable(true)
 }
 
 pub(super) fn manifest_gone() -> CallError {
@@ -63,8 +67,10 @@ pub(super) fn of_identity(error: &IdentityError) -> CallError {
             format!("The vendor refused to sign the account in: {}", crate::http::text::tidy(message)),
         ),
         IdentityError::VendorDown { .. } => {
-            let mut error =
-                CallError::new(ErrorCode::UpstreamUnreachable, "The vendor's sign-in does not answer. Nothing was sent.");
+            let mut error = CallError::new(
+                ErrorCode::UpstreamUnreachable,
+                "The vendor's sign-in does not answer. Nothing was sent.",
+            );
             error.retry_after_ms = Some(SOON);
             error
         }
@@ -92,7 +98,9 @@ pub(super) fn reason(error: &IdentityError) -> &str {
         IdentityError::NeedsReauth => "the account must be connected again",
         IdentityError::NotFound { .. } => "there is no such account",
         IdentityError::TicketRefused => "the ticket does not fit",
-        IdentityError::KeyRefused | IdentityError::Exists { .. } | IdentityError::Invalid { .. } => "an unfitting answer",
+        IdentityError::KeyRefused | IdentityError::Exists { .. } | IdentityError::Invalid { .. } => {
+            "an unfitting answer"
+        }
     }
 }
 
@@ -116,9 +124,10 @@ pub(super) fn of_egress(error: &EgressError, effect: Effect, judged: bool) -> Ca
         EgressErrorKind::BadUrl { problem } => {
             CallError::new(ErrorCode::EgressBlocked, format!("The address cannot be called: {problem}."))
         }
-        EgressErrorKind::Connect { stage } => {
-            CallError::new(ErrorCode::UpstreamUnreachable, format!("{host} cannot be reached: {stage}. Nothing was sent."))
-        }
+        EgressErrorKind::Connect { stage } => CallError::new(
+            ErrorCode::UpstreamUnreachable,
+            format!("{host} cannot be reached: {stage}. Nothing was sent."),
+        ),
         EgressErrorKind::Timeout { sent: false, .. } => too_late(),
         EgressErrorKind::Timeout { sent: true, phase } if effect == Effect::Read => {
             let code = match phase {

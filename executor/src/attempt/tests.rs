@@ -49,7 +49,10 @@ async fn a_call_succeeds_and_is_written_down_unless_it_is_a_read() {
         assert_eq!(bench.run(&job, 1).await, Fate::Acked);
         let (envelope, data) = bench.reply();
         assert_eq!(envelope["ok"], true, "{envelope}");
-        assert_eq!((&envelope["state"], &envelope["status"], &envelope["attempts"]), (&json!("succeeded"), &json!(200), &json!(1)));
+        assert_eq!(
+            (&envelope["state"], &envelope["status"], &envelope["attempts"]),
+            (&json!("succeeded"), &json!(200), &json!(1))
+        );
         assert_eq!(envelope["operation"], operation);
         assert_eq!(envelope["account"]["label"], "Main");
         assert!(envelope.get("data").is_none());
@@ -183,9 +186,11 @@ async fn what_never_left_is_not_sent_for_any_effect() {
 
 #[tokio::test]
 async fn a_vendor_that_is_silent_until_the_deadline() {
-    for (operation, path, code) in
-        [("list", "/orders", "DEADLINE_EXCEEDED"), ("send", "/messages", "OUTCOME_UNKNOWN"), ("replace", "/orders/1", "OUTCOME_UNKNOWN")]
-    {
+    for (operation, path, code) in [
+        ("list", "/orders", "DEADLINE_EXCEEDED"),
+        ("send", "/messages", "OUTCOME_UNKNOWN"),
+        ("replace", "/orders/1", "OUTCOME_UNKNOWN"),
+    ] {
         let (bench, vendor) = bench(vec![Act::Sleep]).await;
         let mut job = bench.job(operation, path);
         job.deadline = bench.deps.clock.now().plus(Duration::from_millis(200));

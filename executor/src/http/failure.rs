@@ -27,11 +27,7 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn new<'c>(rules: &'c ErrorRules, query: &mut Query<'c>) -> Self {
         let mut all = |pointers: &'c [String]| pointers.iter().map(|pointer| query.value(pointer)).collect();
-        Self {
-            message: all(&rules.message),
-            code: all(&rules.code),
-            retry_after: all(&rules.retry_after_pointers),
-        }
+        Self { message: all(&rules.message), code: all(&rules.code), retry_after: all(&rules.retry_after_pointers) }
     }
 }
 

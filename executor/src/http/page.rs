@@ -185,7 +185,12 @@ mod tests {
         let rule = json!({"kind": "cursor", "next": "/next", "items": "/items"});
         let more = json!({"next": "abc", "items": [1]});
         assert_eq!(page(rule.clone(), &[], json!({}), more, None), Some(json!({"next": "abc", "has_more": true})));
-        for last in [json!({"next": "", "items": [1]}), json!({"next": 0, "items": [1]}), json!({"next": "x", "items": []}), json!({"items": [1]})] {
+        for last in [
+            json!({"next": "", "items": [1]}),
+            json!({"next": 0, "items": [1]}),
+            json!({"next": "x", "items": []}),
+            json!({"items": [1]}),
+        ] {
             assert_eq!(page(rule.clone(), &[], json!({}), last, None), Some(json!({"has_more": false})));
         }
         let flagged = json!({"kind": "cursor", "next": "/data/cursor", "more": "/data/cursor/next"});
@@ -195,7 +200,8 @@ mod tests {
 
     #[test]
     fn offsets_from_query_body_and_answer() {
-        let rule = json!({"kind": "offset", "request": "offset", "size": "limit", "items": "/items", "total": "/total"});
+        let rule =
+            json!({"kind": "offset", "request": "offset", "size": "limit", "items": "/items", "total": "/total"});
         let asked = [("offset", "20"), ("limit", "10")];
         let answer = json!({"items": [1, 2], "total": 23});
         assert_eq!(
@@ -209,7 +215,8 @@ mod tests {
             Some(json!({"next": 7, "has_more": true}))
         );
         assert_eq!(page(rule, &[], body, json!({"result": [1]}), None), Some(json!({"has_more": false})));
-        let rule = json!({"kind": "offset", "request": "/start", "next": "/next", "items": "/result", "total": "/total"});
+        let rule =
+            json!({"kind": "offset", "request": "/start", "next": "/next", "items": "/result", "total": "/total"});
         let answer = json!({"result": [1], "next": 50, "total": 120});
         assert_eq!(page(rule, &[], json!({}), answer, None), Some(json!({"next": 50, "has_more": true, "total": 120})));
     }

@@ -87,7 +87,9 @@ impl From<BuildError> for CallError {
             }
             BuildError::Climbs => CallError::argument("path", "The path must not contain `.` or `..` segments."),
             BuildError::Body(why) => CallError::argument("body", format!("`body` {why}.")),
-            BuildError::Url(_) => CallError::new(ErrorCode::EgressBlocked, "The address of this account is not usable."),
+            BuildError::Url(_) => {
+                CallError::new(ErrorCode::EgressBlocked, "The address of this account is not usable.")
+            }
             BuildError::NotInManifest(_) => CallError::internal(),
         }
     }

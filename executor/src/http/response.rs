@@ -66,9 +66,8 @@ pub(crate) fn shape(about: &About<'_>, scrubber: &Scrubber, answer: Answer<'_>) 
     }
     let mut query = Query::default();
     let judge = Judge::new(rule_of(about.connector, about.operation), &mut query);
-    let pager = about
-        .operation
-        .and_then(|operation| Some((operation, Pager::new(operation.pagination.as_ref()?, &mut query))));
+    let pager =
+        about.operation.and_then(|operation| Some((operation, Pager::new(operation.pagination.as_ref()?, &mut query))));
     let (body, content) = read(answer, &query, scrubber);
     let nothing = Picks::default();
     let picks = match &content {
@@ -143,9 +142,7 @@ fn read(answer: Answer<'_>, query: &Query<'_>, scrubber: &Scrubber) -> (Bytes, C
                 None => (Bytes::from(clean), Content::Text),
             },
         },
-        None if text.contains('\0') => {
-            (scrubber.clean_bytes(&body).map_or(body.clone(), Bytes::from), Content::Binary)
-        }
+        None if text.contains('\0') => (scrubber.clean_bytes(&body).map_or(body.clone(), Bytes::from), Content::Binary),
         None => (scrubber.clean_text(text).map_or(body.clone(), Bytes::from), Content::Text),
     }
 }

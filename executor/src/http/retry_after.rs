@@ -24,9 +24,7 @@ pub(crate) fn read<'v>(
     now: Millis,
 ) -> Option<u64> {
     let standard = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let own = || {
-        rules.retry_after_headers.iter().find_map(|name| seconds(headers.get(name.as_str())?.to_str().ok()?))
-    };
+    let own = || rules.retry_after_headers.iter().find_map(|name| seconds(headers.get(name.as_str())?.to_str().ok()?));
     let wait = standard
         .and_then(|text| seconds(text).or_else(|| date(text, now)))
         .or_else(own)
@@ -64,8 +62,7 @@ mod tests {
 
     fn wait(headers: &[(&'static str, &str)], pointed: &[Value]) -> Option<u64> {
         let rules = ErrorRules { retry_after_headers: vec!["X-Ratelimit-Retry".into()], ..Default::default() };
-        let headers =
-            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         // Sun, 06 Nov 1994 08:49:37 GMT
         read(&headers, &rules, pointed, Millis(784_111_777_000))
     }

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, Method};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Method};
 use plugboard_core::manifest::{ClientAuth, Connector, Template, Variable};
 use regex::Regex;
 use serde_json::Value;
@@ -58,9 +58,10 @@ impl Wanted {
     /// The first thing that is not there.
     pub(super) fn missing(&self, request: &Request<'_>) -> Option<String> {
         for (name, pattern) in &self.headers {
-            let fits = request.headers.get(name.as_str()).is_some_and(|value| {
-                pattern.is_match(&String::from_utf8_lossy(value.as_bytes()))
-            });
+            let fits = request
+                .headers
+                .get(name.as_str())
+                .is_some_and(|value| pattern.is_match(&String::from_utf8_lossy(value.as_bytes())));
             if !fits {
                 return Some(format!("header {name}"));
             }
@@ -80,7 +81,10 @@ impl Wanted {
         if matches!(*request.method, Method::GET | Method::HEAD) {
             return None;
         }
-        self.body.iter().find(|(name, pattern)| !in_body(request, name, pattern)).map(|(name, _)| format!("field {name}"))
+        self.body
+            .iter()
+            .find(|(name, pattern)| !in_body(request, name, pattern))
+            .map(|(name, _)| format!("field {name}"))
     }
 }
 
@@ -100,7 +104,8 @@ impl Grant {
             ClientAuth::Body if !has("client_secret") => Some("client_secret"),
             ClientAuth::Body => None,
             ClientAuth::Basic => {
-                let fits = basic(request.headers).is_some_and(|(user, password)| !user.is_empty() && !password.is_empty());
+                let fits =
+                    basic(request.headers).is_some_and(|(user, password)| !user.is_empty() && !password.is_empty());
                 (!fits).then_some("HTTP Basic")
             }
         }

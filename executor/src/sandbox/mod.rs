@@ -18,10 +18,10 @@ mod routes;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
-use axum::Router;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use plugboard_core::catalog::CatalogHandle;

@@ -150,8 +150,11 @@ type Marks = Vec<(Variable, String)>;
 /// The template's text with a mark for each variable. The marks are letters and digits that no manifest holds, so they
 /// survive the escaping of the text around them.
 fn marked(template: &Template) -> (String, Marks) {
-    let marks: Marks =
-        template.variables().enumerate().map(|(at, variable)| (variable.clone(), format!("q9variable{at}q9"))).collect();
+    let marks: Marks = template
+        .variables()
+        .enumerate()
+        .map(|(at, variable)| (variable.clone(), format!("q9variable{at}q9")))
+        .collect();
     let lookup = |wanted: &Variable| marks.iter().find(|(known, _)| known == wanted).map(|(_, mark)| mark.as_str());
     (template.render(lookup).unwrap_or_default(), marks)
 }

@@ -94,8 +94,21 @@ mod tests {
             assert!(is_bare_host(good), "{good}");
         }
         let bad = [
-            "", "a.example:8080", "a.example/x", "u@a.example", "a.example?x", "a.example#", "a..b", ".a", "a.",
-            "a b", "a\\b", "a%2eb", "[::1]", "http://a.example", "a\nb",
+            "",
+            "a.example:8080",
+            "a.example/x",
+            "u@a.example",
+            "a.example?x",
+            "a.example#",
+            "a..b",
+            ".a",
+            "a.",
+            "a b",
+            "a\\b",
+            "a%2eb",
+            "[::1]",
+            "http://a.example",
+            "a\nb",
         ];
         for bad in bad {
             assert!(!is_bare_host(bad), "{bad:?}");

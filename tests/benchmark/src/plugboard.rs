@@ -80,7 +80,8 @@ impl System {
         };
         let reads = |keys: &[String]| keys.iter().map(|key| request(key, CALL_BODY)).collect();
         let one = &self.keys[..1];
-        let target = |suffix: &str, requests| Target::new(format!("{name}{suffix}"), &self.url, requests, "\"isError\":false");
+        let target =
+            |suffix: &str, requests| Target::new(format!("{name}{suffix}"), &self.url, requests, "\"isError\":false");
         vec![
             target(", 1 org", reads(one)),
             target(", 100 orgs", reads(&self.keys)),

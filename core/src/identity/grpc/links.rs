@@ -76,7 +76,8 @@ impl std::fmt::Debug for Links {
 
 impl Links {
     pub(super) fn new(urls: &[String], token: &Secret) -> Result<Self, EndpointError> {
-        let mut bearer = MetadataValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| EndpointError::Token)?;
+        let mut bearer =
+            MetadataValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| EndpointError::Token)?;
         bearer.set_sensitive(true);
         let bearer = Bearer(bearer);
         let links: Vec<Link> = urls.iter().map(|url| Link::new(url, bearer.clone())).collect::<Result<_, _>>()?;

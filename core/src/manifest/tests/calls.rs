@@ -14,10 +14,20 @@ fn a_good_call_becomes_a_request() {
     assert_eq!(checked.operation.as_deref(), Some("list_orders"));
     assert_eq!((checked.method.as_str(), checked.effect, checked.body), ("GET", Effect::Read, None));
     let pairs: Vec<(&str, &str)> = checked.query.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    assert_eq!(pairs, [
-        ("dateFrom", "2026-04-15"), ("limit", "10"), ("archived", "false"), ("ids", "1,2"), ("tags[]", "a"), ("tags[]", "b"),
-        ("names", "x"), ("names", "y"), ("filter[a][b]", "1"),
-    ]);
+    assert_eq!(
+        pairs,
+        [
+            ("dateFrom", "2026-04-15"),
+            ("limit", "10"),
+            ("archived", "false"),
+            ("ids", "1,2"),
+            ("tags[]", "a"),
+            ("tags[]", "b"),
+            ("names", "x"),
+            ("names", "y"),
+            ("filter[a][b]", "1"),
+        ]
+    );
 }
 
 #[test]
@@ -37,7 +47,9 @@ fn the_only_module_need_not_be_named() {
     manifest.modules.retain(|name, _| name == "orders");
     manifest.operations.retain(|operation| operation.module == "orders");
     let shop = Connector::from_manifest(manifest).unwrap();
-    for call in [json!({"method": "GET", "path": "/v1/orders"}), json!({"module": "", "method": "GET", "path": "/v1/orders"})] {
+    for call in
+        [json!({"method": "GET", "path": "/v1/orders"}), json!({"module": "", "method": "GET", "path": "/v1/orders"})]
+    {
         assert_eq!(check(&shop, call).unwrap().module, "orders");
     }
 }
@@ -112,9 +124,10 @@ fn what_is_required_is_named_and_all_problems_come_at_once() {
     assert_eq!(fields(&error), ["query.dateFrom", "query.dateTo"]);
     assert!(error.message.starts_with("`query.dateFrom` is required: First day"), "{error}");
     assert_eq!(fields(&report(json!({"dateTo": "2026-04-15", "dateFrom": null}))), ["query.dateFrom"]);
-    assert_eq!(fields(&report(json!({"datefrom": "2026-04-15", "dateTo": "x"}))), [
-        "query.datefrom", "query.dateTo", "query.dateFrom",
-    ]);
+    assert_eq!(
+        fields(&report(json!({"datefrom": "2026-04-15", "dateTo": "x"}))),
+        ["query.datefrom", "query.dateTo", "query.dateFrom",]
+    );
     let error = report(json!({"dateFron": "2026-04-15", "dateTo": "2026-04-16"}));
     assert!(error.message.contains("did you mean dateFrom"), "{error}");
     assert_eq!(error.fix.unwrap().options[0], "dateFrom");
@@ -149,12 +162,33 @@ fn an_encoded_path_cannot_pass_for_another_operation() {
 fn hostile_paths_are_refused_in_every_module() {
     for module in ["orders", "files"] {
         for path in [
-            "", "v1/orders", "https://evil.example/v1/orders", "//evil.example", "/v1/../admin", "/v1/%2e%2e/admin",
-            "/v1/orders/..%2f..%2fadmin", "/v1//orders", "/v1/orders/", "/v1/orders?x=1", "/v1/orders#x", "/v1\\orders",
-            "/v1/a%2fb", "/v1/a%5cb", "/v1/a%3fb", "/v1/a%23b", "/v1/%252e%252e", "/v1/a\r\nX: y", "/v1/a%0d%0aX", "/..;/a",
+            "",
+            "v1/orders",
+            "https://evil.example/v1/orders",
+            "//evil.example",
+            "/v1/../admin",
+            "/v1/%2e%2e/admin",
+            "/v1/orders/..%2f..%2fadmin",
+            "/v1//orders",
+            "/v1/orders/",
+            "/v1/orders?x=1",
+            "/v1/orders#x",
+            "/v1\\orders",
+            "/v1/a%2fb",
+            "/v1/a%5cb",
+            "/v1/a%3fb",
+            "/v1/a%23b",
+            "/v1/%252e%252e",
+            "/v1/a\r\nX: y",
+            "/v1/a%0d%0aX",
+            "/..;/a",
         ] {
             let error = check(&shop(), json!({"module": module, "method": "GET", "path": path})).unwrap_err();
-            assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some("path")), "{module} {path:?}");
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidArgument, Some("path")),
+                "{module} {path:?}"
+            );
         }
     }
 }
@@ -181,7 +215,10 @@ fn headers_are_those_the_manifest_names() {
     let call = |headers: Value| {
         check(&shop(), json!({"module": "orders", "method": "GET", "path": "/v1/orders", "headers": headers}))
     };
-    assert_eq!(call(json!({"x-request-note": "hi"})).unwrap().headers, [("X-Request-Note".to_owned(), "hi".to_owned())]);
+    assert_eq!(
+        call(json!({"x-request-note": "hi"})).unwrap().headers,
+        [("X-Request-Note".to_owned(), "hi".to_owned())]
+    );
     for (headers, field) in [
         (json!({"Authorization": "Bearer x"}), "headers.Authorization"),
         (json!({"X-Request-Note": "a\r\nAuthorization: b"}), "headers.X-Request-Note"),
@@ -198,7 +235,8 @@ fn headers_are_those_the_manifest_names() {
 
 #[test]
 fn body_errors_name_their_place() {
-    let call = |body: Value| check(&shop(), json!({"module": "orders", "method": "POST", "path": "/v1/orders", "body": body}));
+    let call =
+        |body: Value| check(&shop(), json!({"module": "orders", "method": "POST", "path": "/v1/orders", "body": body}));
     let good = json!({"customer": {"name": "А"}, "lines": [{"sku": "1"}]});
     assert_eq!(serde_json::from_slice::<Value>(&call(good.clone()).unwrap().body.unwrap()).unwrap(), good);
     for (body, at) in [
@@ -223,7 +261,8 @@ fn body_errors_name_their_place() {
 
 #[test]
 fn a_call_without_a_body_takes_none() {
-    let call = |body: Value| check(&shop(), json!({"module": "orders", "method": "GET", "path": "/v1/orders", "body": body}));
+    let call =
+        |body: Value| check(&shop(), json!({"module": "orders", "method": "GET", "path": "/v1/orders", "body": body}));
     assert_eq!(call(json!({"a": 1})).unwrap_err().field.as_deref(), Some("body"));
     // What clients send that fill in every argument.
     for empty in [json!({}), json!(null)] {
@@ -249,14 +288,19 @@ fn rpc_has_a_method_and_a_body() {
     for method in ["", "a/b", "..", ".", "a..b", ".a", "a b", "a?b", "a%2fb", "a\r\nb", &"a".repeat(129)] {
         for module in ["rpc", "free"] {
             let error = check(&shop(), json!({"module": module, "method": method})).unwrap_err();
-            assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some("method")), "{method:?}");
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidArgument, Some("method")),
+                "{method:?}"
+            );
         }
     }
 }
 
 #[test]
 fn an_open_module_passes_on_what_it_does_not_know_as_once() {
-    let call = json!({"module": "files", "method": "GET", "path": "/other/thing", "query": {"a": [1, 2]}, "body": {"x": 1}});
+    let call =
+        json!({"module": "files", "method": "GET", "path": "/other/thing", "query": {"a": [1, 2]}, "body": {"x": 1}});
     let checked = check(&shop(), call).unwrap();
     assert_eq!((checked.operation, checked.effect), (None, Effect::Once));
     assert_eq!(checked.query.len(), 2);
@@ -270,6 +314,7 @@ fn an_open_module_passes_on_what_it_does_not_know_as_once() {
     for _ in 0..20 {
         deep = json!({ "a": deep });
     }
-    let error = check(&shop(), json!({"module": "files", "method": "GET", "path": "/x", "query": {"q": deep}})).unwrap_err();
+    let error =
+        check(&shop(), json!({"module": "files", "method": "GET", "path": "/x", "query": {"q": deep}})).unwrap_err();
     assert!(error.field.unwrap().starts_with("query.q"));
 }

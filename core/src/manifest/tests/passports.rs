@@ -9,10 +9,16 @@ fn the_index_says_what_it_is_and_how_to_connect() {
     let index = index(&shop());
     assert_eq!(index["key"], "shop");
     assert_eq!((&index["version"], &index["ttl"]), (&json!("1"), &json!(86_400)));
-    assert_eq!(index["auth"], json!([{"kind": "credentials", "label": "API token", "fields": {"api_token": "API token"}}]));
+    assert_eq!(
+        index["auth"],
+        json!([{"kind": "credentials", "label": "API token", "fields": {"api_token": "API token"}}])
+    );
     assert_eq!(index["transport"], "header Authorization: Bearer <api_token>; added by the server");
     let modules = index["modules"].as_array().unwrap();
-    assert_eq!(modules[0], json!({"name": "orders", "summary": "Orders of the shop", "style": "rest", "operations": 7}));
+    assert_eq!(
+        modules[0],
+        json!({"name": "orders", "summary": "Orders of the shop", "style": "rest", "operations": 7})
+    );
     assert_eq!(modules[1]["open"], true);
     assert_eq!(index["rate_limits"]["default"], "5 per 1 s per account, 10 at once; All methods together");
     assert_eq!(index["hints"], json!(["Dates are in UTC."]));
@@ -65,10 +71,13 @@ fn the_list_has_one_line_a_service() {
     let text = services_text(&[other.clone(), row.clone()]);
     assert_eq!(text, "2 services (+ connected, ! admin only)\nbank!: Orders and files\nshop+: Orders and files\n");
     row.connected = false;
-    assert_eq!(services_json(&[other, row]), json!({"services": [
-        {"key": "bank", "tagline": "Orders and files", "connected": false, "admin_only": true},
-        {"key": "shop", "tagline": "Orders and files", "connected": false},
-    ]}));
+    assert_eq!(
+        services_json(&[other, row]),
+        json!({"services": [
+            {"key": "bank", "tagline": "Orders and files", "connected": false, "admin_only": true},
+            {"key": "shop", "tagline": "Orders and files", "connected": false},
+        ]})
+    );
 }
 
 #[test]
@@ -82,7 +91,10 @@ fn a_list_of_99_services_is_at_most_5_kb() {
 fn the_public_list_has_four_columns() {
     let shop = shop();
     let list = connectors_json([&shop].into_iter());
-    assert_eq!(list, json!([{
-        "key": "shop", "name": "Example Shop", "description": "A shop that exists for tests.", "category": "ecommerce",
-    }]));
+    assert_eq!(
+        list,
+        json!([{
+            "key": "shop", "name": "Example Shop", "description": "A shop that exists for tests.", "category": "ecommerce",
+        }])
+    );
 }

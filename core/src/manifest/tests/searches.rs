@@ -7,12 +7,47 @@ use crate::manifest::search::SearchIndex;
 
 /// key, name, name_ru, category, keywords, tagline
 const SERVICES: [(&str, &str, &str, &str, &str, &str); 8] = [
-    ("wildberries", "Wildberries", "Вайлдберриз", "marketplaces", "вб, wb, маркетплейс, заказы, остатки", "Товары, заказы, остатки на WB"),
-    ("ozon", "Ozon Seller API", "Озон", "marketplaces", "маркетплейс, заказы, отправления", "Товары, отправления, финансы"),
-    ("cdek", "CDEK API 2.0", "СДЭК", "logistics", "доставка, накладная, пункт выдачи, delivery", "Доставка и отслеживание"),
-    ("telegram", "Telegram Bot API", "Телеграм", "messengers", "телега, бот, сообщение, message", "Сообщения от имени бота"),
+    (
+        "wildberries",
+        "Wildberries",
+        "Вайлдберриз",
+        "marketplaces",
+        "вб, wb, маркетплейс, заказы, остатки",
+        "Товары, заказы, остатки на WB",
+    ),
+    (
+        "ozon",
+        "Ozon Seller API",
+        "Озон",
+        "marketplaces",
+        "маркетплейс, заказы, отправления",
+        "Товары, отправления, финансы",
+    ),
+    (
+        "cdek",
+        "CDEK API 2.0",
+        "СДЭК",
+        "logistics",
+        "доставка, накладная, пункт выдачи, delivery",
+        "Доставка и отслеживание",
+    ),
+    (
+        "telegram",
+        "Telegram Bot API",
+        "Телеграм",
+        "messengers",
+        "телега, бот, сообщение, message",
+        "Сообщения от имени бота",
+    ),
     ("yandex_direct", "Yandex Direct", "Яндекс Директ", "advertising", "реклама, кампании, ads", "Рекламные кампании"),
-    ("yandex_metrika", "Yandex Metrika", "Яндекс Метрика", "analytics", "счетчик, посещаемость, визиты", "Посещаемость сайтов"),
+    (
+        "yandex_metrika",
+        "Yandex Metrika",
+        "Яндекс Метрика",
+        "analytics",
+        "счетчик, посещаемость, визиты",
+        "Посещаемость сайтов",
+    ),
     ("stripe", "Stripe", "", "payments", "payments, refunds, cards, оплата", "Payments and refunds"),
     ("github", "GitHub", "ГитХаб", "developer_tools", "git, issues, pull requests, код", "Repositories, issues, pulls"),
 ];

@@ -30,15 +30,30 @@ pub(super) struct Held {
 
 /// What the keeper is asked to do.
 pub(super) enum Command {
-    Ack { message: u64, ack_to: String },
+    Ack {
+        message: u64,
+        ack_to: String,
+    },
     /// Hand a message with one job back.
-    Return { ack_to: String, delay: Duration },
+    Return {
+        ack_to: String,
+        delay: Duration,
+    },
     /// Publish one job of a pack by itself.
-    Leave { message: u64, job: u32, delay: Duration },
+    Leave {
+        message: u64,
+        job: u32,
+        delay: Duration,
+    },
     /// Publish a job that was fetched but not started again; this start does not count.
-    NotStarted { message: u64, job: u32 },
+    NotStarted {
+        message: u64,
+        job: u32,
+    },
     /// Publish every job of a redelivered pack by itself.
-    Split { message: u64 },
+    Split {
+        message: u64,
+    },
 }
 
 /// Shared by the holds, the intake and the keeper.

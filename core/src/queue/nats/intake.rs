@@ -224,14 +224,8 @@ impl Intake {
         // The delivery that was handed back at once because of its delay was no start.
         let starts = before.saturating_add(delivered).saturating_sub(u32::from(delay.is_some()));
         let count = jobs.len() as u32;
-        let held = Held {
-            ack_to: ack_to.clone(),
-            payload,
-            open: count,
-            starts,
-            last_beat: Instant::now(),
-            acked: false,
-        };
+        let held =
+            Held { ack_to: ack_to.clone(), payload, open: count, starts, last_beat: Instant::now(), acked: false };
         self.ledger.insert(sequence, held);
         match count {
             0 => {

@@ -113,11 +113,9 @@ impl Keeper {
                 // If this is lost the message comes back all the same, ten seconds later.
                 self.link.send(ack_to, None, not_now(delay)).await;
             }
-            Command::Leave { message, job, delay } => self.leave(message, Some(job), |job, starts| Alone {
-                id: alone_id(&job.execution_id),
-                starts,
-                delay,
-            }),
+            Command::Leave { message, job, delay } => {
+                self.leave(message, Some(job), |job, starts| Alone { id: alone_id(&job.execution_id), starts, delay })
+            }
             // No job was started by the delivery that led to this.
             Command::Split { message } => self.leave(message, None, |job, starts| Alone {
                 id: alone_id(&job.execution_id),
@@ -133,7 +131,10 @@ impl Keeper {
     }
 
     async fn ack(&mut self, message: u64, ack_to: String) {
-        self.link.send(ack_to, None, Bytes::from_static(ACK)).await;
+        if !self.link.send(ack_to, None, Bytes::from_static(ACK)).await {
+            // As if it had been sent on a connection that is gone.
+            self.acks.connection = 0;
+        }
         self.acks.sent.push_back(message);
     }
 

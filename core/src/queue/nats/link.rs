@@ -73,9 +73,14 @@ impl std::fmt::Debug for NatsLink {
 /// What became of a request to store something.
 #[derive(Debug)]
 pub(crate) enum Stored {
-    Yes { sequence: u64 },
+    Yes {
+        sequence: u64,
+    },
     /// Answered with an error that proves that nothing was stored.
-    Refused { code: u64, text: String },
+    Refused {
+        code: u64,
+        text: String,
+    },
     /// Answered, or not, in a way that leaves open whether it was or will be stored.
     Unknown(String),
     /// It never left this process, or no server was responsible.

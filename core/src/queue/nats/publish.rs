@@ -306,7 +306,8 @@ fn join(pack: &[Pending]) -> Bytes {
 fn by_organization(pack: Vec<Pending>) -> Vec<Vec<Pending>> {
     let mut parts: Vec<Vec<Pending>> = Vec::new();
     for pending in pack {
-        let same = |part: &&mut Vec<Pending>| part.first().is_some_and(|first| first.organization == pending.organization);
+        let same =
+            |part: &&mut Vec<Pending>| part.first().is_some_and(|first| first.organization == pending.organization);
         match parts.iter_mut().find(same) {
             Some(part) => part.push(pending),
             None => parts.push(vec![pending]),

@@ -115,7 +115,10 @@ fn a_200_that_is_a_failure() {
     assert_eq!(error.upstream.as_ref().unwrap().code.as_deref(), Some("7"));
     assert!(error.safe_to_retry && !error.retryable);
     let error = answer(200, r#"{"ok":false,"code":"BUSY"}"#).error();
-    assert_eq!((error.code, error.outcome, error.safe_to_retry), (ErrorCode::UpstreamFailed, EffectOutcome::Unknown, false));
+    assert_eq!(
+        (error.code, error.outcome, error.safe_to_retry),
+        (ErrorCode::UpstreamFailed, EffectOutcome::Unknown, false)
+    );
     let error = answer(200, r#"{"ok":false,"code":"SLOW","wait":3}"#).error();
     assert_eq!((error.code, error.retry_after_ms), (ErrorCode::UpstreamRateLimited, Some(3000)));
 }
