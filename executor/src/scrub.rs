@@ -50,7 +50,7 @@ const ADDRESS: &AsciiSet = &UNRESERVED
     .remove(b'(')
     .remove(b')');
 /// The ways a secret is encoded in an address, ours among them: what we sent is what is echoed.
-const IN_ADDRESSES: [&AsciiSet; 4] = [UNRESERVED, ADDRESS, SEGMENT, QUERY];
+const IN_ADDRESSES: [&AsciiSet; 5] = [NON_ALPHANUMERIC, UNRESERVED, ADDRESS, SEGMENT, QUERY];
 
 /// Looks for the secrets of one call.
 pub(crate) struct Scrubber {

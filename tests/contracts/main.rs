@@ -10,7 +10,6 @@
     reason = "a failed expectation fails the test"
 )]
 
-mod bench;
 mod faults;
 mod nats;
 mod redis;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -30,6 +31,10 @@ use super::{McpEndpoint, challenge};
 
 /// Entries of a batch. Batches are a burden of one old revision; nobody sends large ones.
 const LONGEST_BATCH: usize = 64;
+
+/// How much of a body that is too large is read before the refusal, and for how long.
+const LARGEST_DISCARDED: usize = 16 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: ToolServer> McpEndpoint<S> {
     /// Answers one HTTP request, whatever its path.
@@ -143,6 +148,7 @@ impl<S: ToolServer> McpEndpoint<S> {
         };
         let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if declared.is_some_and(|length| length > limit) {
+            discard(body).await;
             return Err(too_large());
         }
         let collected = tokio::time::timeout(self.settings.body_timeout, Limited::new(body, limit).collect()).await;
@@ -200,6 +206,16 @@ impl<S: ToolServer> McpEndpoint<S> {
         Tally::new(&self.counters).finish(outcome.label);
         json(outcome)
     }
+}
+
+/// A client that is still sending when the connection closes never sees why it was refused, so a body that is too large
+/// is read to its end, within reason.
+async fn discard(body: Body) {
+    let all = async {
+        let mut body = Limited::new(body, LARGEST_DISCARDED);
+        while let Some(Ok(_)) = body.frame().await {}
+    };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, all).await;
 }
 
 /// A missing `Content-Type` is forgiven, another one is not: browsers may send those without asking first.

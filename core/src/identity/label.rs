@@ -28,10 +28,17 @@ pub fn normalize_label(text: &str) -> Result<String, &'static str> {
 
 /// What is compared: two labels with the same fold are the same label.
 ///
-/// Characters are folded one by one, upper case first (Unicode 3.13, without context), so that `ß` equals `SS` and a
-/// final sigma equals any other.
+/// Characters are folded one by one, down, up and down again (Unicode 3.13, without context): so `ẞ`, `ß` and `SS` are
+/// equal, and a final sigma equals any other.
 pub fn fold_label(label: &str) -> String {
-    label.trim().nfc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
+    label
+        .trim()
+        .nfc()
+        .flat_map(char::to_lowercase)
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .nfc()
+        .collect()
 }
 
 /// Characters that change how a label looks without being seen: two labels could look alike, or read backwards.
@@ -58,11 +65,24 @@ mod tests {
 
     #[test]
     fn labels_are_compared_without_case() {
-        for (a, b) in [("Top Zip", "TOP zip"), ("СКЛАД", "склад"), ("Straße", "STRASSE"), ("ΟΔΟΣ", "οδος")]
+        for (a, b) in
+            [("Top Zip", "TOP zip"), ("СКЛАД", "склад"), ("Straße", "STRASSE"), ("STRAẞE", "strasse"), ("ΟΔΟΣ", "οδος")]
         {
             assert_eq!(fold_label(a), fold_label(b), "{a} {b}");
         }
         assert_ne!(fold_label("a"), fold_label("b"));
+    }
+
+    /// No character has a case that is not folded.
+    #[test]
+    fn every_character_folds_once_and_for_all() {
+        for c in '\0'..=char::MAX {
+            let fold = fold_label(&c.to_string());
+            assert_eq!(fold_label(&fold), fold, "{c:?}");
+            for other in [c.to_lowercase().collect::<String>(), c.to_uppercase().collect()] {
+                assert_eq!(fold_label(&other), fold, "{c:?} {other:?}");
+            }
+        }
     }
 
     proptest! {

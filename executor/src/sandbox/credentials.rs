@@ -42,7 +42,8 @@ impl Wanted {
         let must = |template: &Template| !template.variables().any(|variable| is_optional(connector, variable));
         let fields = |list: &[(String, Template)]| -> Fields {
             list.iter()
-                .filter(|(_, template)| must(template))
+                // A fixed value is no credential, and an operation may replace it (another `Accept`).
+                .filter(|(_, template)| template.literal().is_none() && must(template))
                 .filter_map(|(name, template)| Some((name.clone(), pattern(template, ".+", "")?)))
                 .collect()
         };
