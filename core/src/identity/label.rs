@@ -76,7 +76,8 @@ mod tests {
     /// No character has a case that is not folded.
     #[test]
     fn every_character_folds_once_and_for_all() {
-        for c in '\0'..=char::MAX {
+        let cased = |c: &char| !c.to_lowercase().eq([*c]) || !c.to_uppercase().eq([*c]);
+        for c in ('\0'..=char::MAX).filter(cased) {
             let fold = fold_label(&c.to_string());
             assert_eq!(fold_label(&fold), fold, "{c:?}");
             for other in [c.to_lowercase().collect::<String>(), c.to_uppercase().collect()] {
