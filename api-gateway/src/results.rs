@@ -5,6 +5,7 @@ use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
 use plugboard_core::identity::Principal;
 use plugboard_core::ids::{ExecutionId, OrganizationId, Subject};
 use plugboard_core::job::{CallState, Envelope, Outcome, Payload, TruncatedData};
+use plugboard_core::journal::is_final;
 use plugboard_core::manifest::Effect;
 use serde_json::json;
 
@@ -56,8 +57,8 @@ impl Gateway {
             if let Some(outcome) = record.outcome {
                 return Ok(self.present(organization, outcome).await);
             }
-            let late = self.clock.now() > record.deadline;
-            return Ok(Answer::of(&undecided(id, late, record.effect)));
+            let over = is_final(record.state) || self.clock.now() > record.deadline;
+            return Ok(Answer::of(&undecided(id, over, record.effect)));
         }
         match self.journal.accepted(id).await.map_err(away)? {
             Some(note) if mine(&note.organization, &note.subject) => {
@@ -125,12 +126,16 @@ fn no_such_execution() -> CallError {
     )
 }
 
-/// A call without a recorded end.
-fn undecided(id: &ExecutionId, late: bool, effect: Effect) -> Envelope {
-    let envelope = if late {
-        let error =
-            CallError::new(ErrorCode::OutcomeUnknown, "The call's deadline has passed and its end is not recorded.")
-                .outcome(EffectOutcome::Unknown, effect == Effect::Read);
+/// A call without a recorded end. `over`: nobody works on it any more.
+fn undecided(id: &ExecutionId, over: bool, effect: Effect) -> Envelope {
+    let repeatable = matches!(effect, Effect::Read | Effect::Idempotent);
+    let envelope = if over {
+        let error = CallError::new(
+            ErrorCode::OutcomeUnknown,
+            "The call was begun and its end is not recorded. Whether the vendor did it is not known.",
+        )
+        .retryable(repeatable)
+        .outcome(EffectOutcome::Unknown, repeatable);
         Envelope::failed(error)
     } else {
         Envelope::new(CallState::Running)

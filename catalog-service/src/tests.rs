@@ -235,19 +235,3 @@ fn the_table_has_a_row_for_every_connector() {
     assert_eq!(table.lines().count(), load::built_in().len() + 2);
     assert!(table.contains("| `ozon` | Ozon Seller API (Озон) | marketplaces | `client_id`, `api_key` |"), "{table}");
 }
-
-/// How long a start takes; `--ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn loading_takes() {
-    let start = std::time::Instant::now();
-    let loaded = load::all(&Config::default()).unwrap();
-    println!("load and compile {} manifests: {:?}", loaded.len(), start.elapsed());
-    let connectors: Vec<Arc<Connector>> = loaded.into_iter().map(|entry| Arc::new(entry.connector)).collect();
-    let start = std::time::Instant::now();
-    let index = plugboard_core::manifest::search::SearchIndex::build(connectors.iter());
-    println!("build the search index: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    let hits = index.search("остатки на складах", 10);
-    println!("one search: {:?}: {hits:?}", start.elapsed());
-}

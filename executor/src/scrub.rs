@@ -222,7 +222,7 @@ fn add_forms(secret: &str, forms: &mut Vec<Zeroizing<Vec<u8>>>) {
         }
     };
     add(secret.to_owned());
-    let plain = secret.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'));
+    let plain = secret.bytes().all(|b| b.is_ascii_alphanumeric());
     if !plain {
         for escaped in [json_escaped(secret, false), json_escaped(secret, true), html_escaped(secret)] {
             // PHP escapes slashes as well.

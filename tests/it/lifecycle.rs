@@ -1,7 +1,7 @@
 //! Starting, stopping, being killed, and starting again.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plugboard_tests::mcp_client::McpClient;
 use plugboard_tests::stack::{Shape, Stack, binary, repository};
@@ -115,6 +115,7 @@ pub(crate) async fn a_background_call_survives_kill_9() {
     vendor.on(&account.mark, Answer::json(200, &json!({"id": "7"})));
     stack.try_start().unwrap();
     let client = McpClient::modern(stack.url(), &tenant.key);
+    let began = Instant::now();
     let mut ends = (0, 0);
     for (is_read, name, handle) in &handed_over {
         let envelope = end_of(&client, handle).await;
@@ -134,5 +135,7 @@ pub(crate) async fn a_background_call_survives_kill_9() {
         }
     }
     eprintln!("{} done, {} unknown", ends.0, ends.1);
+    // What the dead process held is given out again after ten seconds without a heartbeat.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(ends.1 > 0, "the kill came too late to show anything");
 }

@@ -300,6 +300,4 @@ fn open_private_file(path: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(test)]
-mod figures;
-#[cfg(test)]
 mod tests;
