@@ -1,6 +1,6 @@
 //! The contract suites of `plugboard_core::testing` against real servers, and what happens to them in trouble.
 //!
-//! `tests/tools/install.sh` installs the servers.
+//! `deploy/local/install-servers` installs the servers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

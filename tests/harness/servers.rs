@@ -1,6 +1,6 @@
 //! Real servers, one of each for the whole test binary, and more for tests that kill them.
 //!
-//! `tests/tools/install.sh` installs the programs. nats-server is looked for in `PLUGBOARD_NATS_SERVER`, then in
+//! `deploy/local/install-servers` installs the programs. nats-server is looked for in `PLUGBOARD_NATS_SERVER`, then in
 //! `PATH`, then in `.tools/bin`; redis-server in `PLUGBOARD_REDIS_SERVER`, then in `PATH`.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -208,11 +208,11 @@ impl Drop for Leashed {
 fn nats_program() -> PathBuf {
     let local = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/nats-server");
     let found = find("nats-server", "PLUGBOARD_NATS_SERVER").or_else(|| local.is_file().then_some(local));
-    found.expect("no nats-server: run tests/tools/install.sh")
+    found.expect("no nats-server: run deploy/local/install-servers")
 }
 
 fn program(name: &str, variable: &str) -> PathBuf {
-    find(name, variable).unwrap_or_else(|| panic!("no {name}: run tests/tools/install.sh"))
+    find(name, variable).unwrap_or_else(|| panic!("no {name}: run deploy/local/install-servers"))
 }
 
 fn find(name: &str, variable: &str) -> Option<PathBuf> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::http::{Connection, address};
 
@@ -106,6 +106,8 @@ pub async fn open(target: &Target, rate: f64, time: Duration) -> anyhow::Result<
         pool.push(Connection::open(&target.address).await?);
     }
     let pool = Arc::new(Mutex::new(pool));
+    // Who finds every connection busy waits for one; its wait counts, since it began when it was due.
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
     let start = Instant::now();
     let count = (rate * time.as_secs_f64()) as usize;
     let mut tasks = Vec::with_capacity(count);
@@ -114,8 +116,9 @@ pub async fn open(target: &Target, rate: f64, time: Duration) -> anyhow::Result<
         if due > Instant::now() {
             tokio::time::sleep_until(due.into()).await;
         }
-        let (target, pool) = (target.clone(), pool.clone());
+        let (target, pool, free) = (target.clone(), pool.clone(), free.clone());
         tasks.push(tokio::spawn(async move {
+            let _busy = free.acquire().await?;
             let taken = pool.lock().await.pop();
             let mut connection = match taken {
                 Some(connection) => connection,
