@@ -1,6 +1,6 @@
 //! What only separate processes can show: one of them dies or stands still.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,6 +30,45 @@ fn connected_to(port: u16, pids: &[u32]) -> HashSet<u32> {
             .any(|link| inodes.contains(&*link.to_string_lossy()))
     };
     pids.iter().filter(holds).copied().collect()
+}
+
+/// Regular files that a process has open or mapped for writing, and memory it shares.
+fn writable_files(pid: u32) -> HashSet<String> {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap().flatten().filter_map(|entry| {
+        let info = std::fs::read_to_string(entry.path()).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim().to_owned();
+        // The last octal digit holds the access mode: 1 to write, 2 for both.
+        let writes = flags.ends_with(['1', '2', '5', '6']);
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/{}", entry.file_name().display())).ok()?;
+        let link = link.to_string_lossy().into_owned();
+        (writes && (link.starts_with('/') && !link.starts_with("/dev/null") || link.starts_with("/dev/shm")))
+            .then_some(link)
+    });
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mapped = maps.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let shared = fields.get(1)?.ends_with('s') && fields.get(1)?.contains('w');
+        shared.then(|| fields.get(5).unwrap_or(&"anonymous shared memory").to_string())
+    });
+    descriptors.chain(mapped).collect()
+}
+
+pub(crate) async fn no_two_services_share_a_file() {
+    let stack = Stack::cluster().executors(2).sandbox().start();
+    assert_eq!(stack.mcp(stack.api_key()).execute(hubspot_write("a")).await["ok"], true);
+    let names = ["gateway-1", "executor-1", "executor-2", "auth-1", "catalog", "nats-1", "redis"];
+    let mut owners: HashMap<String, &str> = HashMap::new();
+    let mut pids = HashSet::new();
+    for name in names {
+        let pid = stack.pid(name);
+        assert!(pids.insert(pid), "{name} is no process of its own");
+        for file in writable_files(pid) {
+            let other = owners.insert(file.clone(), name);
+            assert!(other.is_none(), "{name} and {other:?} share {file}");
+        }
+    }
+    // The look does find what is open.
+    assert!(owners.keys().any(|file| file.ends_with(".log")), "{owners:?}");
 }
 
 pub(crate) async fn every_executor_calls() {

@@ -16,6 +16,7 @@ mod bad_calls;
 mod bad_keys;
 mod bad_messages;
 mod chaos;
+mod commands;
 mod footprint;
 mod grpc;
 mod handles;
@@ -62,6 +63,8 @@ suite! {
         sandbox::services_and_modules_describe_themselves,
         sandbox::every_operation_answers_with_its_example,
         rmcp_client::the_official_rust_client_lists_and_calls,
+        commands::a_call_from_a_shell,
+        commands::keys_manifests_and_the_doctor,
     }
     // Shared: every call goes to a vendor of the test.
     with_vendor {
@@ -132,6 +135,11 @@ mod embedded_only {
 }
 
 mod distributed_only {
+    #[test]
+    fn no_two_services_share_a_file() {
+        crate::shared::block_on(crate::chaos::no_two_services_share_a_file());
+    }
+
     #[test]
     fn every_executor_calls() {
         crate::shared::block_on(crate::chaos::every_executor_calls());

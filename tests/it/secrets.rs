@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use futures::StreamExt;
 use plugboard_tests::examples::{example_call, manifests};
 use plugboard_tests::stack::{Shape, Stack};
 use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
@@ -106,6 +107,10 @@ pub(crate) async fn a_vendor_that_echoes_gives_nothing_away(site: &Site) {
 }
 
 pub(crate) async fn secrets_are_in_nothing_that_is_written(site: &Site) {
+    let replies = match site.stack.shape() {
+        Shape::Embedded => None,
+        Shape::Distributed => Some(overheard_replies(&site.stack).await),
+    };
     let tenant = Tenant::new(&site.stack).await;
     let (client, rest) = (tenant.mcp(), tenant.rest());
     let mut secrets = vec![tenant.key.clone(), site.stack.operator_key().to_owned()];
@@ -144,8 +149,37 @@ pub(crate) async fn secrets_are_in_nothing_that_is_written(site: &Site) {
     let mut places = site.stack.written();
     assert!(!found_in(&control, &places).is_empty(), "the look into {} files finds nothing at all", places.len());
     places.push((PathBuf::from("answers"), answers.into_bytes()));
+    if let Some(replies) = replies {
+        let overheard = replies.lock().unwrap().clone();
+        assert!(overheard.len() > 10_000, "outcomes go over the broker");
+        places.push((PathBuf::from("replies"), overheard));
+    }
     let found: Vec<String> = secrets.iter().flat_map(|secret| found_in(secret, &places)).collect();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// What executors tell gateways over the broker. It is stored nowhere, so it is listened to, with a gateway's rights.
+async fn overheard_replies(stack: &Stack) -> Arc<Mutex<Vec<u8>>> {
+    let conf = std::fs::read_to_string(stack.data().join("nats/nats-1.conf")).unwrap();
+    let after = |start: &str, end: char| {
+        let rest = &conf[conf.find(start).unwrap() + start.len()..];
+        rest[..rest.find(end).unwrap()].to_owned()
+    };
+    let (address, password) = (after("listen: ", '\n'), after("user: gateway, password: \"", '"'));
+    let options = async_nats::ConnectOptions::with_user_and_password("gateway".to_owned(), password);
+    let nats = options.connect(format!("nats://{address}")).await.unwrap();
+    let mut messages = nats.subscribe("plugboard.reply.>").await.unwrap();
+    nats.flush().await.unwrap();
+    let overheard = Arc::new(Mutex::new(Vec::new()));
+    let heard = overheard.clone();
+    tokio::spawn(async move {
+        // The connection lives as long as somebody listens.
+        let _nats = nats;
+        while let Some(message) = messages.next().await {
+            heard.lock().unwrap().extend_from_slice(&message.payload);
+        }
+    });
+    overheard
 }
 
 /// Everything a collector of traces is sent, and the most talkative logs.

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use catalog_service::{lint, load, readme, schema};
 use plugboard_core::catalog::Snapshot;
 use plugboard_core::ids::ServiceKey;
-use plugboard_core::manifest::passport;
+use plugboard_core::manifest::{passport, suggest};
 
 use crate::cli::ConnectorsCommand;
 use crate::print_answer;
@@ -55,7 +55,13 @@ fn built_in() -> anyhow::Result<Snapshot> {
 fn show(service: &str, module: Option<&str>) -> anyhow::Result<String> {
     let snapshot = built_in()?;
     let key = ServiceKey::parse(service).context("not a service key")?;
-    let Some(connector) = snapshot.get(&key) else { bail!("there is no connector {service:?}") };
+    let Some(connector) = snapshot.get(&key) else {
+        let near = suggest::nearest(service, snapshot.iter().map(|one| one.key().as_str()), 3);
+        match near.as_slice() {
+            [] => bail!("there is no connector {service:?}; `plugboard connectors list` shows all"),
+            near => bail!("there is no connector {service:?}; did you mean {}?", near.join(" or ")),
+        }
+    };
     let value = match module {
         None => passport::index(connector),
         Some(name) => passport::module(connector, name).map_err(|error| anyhow::anyhow!(error.message))?,
