@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "plugboard/auth/v1/auth.proto",
+    "plugboard/auth/v1/custody.proto",
     "plugboard/catalog/v1/catalog.proto",
     "plugboard/gateway/v1/execution.proto",
     "plugboard/jobs/v1/jobs.proto",

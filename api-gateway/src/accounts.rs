@@ -155,6 +155,7 @@ mod tests {
             key_id: KeyId::generate(),
             organization: Some(OrganizationId::generate()),
             scopes: Scopes::all(),
+            agent: None,
             subject: subject.map(|subject| Subject(subject.to_owned())),
             expires_at: Millis(i64::MAX),
         }

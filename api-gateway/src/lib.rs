@@ -17,6 +17,7 @@ mod config;
 mod departure;
 pub mod grpc;
 pub mod mcp;
+mod policy;
 mod principal;
 pub mod rest;
 mod results;

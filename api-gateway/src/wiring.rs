@@ -7,7 +7,9 @@ use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
-use plugboard_core::identity::{CachedDirectory, Directory, EndpointError, GrpcDirectory, ServiceRole, service_token};
+use plugboard_core::identity::{
+    CachedDirectory, CallLog, Custody, Directory, EndpointError, GrpcCustody, GrpcDirectory, ServiceRole, service_token,
+};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::TicketKey;
 use plugboard_core::journal::nats::NatsJournal;
@@ -24,6 +26,7 @@ use crate::waiters::Waiters;
 /// What a gateway stands on, whichever shape it runs in.
 pub struct Parts {
     pub directory: Arc<dyn Directory>,
+    pub custody: Arc<dyn Custody>,
     /// Followed by whoever made it.
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
@@ -58,13 +61,17 @@ pub enum WiringError {
     Auth(#[from] EndpointError),
 }
 
-/// Joins the parts.
-pub fn assemble(config: GatewayConfig, parts: Parts) -> Arc<Gateway> {
+/// Joins the parts, and starts what writes the audit log.
+pub fn assemble(config: GatewayConfig, parts: Parts, life: &Lifecycle) -> Arc<Gateway> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (call_log, writer) = CallLog::new(Arc::new(parts.custody.clone()), clock.clone());
+    life.supervise("call log", writer.run(life.stopping()));
     let me = InstanceId::generate();
     Arc::new(Gateway {
         config,
         directory: CachedDirectory::new(parts.directory, clock.clone()),
+        custody: parts.custody,
+        call_log,
         catalog: parts.catalog,
         queue: parts.queue,
         journal: Journal::new(parts.journal, clock.clone(), me.clone()),
@@ -95,6 +102,7 @@ pub async fn distributed(
     let queue = NatsQueue::open(&link, NatsQueueConfig::default(), clock).await?;
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
+        custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
         catalog,
         queue: Arc::new(queue),
         journal: Arc::new(NatsJournal::open(&link).await?),
@@ -102,5 +110,5 @@ pub async fn distributed(
         ticket_key: remote.ticket_key,
         sandbox: remote.sandbox,
     };
-    Ok((assemble(config, parts), Arc::new(NatsReplies::new(&link))))
+    Ok((assemble(config, parts, life), Arc::new(NatsReplies::new(&link))))
 }

@@ -14,6 +14,7 @@ use plugboard_core::manifest::credentials::{CheckedCredentials, CredentialRules,
 use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 
+use crate::audit::Event;
 use crate::crypto::{self, CustodyError, MasterKeys, Place};
 use crate::keys::{ATTEMPTS, NO_ORGANIZATION, checked_subject};
 use crate::records::{self, AccountRecord, LabelRecord, OrganizationRecord, Records};
@@ -85,7 +86,11 @@ impl Accounts {
                 records::put(record.name(), &record, Expect::Absent)?,
                 records::put(record.label_name(), LabelRecord { account: record.id.clone() }, Expect::Absent)?,
             ];
-            match self.records.commit(writes, Some(changed(&record))).await? {
+            match self
+                .records
+                .commit_told(writes, Some(changed(&record)), vec![told(&record, "account.create")])
+                .await?
+            {
                 Ok(()) => return Ok(record.account()),
                 Err(_) if given_label.is_some() => return Err(taken(&record)),
                 // Somebody took the default label in between: on to the next number.
@@ -117,7 +122,8 @@ impl Accounts {
                 let holder = LabelRecord { account: new.id.clone() };
                 writes.push(records::put(new.label_name(), holder, Expect::Absent)?);
             }
-            match self.records.commit(writes, Some(changed(&new))).await? {
+            let what = if request.credentials.is_empty() { "account.relabel" } else { "account.reconnect" };
+            match self.records.commit_told(writes, Some(changed(&new)), vec![told(&new, what)]).await? {
                 Ok(()) => return Ok(new.account()),
                 Err(conflict) if conflict == new.label_name() => return Err(taken(&new)),
                 Err(_) => {}
@@ -140,7 +146,8 @@ impl Accounts {
                 Write::delete(name.clone(), Expect::Version(version)),
                 Write::delete(record.label_name(), Expect::Anything),
             ];
-            if self.records.commit(writes, Some(changed(&record))).await?.is_ok() {
+            let event = told(&record, "account.delete");
+            if self.records.commit_told(writes, Some(changed(&record)), vec![event]).await?.is_ok() {
                 return Ok(record.account());
             }
         }
@@ -232,6 +239,11 @@ fn place(record: &AccountRecord) -> Place<'_> {
 
 fn custody(error: &CustodyError) -> IdentityError {
     IdentityError::Unavailable(format!("credentials: {error}"))
+}
+
+/// For the audit log.
+pub(crate) fn told(record: &AccountRecord, action: &'static str) -> Event {
+    Event::of(&record.organization, action).target("account", &record.id).note(record.service.as_str())
 }
 
 fn changed(record: &AccountRecord) -> Change {

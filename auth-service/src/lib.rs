@@ -9,6 +9,10 @@
 //! | [`api_key`] | what a key looks like; pure |
 //! | [`crypto`] | master keys and envelopes; the only user of a master key |
 //! | `keys`, `organizations`, `accounts`, `vault`, `tokens` | the use cases |
+//! | [`key_source`], `keyring`, `rotation`, `sealed` | where master keys come from, which is present, sealing anew |
+//! | `audit` | the chained log, entered in the same commit as what it tells |
+//! | `kill`, `revoker`, [`rfc7009`] | the kill switch, and telling vendors of it |
+//! | `agents`, `peppers` | what agents may use; what keys are hashed with |
 //! | `records` | what is stored, and under which names |
 //! | `changes` | the change stream, and the beats that make caches usable |
 //! | [`grpc`] | protobuf ↔ use cases |
@@ -18,14 +22,26 @@
 //! could not be told no beat goes out, so caches close by themselves.
 
 mod accounts;
+mod actor_scope;
+mod agents;
 pub mod api_key;
+mod audit;
 mod changes;
 mod config;
 pub mod crypto;
 pub mod grpc;
+mod grpc_custody;
+pub mod key_source;
+mod keyring;
 mod keys;
+mod kill;
 mod organizations;
+mod peppers;
 mod records;
+mod revoker;
+pub mod rfc7009;
+mod rotation;
+mod sealed;
 mod service;
 mod tokens;
 mod vault;
@@ -33,5 +49,7 @@ pub mod wiring;
 
 pub use config::Config;
 pub use crypto::{MasterKey, MasterKeys};
+pub use key_source::KeySource;
 pub use organizations::Bootstrap;
+pub use revoker::{RevokedCredentials, Told, VendorRevoker};
 pub use service::{AuthService, Deps};

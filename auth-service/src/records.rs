@@ -8,6 +8,15 @@
 //! | `org-key/<organization>/<key id>` | [`KeyPointer`] |
 //! | `key-used/<key id>` | [`UsedRecord`] |
 //! | `account/<organization>/<account>` | [`AccountRecord`] |
+//! | `agent/<organization>/<agent>` | [`AgentRecord`] |
+//! | `kill/<organization>` | [`KillRecord`]: the organization, or all accounts of a service, are revoked |
+//! | `revocation/<organization>/<account>` | [`RevocationRecord`]: what is still to be said to a vendor, and what it said |
+//! | `revocation-due/<organization>/<account>` | [`DueRecord`]: there is something to be said |
+//! | `audit/<chain>/<number>` | [`plugboard_core::identity::AuditLink`] |
+//! | `audit-head/<chain>` | [`crate::audit::HeadRecord`] |
+//! | `platform/keyring` | [`crate::keyring::KeyringRecord`] |
+//! | `platform/rotation` | [`crate::rotation::RotationRecord`] |
+//! | `platform/holder/<instance>` | [`crate::keyring::HolderRecord`]: the master keys that an auth service holds |
 //! | `label/<organization>/<service>/<SHA-256 of the folded label>` | [`LabelRecord`]: keeps labels unique |
 //!
 //! Records are JSON with a version of their own; a version that is not known is refused, never guessed at.
@@ -17,7 +26,7 @@ use std::sync::Arc;
 
 use plugboard_core::clock::Millis;
 use plugboard_core::identity::{Account, AccountState, Change, IdentityError, Key, Scope, Scopes, fold_label};
-use plugboard_core::ids::{AccountId, KeyId, OrganizationId, ServiceKey, Subject};
+use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId, ServiceKey, Subject};
 use plugboard_core::store::{Expect, Store, StoreError, Versioned, Write};
 use plugboard_proto::auth::v1 as proto;
 use prost::Message;
@@ -26,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
+use crate::audit::{self, Event, Scribe};
 use crate::crypto::Sealed;
 
 const VERSION: u8 = 1;
@@ -70,6 +80,16 @@ pub(crate) struct KeyRecord {
     pub created_at: i64,
     pub expires_at: i64,
     pub revoked_at: Option<i64>,
+    #[serde(default)]
+    pub agent: Option<AgentId>,
+    /// Master key that the pepper of `hash` is derived from.
+    #[serde(default = "first_master_key")]
+    pub pepper: String,
+}
+
+/// Before there was a ring there was one key.
+fn first_master_key() -> String {
+    crate::key_source::FIRST.to_owned()
 }
 
 /// Where a key's record is.
@@ -103,6 +123,38 @@ pub(crate) struct AccountRecord {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AgentRecord(pub plugboard_core::identity::Agent);
+
+/// Makes everything of an organization, or of a service in it, unusable at once, however many accounts there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KillRecord {
+    pub organization: Option<Kill>,
+    /// While its accounts are being revoked one by one.
+    pub services: BTreeMap<ServiceKey, Kill>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kill {
+    pub reason: String,
+    pub at: i64,
+}
+
+/// A revoked account, from the moment of its revocation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RevocationRecord {
+    pub report: plugboard_core::identity::RevokedAccount,
+    pub organization: OrganizationId,
+    /// What the vendor must be told with; `None` when that is over. Sealed for the account's place at `version`.
+    pub sealed: Option<Sealed>,
+    pub version: u64,
+    /// Not before.
+    pub next_at: i64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct DueRecord {}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LabelRecord {
     pub account: AccountId,
 }
@@ -126,6 +178,7 @@ impl KeyRecord {
             prefix: self.prefix.clone(),
             scopes: self.scopes(),
             subject: self.subject.clone(),
+            agent: self.agent.clone(),
             created_at: Millis(self.created_at),
             expires_at: Millis(self.expires_at),
             revoked_at: self.revoked_at.map(Millis),
@@ -191,6 +244,47 @@ pub(crate) fn account(organization: &OrganizationId, id: &AccountId) -> String {
     format!("account/{organization}/{id}")
 }
 
+pub(crate) fn agents_of(organization: &OrganizationId) -> String {
+    format!("agent/{organization}/")
+}
+
+pub(crate) fn agent(organization: &OrganizationId, id: &AgentId) -> String {
+    format!("agent/{organization}/{id}")
+}
+
+pub(crate) fn kill(organization: &OrganizationId) -> String {
+    format!("kill/{organization}")
+}
+
+pub(crate) fn revocations_of(organization: &OrganizationId) -> String {
+    format!("revocation/{organization}/")
+}
+
+pub(crate) fn revocation(organization: &OrganizationId, account: &AccountId) -> String {
+    format!("revocation/{organization}/{account}")
+}
+
+pub(crate) const REVOCATIONS_DUE: &str = "revocation-due/";
+
+pub(crate) fn revocation_due(organization: &OrganizationId, account: &AccountId) -> String {
+    format!("{REVOCATIONS_DUE}{organization}/{account}")
+}
+
+pub(crate) const AUDIT_HEADS: &str = "audit-head/";
+
+pub(crate) fn audit_head(chain: &str) -> String {
+    format!("{AUDIT_HEADS}{chain}")
+}
+
+pub(crate) fn audit_of(chain: &str) -> String {
+    format!("audit/{chain}/")
+}
+
+/// Numbers with leading zeros: their order as text is their order.
+pub(crate) fn audit_link(chain: &str, seq: u64) -> String {
+    format!("audit/{chain}/{seq:020}")
+}
+
 pub(crate) fn label(organization: &OrganizationId, service: &ServiceKey, label: &str) -> String {
     let folded = hex::encode(Sha256::digest(fold_label(label)));
     format!("label/{organization}/{service}/{folded}")
@@ -202,11 +296,16 @@ pub(crate) struct Records {
     store: Arc<dyn Store>,
     /// Told after each commit with a notice, so that watchers need not wait for the next look at the log.
     committed: Arc<Notify>,
+    scribe: Scribe,
 }
 
 impl Records {
-    pub(crate) fn new(store: Arc<dyn Store>, committed: Arc<Notify>) -> Self {
-        Self { store, committed }
+    pub(crate) fn new(store: Arc<dyn Store>, committed: Arc<Notify>, scribe: Scribe) -> Self {
+        Self { store, committed, scribe }
+    }
+
+    pub(crate) fn scribe(&self) -> &Scribe {
+        &self.scribe
     }
 
     /// A record and the store's version of it.
@@ -218,6 +317,56 @@ impl Records {
     pub(crate) async fn list<R: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<R>, IdentityError> {
         let found = self.store.list(prefix).await.map_err(unavailable)?;
         found.iter().map(|(name, found)| decode(name, found)).collect()
+    }
+
+    /// The next records after `after`, for walks.
+    pub(crate) async fn page<R: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<R>, IdentityError> {
+        let found = self.store.page(prefix, Some(after), limit).await.map_err(unavailable)?;
+        found.iter().map(|(name, found)| decode(name, found)).collect()
+    }
+
+    /// The same, unread.
+    pub(crate) async fn raw_page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, IdentityError> {
+        self.store.page(prefix, after, limit).await.map_err(unavailable)
+    }
+
+    pub(crate) async fn raw(&self, name: &str) -> Result<Option<Versioned>, IdentityError> {
+        self.store.get(name).await.map_err(unavailable)
+    }
+
+    /// Writes, and enters in the audit log what was done, in one commit. `Ok(Err(name))` as [`Records::commit`]; an entry
+    /// that others raced is entered after theirs.
+    pub(crate) async fn commit_told(
+        &self,
+        writes: Vec<Write>,
+        change: Option<Change>,
+        events: Vec<Event>,
+    ) -> Result<Result<(), String>, IdentityError> {
+        for _ in 0..audit::ATTEMPTS {
+            let mut all = writes.clone();
+            let mut raced = Vec::new();
+            for event in &events {
+                if let Some(entering) = self.scribe.enter(self, event).await? {
+                    all.extend(entering.writes);
+                    raced.extend([entering.head, entering.link]);
+                }
+            }
+            match self.commit(all, change.clone()).await? {
+                Err(name) if raced.contains(&name) => {}
+                decided => return Ok(decided),
+            }
+        }
+        Err(contended())
     }
 
     /// `Ok(Err(name))`: the record of that name was not as expected, and nothing was written.
@@ -247,7 +396,7 @@ pub(crate) fn put<R: Serialize>(name: String, record: R, expect: Expect) -> Resu
     Ok(Write::put(name, json, expect))
 }
 
-fn decode<R: DeserializeOwned>(name: &str, found: &Versioned) -> Result<R, IdentityError> {
+pub(crate) fn decode<R: DeserializeOwned>(name: &str, found: &Versioned) -> Result<R, IdentityError> {
     let unreadable = |why: String| unavailable(StoreError::Unreadable(format!("{name}: {why}")));
     // serde's messages can quote what they stumble over, so only the place of the error is told.
     let place = |error: serde_json::Error| unreadable(format!("line {}, column {}", error.line(), error.column()));

@@ -9,10 +9,11 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::egress::Egress;
 use plugboard_core::identity::{
-    Account, AccountChange, Change, Directory, Grant, IdentityError, IssuedKey, Key, NewAccount, NewKey, Organization,
-    Principal, Vault,
+    Account, AccountChange, Agent, AgentDraft, AuditPage, AuditQuery, CallBatch, Change, Custody, Directory, Grant,
+    IdentityError, IssuedKey, Key, MasterKeysStatus, NewAccount, NewKey, Organization, Principal, RevocationReport,
+    Revoke, RotateKey, Vault,
 };
-use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
+use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId};
 use plugboard_core::job::TicketKey;
 use plugboard_core::manifest::credentials::CredentialRules;
 use plugboard_core::secret::{AccountFields, Secret};
@@ -21,12 +22,19 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::agents::Agents;
+use crate::audit::{self, Scribe};
 use crate::changes::Feed;
 use crate::config::Config;
 use crate::crypto::MasterKeys;
+use crate::key_source::KeySource;
+use crate::keyring::Keyring;
 use crate::keys::Keys;
+use crate::kill::{self, KillSwitch};
 use crate::organizations::{self, Bootstrap};
 use crate::records::Records;
+use crate::revoker::{Revoker, VendorRevoker};
+use crate::rotation::Rotations;
 use crate::tokens::Tokens;
 use crate::vault::VaultDesk;
 
@@ -38,7 +46,11 @@ pub struct Deps {
     /// For token endpoints.
     pub egress: Egress,
     pub clock: Arc<dyn Clock>,
+    /// As read from the source at the start.
     pub master_keys: MasterKeys,
+    pub key_source: Arc<dyn KeySource>,
+    /// Tells vendors of revoked accounts.
+    pub revoker: Arc<dyn VendorRevoker>,
     /// Shared with the gateways.
     pub ticket_key: TicketKey,
 }
@@ -50,6 +62,11 @@ pub struct AuthService {
     keys: Keys,
     accounts: Accounts,
     vault: VaultDesk,
+    agents: Agents,
+    kill: KillSwitch,
+    keyring: Keyring,
+    rotations: Rotations,
+    revoker: Revoker,
     pub(crate) feed: Feed,
 }
 
@@ -61,13 +78,24 @@ impl std::fmt::Debug for AuthService {
 
 impl AuthService {
     pub fn new(config: &Config, deps: Deps) -> Arc<Self> {
-        let Deps { store, catalog, egress, clock, master_keys, ticket_key } = deps;
+        let Deps { store, catalog, egress, clock, master_keys, key_source, revoker, ticket_key } = deps;
         let committed = Arc::new(Notify::new());
-        let records = Records::new(store.clone(), committed.clone());
+        let scribe = Scribe::new(master_keys.clone(), clock.clone());
+        let records = Records::new(store.clone(), committed.clone(), scribe);
         let rules = CredentialRules { allow_private_hosts: config.allow_private_hosts };
         Arc::new(Self {
             keys: Keys::new(records.clone(), clock.clone(), &master_keys),
             accounts: Accounts::new(records.clone(), catalog.clone(), clock.clone(), master_keys.clone(), rules),
+            agents: Agents { records: records.clone(), clock: clock.clone() },
+            kill: KillSwitch { records: records.clone(), masters: master_keys.clone(), clock: clock.clone() },
+            keyring: Keyring::new(records.clone(), key_source, master_keys.clone(), clock.clone()),
+            rotations: Rotations::new(records.clone(), master_keys.clone(), clock.clone()),
+            revoker: Revoker {
+                records: records.clone(),
+                masters: master_keys.clone(),
+                clock: clock.clone(),
+                vendors: revoker,
+            },
             vault: VaultDesk {
                 records: records.clone(),
                 catalog,
@@ -106,10 +134,25 @@ impl AuthService {
         organizations::replace_operator_key(&self.records, &self.keys).await
     }
 
+    /// Takes over the ring as the store has it. Before anything else is done.
+    ///
+    /// # Errors
+    /// When the present master key is not configured here, or the store cannot be read.
+    pub async fn open_key_ring(&self) -> Result<(), IdentityError> {
+        self.keyring.reload().await.map(drop)
+    }
+
     /// Follows the change log and tells watchers, and notes which keys are used. Run it as a supervised task, once;
-    /// when it ends, every change stream ends.
+    /// when it ends, every change stream ends. With it goes what custody does in the background: following the key ring,
+    /// sealing anew after a rotation, telling vendors of revocations.
     pub async fn run_changes(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.feed.run(stop.clone()), self.keys.note_usage(stop));
+        tokio::join!(
+            self.feed.run(stop.clone()),
+            self.keys.note_usage(stop.clone()),
+            self.keyring.run(stop.clone()),
+            self.rotations.run(stop.clone()),
+            self.revoker.run(stop),
+        );
     }
 
     fn watch(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
@@ -124,7 +167,8 @@ impl Directory for AuthService {
     }
 
     async fn accounts(&self, organization: &OrganizationId) -> Result<Vec<Account>, IdentityError> {
-        self.accounts.list(organization).await
+        let (accounts, kill) = tokio::join!(self.accounts.list(organization), kill::of(&self.records, organization));
+        Ok(kill?.shown(accounts?))
     }
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
@@ -161,6 +205,64 @@ impl Directory for AuthService {
         account: &AccountId,
     ) -> Result<Account, IdentityError> {
         self.accounts.delete(organization, account).await
+    }
+}
+
+#[async_trait]
+impl Custody for AuthService {
+    async fn master_keys(&self) -> Result<MasterKeysStatus, IdentityError> {
+        self.keyring.status(&self.rotations).await
+    }
+
+    async fn rotate_master_key(&self, to: Option<String>) -> Result<MasterKeysStatus, IdentityError> {
+        self.keyring.rotate(to).await?;
+        self.keyring.status(&self.rotations).await
+    }
+
+    async fn retire_master_key(&self, id: &str) -> Result<MasterKeysStatus, IdentityError> {
+        self.keyring.retire(id, &self.rotations).await?;
+        self.keyring.status(&self.rotations).await
+    }
+
+    async fn revoke(&self, request: Revoke) -> Result<RevocationReport, IdentityError> {
+        self.kill.revoke(request).await
+    }
+
+    async fn revocations(&self, organization: &OrganizationId) -> Result<RevocationReport, IdentityError> {
+        self.kill.report(organization).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, IdentityError> {
+        audit::read(&self.records, self.records.scribe(), query).await
+    }
+
+    async fn append_calls(&self, batch: &CallBatch) -> Result<(), IdentityError> {
+        audit::append_calls(&self.records, batch).await
+    }
+
+    async fn create_agent(&self, organization: &OrganizationId, draft: &AgentDraft) -> Result<Agent, IdentityError> {
+        self.agents.create(organization, draft).await
+    }
+
+    async fn agents(&self, organization: &OrganizationId) -> Result<Vec<Agent>, IdentityError> {
+        self.agents.list(organization).await
+    }
+
+    async fn update_agent(
+        &self,
+        organization: &OrganizationId,
+        agent: &AgentId,
+        draft: &AgentDraft,
+    ) -> Result<Agent, IdentityError> {
+        self.agents.update(organization, agent, draft).await
+    }
+
+    async fn delete_agent(&self, organization: &OrganizationId, agent: &AgentId) -> Result<Agent, IdentityError> {
+        self.agents.delete(organization, agent).await
+    }
+
+    async fn rotate_key(&self, request: &RotateKey) -> Result<IssuedKey, IdentityError> {
+        self.keys.rotate(request).await
     }
 }
 

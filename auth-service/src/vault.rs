@@ -13,6 +13,7 @@ use plugboard_core::secret::{AccountFields, Secret};
 
 use crate::accounts::{self, NO_ACCOUNT, check_ids};
 use crate::crypto::MasterKeys;
+use crate::kill;
 use crate::records::{self, AccountRecord, Records};
 use crate::tokens::{Stamp, TokenKey, TokenRequest, Tokens};
 
@@ -92,14 +93,18 @@ impl VaultDesk {
     async fn stored(&self, grant: &Grant) -> Result<(AccountFields, u64), IdentityError> {
         check_ids(&grant.organization, &grant.account)?;
         let name = records::account(&grant.organization, &grant.account);
-        let found: Option<(AccountRecord, _)> = self.records.get(&name).await?;
+        let (found, kill) = tokio::join!(self.records.get(&name), kill::of(&self.records, &grant.organization));
+        let found: Option<(AccountRecord, _)> = found?;
         let (record, _) = found.ok_or(NO_ACCOUNT)?;
         // The record says what it is, and the envelope is bound to that; a record in another's place is none.
         if record.organization != grant.organization || record.id != grant.account || record.service != grant.service {
             return Err(NO_ACCOUNT);
         }
-        if record.state() != AccountState::Connected {
-            return Err(IdentityError::NeedsReauth);
+        match record.state() {
+            AccountState::Revoked => return Err(IdentityError::Revoked),
+            _ if kill?.covers(&record.service) => return Err(IdentityError::Revoked),
+            AccountState::Connected => {}
+            AccountState::NeedsReauth => return Err(IdentityError::NeedsReauth),
         }
         let mut fields = AccountFields::default();
         for (name, value) in accounts::open(&self.masters, &record)? {

@@ -31,12 +31,12 @@ use plugboard_core::blobs::Blobs;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::egress::Egress;
-use plugboard_core::identity::Vault;
+use plugboard_core::identity::{CallLog, Vault};
 use plugboard_core::job::TraceContext;
 use plugboard_core::journal::Journal;
 use plugboard_core::queue::{JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::Config;
 
@@ -57,6 +57,8 @@ pub struct Deps {
     /// Root of the idempotency keys that vendors see. The same in every executor of a deployment, or a job taken
     /// over by another executor would carry another key.
     pub idempotency_root: SecretKey,
+    /// Enters each call in the audit log; `None`: nowhere.
+    pub calls: Option<CallLog>,
     /// `None`: spans are roots.
     pub adopt_trace: Option<AdoptTrace>,
 }
@@ -65,11 +67,20 @@ pub struct Deps {
 pub struct Executor {
     config: Config,
     deps: Arc<Deps>,
+    /// Dropped when the last call has ended.
+    ended: Option<DropGuard>,
 }
 
 impl Executor {
     pub fn new(config: Config, deps: Deps) -> Self {
-        Self { config, deps: Arc::new(deps) }
+        Self { config, deps: Arc::new(deps), ended: None }
+    }
+
+    /// Cancelled when nothing is run any more.
+    #[must_use]
+    pub fn announcing(mut self, ended: CancellationToken) -> Self {
+        self.ended = Some(ended.drop_guard());
+        self
     }
 
     /// Runs until `stop`, then finishes what is running for at most [`Config::grace`] and hands back the rest.
@@ -77,6 +88,7 @@ impl Executor {
     /// # Errors
     /// [`QueueError::Closed`] when the queue ended by itself.
     pub async fn run(self, stop: CancellationToken) -> Result<(), QueueError> {
+        let _ended = self.ended;
         worker::run(self.config, self.deps, stop).await
     }
 }

@@ -17,6 +17,7 @@ mod bad_keys;
 mod bad_messages;
 mod chaos;
 mod commands;
+mod custody;
 mod footprint;
 mod grpc;
 mod handles;
@@ -106,6 +107,10 @@ suite! {
         management::the_public_documents,
         management::keys_are_issued_listed_and_revoked,
         management::connections_show_no_secret,
+        custody::a_rotation_fails_no_call,
+        custody::the_log_tells_who_did_what,
+        custody::what_is_revoked_is_unusable_at_once,
+        custody::an_agent_keeps_to_its_limits,
     }
     // A stack for one test, which may break it.
     alone {

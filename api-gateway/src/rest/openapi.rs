@@ -13,7 +13,9 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response,
 use utoipa::{IntoResponses, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::error::{self, Problem};
-use super::{account_test, connections, connectors, health, keys, organizations, reply};
+use super::{
+    account_test, agents, audit, connections, connectors, health, keys, master_keys, organizations, reply, revocations,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,10 +37,23 @@ use super::{account_test, connections, connectors, health, keys, organizations, 
         connections::change,
         connections::remove,
         account_test::run,
+        revocations::connection,
+        revocations::connector,
+        revocations::organization,
+        revocations::list,
+        agents::list,
+        agents::create,
+        agents::update,
+        agents::remove,
+        audit::read,
+        master_keys::show,
+        master_keys::rotate,
+        master_keys::retire,
         organizations::create,
         keys::list,
         keys::issue,
         keys::revoke,
+        keys::rotate,
     ),
     components(schemas(error::Document)),
     security(("api_key" = [])),
@@ -47,6 +62,10 @@ use super::{account_test, connections, connectors, health, keys, organizations, 
         (name = "connectors", description = "What can be connected."),
         (name = "connections", description = "Accounts of the organization."),
         (name = "organizations", description = "Tenants and their keys."),
+        (name = "revocations", description = "The kill switch."),
+        (name = "agents", description = "What programs that act on their own may use."),
+        (name = "audit", description = "Who did what."),
+        (name = "master keys", description = "What accounts are sealed under; for the platform operator."),
         (name = "health", description = "For whoever runs it."),
         (name = "documents", description = "This document.")
     )
@@ -128,6 +147,9 @@ refusals!(
     LabelTaken { "409" => "The service has another connection with this label." }
 );
 refusals!(
+    Unfitting { "409" => "It does not fit the present state of things; `detail` says why." }
+);
+refusals!(
     Untestable { "409" => "The connector has no test." }
 );
 
@@ -158,6 +180,9 @@ words!(ConnectionStateSchema as "ConnectionState" =
     ["connected", "needs_reauth", "revoked"].map(str::to_owned).to_vec());
 words!(FixKindSchema as "FixKind" =
     ["reconnect", "add_scope", "change_argument", "choose_account", "wait", "approve", "contact"].map(str::to_owned).to_vec());
+words!(VendorRevocationSchema as "VendorRevocation" =
+    ["pending", "revoked", "not_revocable", "failed"].map(str::to_owned).to_vec());
+words!(EffectSchema as "Effect" = ["read", "idempotent", "keyed", "once"].map(str::to_owned).to_vec());
 words!(OriginSchema as "Origin" =
     ["caller", "policy", "platform", "credential", "network", "upstream"].map(str::to_owned).to_vec());
 words!(EffectOutcomeSchema as "EffectOutcome" =

@@ -4,7 +4,9 @@
 
 mod account_test;
 mod connections;
+mod custody;
 mod document;
+mod fake_custody;
 mod keys;
 mod public;
 mod refusals;

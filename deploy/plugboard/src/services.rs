@@ -103,10 +103,11 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
             url: Secret::new(settings.redis.url.as_str()),
             namespace: settings.redis.namespace.clone(),
             allow_volatile: settings.redis.allow_volatile,
+            require_durable: settings.redis.require_durable,
         },
         catalog: settings.peers.catalog.clone(),
         cluster_secret: cluster_secret.clone(),
-        master_key: settings.secrets.master_key()?,
+        master_keys: settings.secrets.master_keys()?,
         ticket_key: settings.secrets.ticket_key()?,
     };
     let (service, catalog) =

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use plugboard_core::catalog::{Catalog, CatalogError, CatalogHandle, ManifestDocument};
 use plugboard_core::clock::{Millis, SystemClock};
 use plugboard_core::identity::{
-    Account, AccountChange, AccountState, CachedDirectory, Change, Directory, IdentityError, IssuedKey, Key,
-    NewAccount, NewKey, Organization, Principal, Scope, Scopes, fold_label,
+    Account, AccountChange, AccountState, CachedDirectory, CallLog, Change, Custody, Directory, IdentityError,
+    IssuedKey, Key, NewAccount, NewKey, Organization, Principal, Scope, Scopes, fold_label,
 };
 use plugboard_core::ids::{AccountId, InstanceId, KeyId, OrganizationId, Subject};
 use plugboard_core::job::TicketKey;
@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::fake_custody::FakeCustody;
 use super::vendor::{FakeVendor, Nothing};
 use crate::config::GatewayConfig;
 use crate::state::Gateway;
@@ -40,6 +41,7 @@ pub(super) struct World {
     pub(super) router: Router,
     pub(super) gateway: Arc<Gateway>,
     pub(super) auth: Arc<FakeAuth>,
+    pub(super) custody: Arc<FakeCustody>,
     pub(super) vendor: Arc<FakeVendor>,
     pub(super) org: OrganizationId,
     pub(super) other: OrganizationId,
@@ -101,16 +103,22 @@ impl World {
         let (vendor, outcomes) = FakeVendor::new();
         let clock = Arc::new(SystemClock);
         let directory = CachedDirectory::new(auth.clone(), clock.clone());
+        let custody = Arc::new(FakeCustody::default());
+        let port: Arc<dyn Custody> = custody.clone();
+        let (call_log, writer) = CallLog::new(Arc::new(port), clock.clone());
         let catalog = CatalogHandle::new(Arc::new(FakeCatalog));
         let stop = CancellationToken::new();
         tokio::spawn(catalog.clone().follow(stop.clone()));
         catalog.ready().await;
+        tokio::spawn(writer.run(stop.clone()));
         let waiters = Waiters::default();
         tokio::spawn(waiters.clone().dispatch(outcomes, stop.clone()));
         let me = InstanceId::generate();
         let gateway = Arc::new(Gateway {
             config: config(public_url),
             directory,
+            custody: custody.clone(),
+            call_log,
             catalog,
             queue: vendor.clone(),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
@@ -122,7 +130,7 @@ impl World {
             sandbox: false,
         });
         let router = crate::rest::router(gateway.clone());
-        Self { router, gateway, auth, vendor, org, other, _stop: stop.drop_guard() }
+        Self { router, gateway, auth, custody, vendor, org, other, _stop: stop.drop_guard() }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Reply {
@@ -224,6 +232,7 @@ impl FakeAuth {
             organization: organization.cloned(),
             scopes,
             subject,
+            agent: None,
             expires_at: Millis(i64::MAX),
         };
         self.keys.lock().push((secret.to_owned(), principal, key));
@@ -266,6 +275,7 @@ fn key(organization: OrganizationId, secret: &str, scopes: Scopes, subject: Opti
         prefix: format!("sk-org-{}", secret.chars().take(4).collect::<String>()),
         scopes,
         subject,
+        agent: None,
         created_at: NOW,
         expires_at: Millis(NOW.0 + i64::from(days) * 86_400_000),
         revoked_at: None,
