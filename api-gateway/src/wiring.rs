@@ -7,7 +7,9 @@ use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
-use plugboard_core::identity::{CachedDirectory, Directory, EndpointError, GrpcDirectory, ServiceRole, service_token};
+use plugboard_core::identity::{
+    CachedDirectory, Connect, Directory, EndpointError, GrpcConnect, GrpcDirectory, ServiceRole, service_token,
+};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::TicketKey;
 use plugboard_core::journal::nats::NatsJournal;
@@ -24,6 +26,7 @@ use crate::waiters::Waiters;
 /// What a gateway stands on, whichever shape it runs in.
 pub struct Parts {
     pub directory: Arc<dyn Directory>,
+    pub connect: Arc<dyn Connect>,
     /// Followed by whoever made it.
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
@@ -65,6 +68,7 @@ pub fn assemble(config: GatewayConfig, parts: Parts) -> Arc<Gateway> {
     Arc::new(Gateway {
         config,
         directory: CachedDirectory::new(parts.directory, clock.clone()),
+        connect: parts.connect,
         catalog: parts.catalog,
         queue: parts.queue,
         journal: Journal::new(parts.journal, clock.clone(), me.clone()),
@@ -95,6 +99,7 @@ pub async fn distributed(
     let queue = NatsQueue::open(&link, NatsQueueConfig::default(), clock).await?;
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
+        connect: Arc::new(GrpcConnect::new(&remote.auth, &token)?),
         catalog,
         queue: Arc::new(queue),
         journal: Arc::new(NatsJournal::open(&link).await?),

@@ -1,5 +1,7 @@
 //! The service over gRPC: who calls, protobuf ↔ use cases, and the change stream.
 
+mod connect;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use plugboard_core::identity::{
 use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
 use plugboard_core::secret::Secret;
 use plugboard_proto::auth::v1 as proto;
+use plugboard_proto::auth::v1::connect_server::ConnectServer;
 use plugboard_proto::auth::v1::directory_server::{self, DirectoryServer};
 use plugboard_proto::auth::v1::vault_server::{self, VaultServer};
 use tokio::time::Instant;
@@ -23,12 +26,13 @@ use crate::service::AuthService;
 /// Pings remembered while the change log is read.
 const PINGS: usize = 16;
 
-/// Both services, for a tonic server: `Directory` answers gateways only, `Vault` executors only.
+/// All services, for a tonic server: `Directory` and `Connect` answer gateways only, `Vault` executors only.
 pub fn router(service: Arc<AuthService>, auth: ServiceAuth) -> Routes {
     let auth = Arc::new(auth);
     let gate = |role| Gate { auth: auth.clone(), role };
     let desk = Desk(service);
     Routes::new(DirectoryServer::with_interceptor(desk.clone(), gate(ServiceRole::Gateway)))
+        .add_service(ConnectServer::with_interceptor(desk.clone(), gate(ServiceRole::Gateway)))
         .add_service(VaultServer::with_interceptor(desk, gate(ServiceRole::Executor)))
 }
 

@@ -9,9 +9,13 @@
 //! | [`api_key`] | what a key looks like; pure |
 //! | [`crypto`] | master keys and envelopes; the only user of a master key |
 //! | `keys`, `organizations`, `accounts`, `vault`, `tokens` | the use cases |
+//! | [`oauth`] | sign-in at the vendor: popup, device code, refresh; OAuth clients |
+//! | [`sessions`] | connect sessions: what a connect page may do |
+//! | `grants`, `token_endpoint`, `rendering` | requests for tokens, out of manifests |
 //! | `records` | what is stored, and under which names |
 //! | `changes` | the change stream, and the beats that make caches usable |
 //! | [`grpc`] | protobuf ↔ use cases |
+//! | [`http`] | for browsers: the callback, and the pages around it |
 //!
 //! What it promises: a credential is sealed with a data key of its own and bound to its place; an API key is stored as a
 //! keyed hash; nothing secret is in an error, a log line or a `Debug`; a revocation is told within 100 ms, and while it
@@ -21,12 +25,19 @@ mod accounts;
 pub mod api_key;
 mod changes;
 mod config;
+mod connecting;
 pub mod crypto;
+mod grants;
 pub mod grpc;
+pub mod http;
 mod keys;
+pub mod oauth;
 mod organizations;
 mod records;
+mod rendering;
 mod service;
+pub mod sessions;
+mod token_endpoint;
 mod tokens;
 mod vault;
 pub mod wiring;

@@ -9,10 +9,11 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::egress::Egress;
 use plugboard_core::identity::{
-    Account, AccountChange, Change, Directory, Grant, IdentityError, IssuedKey, Key, NewAccount, NewKey, Organization,
-    Principal, Vault,
+    Account, AccountChange, Change, ClientOwner, Connect, DeviceStatus, Directory, Grant, IdentityError, IssuedKey,
+    IssuedSession, Key, NewAccount, NewConnectSession, NewKey, NewOAuthClient, OAuthClient, Organization, Principal,
+    SignIn, StartedDevice, StartedSignIn, Vault,
 };
-use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
+use plugboard_core::ids::{AccountId, KeyId, OrganizationId, ServiceKey};
 use plugboard_core::job::TicketKey;
 use plugboard_core::manifest::credentials::CredentialRules;
 use plugboard_core::secret::{AccountFields, Secret};
@@ -25,8 +26,11 @@ use crate::changes::Feed;
 use crate::config::Config;
 use crate::crypto::MasterKeys;
 use crate::keys::Keys;
+use crate::oauth::OAuth;
+use crate::oauth::refresh::Refresh;
 use crate::organizations::{self, Bootstrap};
 use crate::records::Records;
+use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::vault::VaultDesk;
 
@@ -48,7 +52,10 @@ pub struct AuthService {
     records: Records,
     clock: Arc<dyn Clock>,
     keys: Keys,
-    accounts: Accounts,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) oauth: Arc<OAuth>,
+    pub(crate) sessions: Sessions,
+    refresh: Arc<Refresh>,
     vault: VaultDesk,
     pub(crate) feed: Feed,
 }
@@ -65,9 +72,24 @@ impl AuthService {
         let committed = Arc::new(Notify::new());
         let records = Records::new(store.clone(), committed.clone());
         let rules = CredentialRules { allow_private_hosts: config.allow_private_hosts };
+        let accounts =
+            Arc::new(Accounts::new(records.clone(), catalog.clone(), clock.clone(), master_keys.clone(), rules));
+        let oauth = Arc::new(OAuth {
+            records: records.clone(),
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+            masters: master_keys.clone(),
+            egress: egress.clone(),
+            rules,
+            accounts: accounts.clone(),
+            public_url: config.public_url.trim_end_matches('/').to_owned(),
+        });
+        let refresh = Refresh::new(oauth.clone());
         Arc::new(Self {
+            sessions: Sessions::new(oauth.clone()),
             keys: Keys::new(records.clone(), clock.clone(), &master_keys),
-            accounts: Accounts::new(records.clone(), catalog.clone(), clock.clone(), master_keys.clone(), rules),
+            accounts,
+            oauth,
             vault: VaultDesk {
                 records: records.clone(),
                 catalog,
@@ -75,8 +97,10 @@ impl AuthService {
                 masters: master_keys,
                 tickets: ticket_key,
                 tokens: Tokens::new(egress, clock.clone()),
+                refresh: refresh.clone(),
                 sandbox: config.sandbox,
             },
+            refresh,
             feed: Feed::new(store, committed),
             records,
             clock,
@@ -106,10 +130,16 @@ impl AuthService {
         organizations::replace_operator_key(&self.records, &self.keys).await
     }
 
-    /// Follows the change log and tells watchers, and notes which keys are used. Run it as a supervised task, once;
-    /// when it ends, every change stream ends.
+    /// Follows the change log and tells watchers, notes which keys are used, and forgets sign-ins that nobody finished.
+    /// Run it as a supervised task, once; when it ends, every change stream has ended and no refresh is under way.
     pub async fn run_changes(self: Arc<Self>, stop: CancellationToken) {
-        tokio::join!(self.feed.run(stop.clone()), self.keys.note_usage(stop));
+        tokio::join!(self.feed.run(stop.clone()), self.keys.note_usage(stop.clone()), self.oauth.sweep(stop));
+        self.refresh.drain().await;
+    }
+
+    /// Browsers reach us over https, so cookies may insist on it.
+    pub(crate) fn is_https(&self) -> bool {
+        self.oauth.public_url.starts_with("https://")
     }
 
     fn watch(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
@@ -172,5 +202,40 @@ impl Vault for AuthService {
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
         self.watch()
+    }
+}
+
+#[async_trait]
+impl Connect for AuthService {
+    async fn start_sign_in(&self, request: SignIn) -> Result<StartedSignIn, IdentityError> {
+        self.oauth.start_sign_in(request).await
+    }
+
+    async fn start_device(&self, request: SignIn) -> Result<StartedDevice, IdentityError> {
+        self.oauth.start_device(request, None).await
+    }
+
+    async fn device(&self, organization: &OrganizationId, id: &str) -> Result<DeviceStatus, IdentityError> {
+        self.oauth.device(organization, id, None).await
+    }
+
+    async fn create_session(&self, request: NewConnectSession) -> Result<IssuedSession, IdentityError> {
+        self.sessions.create(request).await
+    }
+
+    async fn redeem_claim(&self, organization: &OrganizationId, claim: &Secret) -> Result<Vec<Account>, IdentityError> {
+        self.oauth.redeem_claim(organization, claim).await
+    }
+
+    async fn set_client(&self, request: NewOAuthClient) -> Result<OAuthClient, IdentityError> {
+        self.oauth.set_client(request).await
+    }
+
+    async fn clients(&self, owner: &ClientOwner) -> Result<Vec<OAuthClient>, IdentityError> {
+        self.oauth.clients(owner).await
+    }
+
+    async fn remove_client(&self, owner: &ClientOwner, service: &ServiceKey) -> Result<OAuthClient, IdentityError> {
+        self.oauth.remove_client(owner, service).await
     }
 }

@@ -5,6 +5,9 @@
 //! | [`connectors`] | `/connectors.json`, `/api/v1/mcp/info`, `/api/v1/connectors/…` |
 //! | [`connections`] | `/api/v1/connections/…` |
 //! | [`account_test`] | `/api/v1/connections/{id}/test` |
+//! | [`sign_in`] | `/api/v1/connections/oauth/start`, `…/device/…`, `…/{id}/reconnect` |
+//! | [`connect_sessions`] | `/api/v1/connect-sessions/…` |
+//! | [`oauth_clients`] | `/api/v1/oauth-clients/…` |
 //! | [`organizations`], [`keys`] | `/api/v1/organizations/…` |
 //! | [`health`] | `/healthz`, `/readyz` |
 //! | [`openapi`] | `/api/v1/openapi.json` |
@@ -16,14 +19,17 @@
 mod account_test;
 mod body;
 mod caller;
+mod connect_sessions;
 mod connections;
 mod connectors;
 mod error;
 mod health;
 mod keys;
+mod oauth_clients;
 mod openapi;
 mod organizations;
 mod reply;
+mod sign_in;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +39,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, post};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Uri};
 
@@ -53,6 +59,14 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
         ("/api/v1/connections", get(connections::list).post(connections::create)),
         ("/api/v1/connections/{id}", get(connections::show).patch(connections::change).delete(connections::remove)),
         ("/api/v1/connections/{id}/test", post(account_test::run)),
+        ("/api/v1/connections/{id}/reconnect", post(sign_in::reconnect)),
+        ("/api/v1/connections/oauth/start", post(sign_in::start)),
+        ("/api/v1/connections/device/start", post(sign_in::start_device)),
+        ("/api/v1/connections/device/{id}", get(sign_in::device)),
+        ("/api/v1/connect-sessions", post(connect_sessions::create)),
+        ("/api/v1/connect-sessions/claims", post(connect_sessions::redeem)),
+        ("/api/v1/oauth-clients", get(oauth_clients::list)),
+        ("/api/v1/oauth-clients/{service}", put(oauth_clients::set).delete(oauth_clients::remove)),
         ("/api/v1/organizations", post(organizations::create)),
         ("/api/v1/organizations/{org}/api-keys", get(keys::list).post(keys::issue)),
         ("/api/v1/organizations/{org}/api-keys/{key}", delete(keys::revoke)),

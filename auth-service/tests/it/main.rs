@@ -11,5 +11,6 @@ mod failover;
 mod keys;
 mod resolve;
 mod revocation;
+mod sign_in;
 mod stalled_link;
 mod tokens;

@@ -82,7 +82,7 @@ impl Store for TestStore {
     }
 }
 
-struct TestCatalog(Vec<ManifestDocument>);
+pub(crate) struct TestCatalog(pub(crate) Vec<ManifestDocument>);
 
 #[async_trait]
 impl Catalog for TestCatalog {

@@ -13,7 +13,16 @@ use super::IdentityError;
 const DETAIL: &str = "plugboard-identity-error-bin";
 
 /// What [`IdentityError::NotFound`] names; a text from the wire must be one of these.
-const THINGS: [&str; 4] = ["the account", "the API key", "the organization", "the connector"];
+const THINGS: [&str; 8] = [
+    "the account",
+    "the API key",
+    "the organization",
+    "the connector",
+    "the sign-in",
+    "the connect session",
+    "the claim",
+    "the OAuth client",
+];
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]

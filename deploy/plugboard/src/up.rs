@@ -32,7 +32,7 @@ use crate::cli::UpArgs;
 use crate::greeting::Ready;
 use crate::print_answer;
 use crate::sandbox::Door;
-use crate::settings::{Settings, egress_policy};
+use crate::settings::{AuthSettings, Settings, egress_policy};
 
 /// How long a start may take before something is wrong.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -54,12 +54,14 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let catalog = catalog(&args, &life)?;
     let egress = door.open(&catalog, &life)?;
     let shape = Shape::open(file, &master).await?;
-    let auth = shape.auth(&args, &master, catalog.clone(), egress.clone(), &life);
+    let public_url = public_url(&settings.gateway, &settings.auth, &url);
+    let auth = shape.auth(&args, public_url, &master, catalog.clone(), egress.clone(), &life);
     let keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
     shape.start_executor(auth.clone(), catalog.clone(), egress, &master, &life, drained.clone());
+    let pages = auth_service::http::router(auth.clone());
     let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), &master);
-    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, &life).await?;
+    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;
     announce(&args, &url, keys, catalog.snapshot().len());
@@ -101,12 +103,17 @@ impl Shape {
     fn auth(
         &self,
         args: &UpArgs,
+        public_url: String,
         master: &SecretKey,
         catalog: Arc<CatalogHandle>,
         egress: Egress,
         life: &Lifecycle,
     ) -> Arc<AuthService> {
-        let config = auth_service::Config { sandbox: args.sandbox, allow_private_hosts: !args.egress_allow.is_empty() };
+        let config = auth_service::Config {
+            sandbox: args.sandbox,
+            allow_private_hosts: !args.egress_allow.is_empty(),
+            public_url,
+        };
         let parts = auth_service::wiring::Parts {
             store: Arc::new(EmbeddedStore::new(self.file.clone())),
             catalog,
@@ -149,7 +156,8 @@ impl Shape {
         master: &SecretKey,
     ) -> Arc<api_gateway::Gateway> {
         let parts = api_gateway::wiring::Parts {
-            directory: auth,
+            directory: auth.clone(),
+            connect: auth,
             catalog,
             queue: Arc::new(self.queue.clone()),
             journal: self.journal.clone(),
@@ -164,6 +172,13 @@ impl Shape {
         self.queue.close();
         self.file.close();
     }
+}
+
+/// Pages share the gateway's listener: unless told otherwise, its URL is theirs.
+fn public_url(gateway: &GatewayConfig, auth: &AuthSettings, url: &str) -> String {
+    let asked = std::env::var("PLUGBOARD_AUTH__PUBLIC_URL").is_ok();
+    let given = if asked { &auth.public_url } else { &gateway.public_url };
+    if given.is_empty() { url.to_owned() } else { given.clone() }
 }
 
 /// Manifests, built in and from `--connectors`, followed by one handle for all services.
