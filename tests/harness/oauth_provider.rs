@@ -196,7 +196,7 @@ impl Provider {
     /// Access tokens that work now.
     pub fn live_tokens(&self) -> usize {
         let ledger = self.ledger.lock().unwrap();
-        ledger.access.values().filter(|access| !ledger.dead.contains(&access.family)).count()
+        ledger.access.values().filter(|access| ledger.is_alive(access)).count()
     }
 
     /// A connector for this provider: every flow, and one operation of its API.
@@ -358,8 +358,11 @@ impl Ledger {
     fn login_of(&self, headers: &HeaderMap) -> Option<String> {
         let token = headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")?;
         let access = self.access.get(token)?;
-        let alive = !self.dead.contains(&access.family) && access.ends.is_none_or(|ends| ends > Instant::now());
-        alive.then(|| access.login.clone())
+        self.is_alive(access).then(|| access.login.clone())
+    }
+
+    fn is_alive(&self, access: &Access) -> bool {
+        !self.dead.contains(&access.family) && access.ends.is_none_or(|ends| ends > Instant::now())
     }
 }
 

@@ -141,6 +141,7 @@ pub(super) struct FieldMetadata {
     /// A host name: changing it clears the secret fields.
     host: bool,
     /// May have line breaks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     multiline: bool,
     /// Regular expression that the whole value must match.
     #[serde(skip_serializing_if = "Option::is_none")]
