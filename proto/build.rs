@@ -28,6 +28,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "plugboard.auth.v1.CreateAccountRequest",
             "plugboard.auth.v1.UpdateAccountRequest",
             "plugboard.auth.v1.ResolvedAccount",
+            "plugboard.auth.v1.SignInRequest",
+            "plugboard.auth.v1.StartedSignIn",
+            "plugboard.auth.v1.StartedDevice",
+            "plugboard.auth.v1.IssuedSession",
+            "plugboard.auth.v1.RedeemClaimRequest",
+            "plugboard.auth.v1.SetClientRequest",
         ])
         .compile_fds(descriptors)?;
     Ok(())

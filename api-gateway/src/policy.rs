@@ -111,6 +111,8 @@ mod tests {
             label: label.to_owned(),
             owner: None,
             state: AccountState::Connected,
+            state_reason: String::new(),
+            state_since: Millis(0),
             public_fields: BTreeMap::new(),
             created_at: Millis(0),
             updated_at: Millis(0),

@@ -8,7 +8,8 @@ use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
 use plugboard_core::identity::{
-    CachedDirectory, CallLog, Custody, Directory, EndpointError, GrpcCustody, GrpcDirectory, ServiceRole, service_token,
+    CachedDirectory, CallLog, Connect, Custody, Directory, EndpointError, GrpcConnect, GrpcCustody, GrpcDirectory,
+    ServiceRole, service_token,
 };
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::TicketKey;
@@ -27,6 +28,7 @@ use crate::waiters::Waiters;
 pub struct Parts {
     pub directory: Arc<dyn Directory>,
     pub custody: Arc<dyn Custody>,
+    pub connect: Arc<dyn Connect>,
     /// Followed by whoever made it.
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
@@ -72,6 +74,7 @@ pub fn assemble(config: GatewayConfig, parts: Parts, life: &Lifecycle) -> Arc<Ga
         directory: CachedDirectory::new(parts.directory, clock.clone()),
         custody: parts.custody,
         call_log,
+        connect: parts.connect,
         catalog: parts.catalog,
         queue: parts.queue,
         journal: Journal::new(parts.journal, clock.clone(), me.clone()),
@@ -103,6 +106,7 @@ pub async fn distributed(
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
+        connect: Arc::new(GrpcConnect::new(&remote.auth, &token)?),
         catalog,
         queue: Arc::new(queue),
         journal: Arc::new(NatsJournal::open(&link).await?),

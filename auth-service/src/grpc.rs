@@ -1,5 +1,7 @@
 //! The service over gRPC: who calls, protobuf ↔ use cases, and the change stream.
 
+mod connect;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
 use plugboard_core::secret::Secret;
 use plugboard_proto::auth::v1 as proto;
 use plugboard_proto::auth::v1::audit_sink_server::AuditSinkServer;
+use plugboard_proto::auth::v1::connect_server::ConnectServer;
 use plugboard_proto::auth::v1::custody_server::CustodyServer;
 use plugboard_proto::auth::v1::directory_server::{self, DirectoryServer};
 use plugboard_proto::auth::v1::vault_server::{self, VaultServer};
@@ -26,14 +29,15 @@ use crate::service::AuthService;
 /// Pings remembered while the change log is read.
 const PINGS: usize = 16;
 
-/// All services, for a tonic server: `Directory` and `Custody` answer gateways only, `Vault` executors only, except that
-/// executors enter their calls in the audit log.
+/// All services, for a tonic server: `Directory`, `Connect` and `Custody` answer gateways only, `Vault` executors only,
+/// except that executors enter their calls in the audit log.
 pub fn router(service: Arc<AuthService>, auth: ServiceAuth) -> Routes {
     let auth = Arc::new(auth);
     let gate = |roles| Gate { auth: auth.clone(), roles };
     let (gateway, executor) = (&[ServiceRole::Gateway], &[ServiceRole::Executor]);
     let desk = Desk(service);
     Routes::new(ActorScope(DirectoryServer::with_interceptor(desk.clone(), gate(gateway))))
+        .add_service(ActorScope(ConnectServer::with_interceptor(desk.clone(), gate(gateway))))
         .add_service(ActorScope(CustodyServer::with_interceptor(desk.clone(), gate(gateway))))
         .add_service(AuditSinkServer::with_interceptor(
             desk.clone(),

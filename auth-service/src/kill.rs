@@ -21,6 +21,8 @@ use crate::keys::{ATTEMPTS, NO_ORGANIZATION};
 use crate::records::{self, AccountRecord, DueRecord, Kill, KillRecord, OrganizationRecord, Records, RevocationRecord};
 
 const LONGEST_REASON: usize = 500;
+/// The state's reason, for programs; the person's words are in the report.
+const REVOKED: &str = "kill_switch";
 
 pub(crate) struct KillSwitch {
     pub records: Records,
@@ -44,6 +46,7 @@ impl KillRecord {
         for account in &mut accounts {
             if self.covers(&account.service) {
                 account.state = AccountState::Revoked;
+                REVOKED.clone_into(&mut account.state_reason);
             }
         }
         accounts
@@ -164,14 +167,17 @@ impl KillSwitch {
         for _ in 0..ATTEMPTS {
             let found: Option<(AccountRecord, u64)> = self.records.get(&name).await?;
             let (old, version) = found.ok_or(NO_ACCOUNT)?;
-            if old.state() == AccountState::Revoked {
+            let now = self.clock.now();
+            if old.state(now).state == AccountState::Revoked {
                 return Ok(());
             }
-            let now = self.clock.now().0;
             let mut new = old.clone();
             new.version += 1;
-            new.updated_at = now;
-            AccountState::Revoked.as_str().clone_into(&mut new.state);
+            new.updated_at = now.0;
+            new.set_state(AccountState::Revoked, REVOKED, now);
+            // Its tokens are gone from here on, and with them whatever was waited for.
+            new.sign_in = None;
+            new.claim = None;
             new.sealed = self.nothing(&new)?;
             let revocation = RevocationRecord {
                 report: RevokedAccount {
@@ -179,16 +185,16 @@ impl KillSwitch {
                     service: old.service.clone(),
                     label: old.label.clone(),
                     reason: reason.to_owned(),
-                    revoked_at: now,
+                    revoked_at: now.0,
                     vendor: VendorRevocation::Pending,
                     detail: None,
                     attempts: 0,
-                    updated_at: now,
+                    updated_at: now.0,
                 },
                 organization: organization.clone(),
                 version: old.version,
                 sealed: Some(old.sealed),
-                next_at: now,
+                next_at: now.0,
             };
             let writes = vec![
                 records::put(name.clone(), &new, Expect::Version(version))?,

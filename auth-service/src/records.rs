@@ -112,6 +112,18 @@ pub(crate) struct AccountRecord {
     pub label: String,
     pub owner: Option<Subject>,
     pub state: String,
+    /// Why it is in this state; empty when all is well.
+    #[serde(default)]
+    pub state_reason: String,
+    /// 0: since the account was made.
+    #[serde(default)]
+    pub state_since: i64,
+    /// What must be claimed before it is usable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    /// Of an account that signed in at the vendor; its tokens are in `sealed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignInRecord>,
     /// Public fields, for lists only. What a call uses is in `sealed`, where a store cannot change it.
     pub public: BTreeMap<String, String>,
     pub created_at: i64,
@@ -120,6 +132,27 @@ pub(crate) struct AccountRecord {
     pub version: u64,
     /// All fields, public ones too.
     pub sealed: Sealed,
+}
+
+/// How an account signed in, and how long its tokens last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SignInRecord {
+    /// Kind of the flow.
+    pub flow: String,
+    /// The client was the platform's, not the organization's own.
+    pub platform_client: bool,
+    pub client_id: String,
+    /// Grows with every set of tokens.
+    pub generation: u64,
+    pub obtained_at: i64,
+    /// `None`: does not end.
+    pub expires_at: Option<i64>,
+    pub refresh_at: Option<i64>,
+    pub refreshable: bool,
+    /// A refresh brought no answer: the vendor may have replaced the token all the same.
+    pub unanswered: bool,
+    /// What the vendor calls the account.
+    pub account_name: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -159,6 +192,17 @@ pub(crate) struct LabelRecord {
     pub account: AccountId,
 }
 
+/// The reason of an account whose token has ended and cannot be renewed.
+pub(crate) const TOKEN_EXPIRED: &str = "token_expired";
+
+/// An account's state at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    pub state: AccountState,
+    pub reason: String,
+    pub since: Millis,
+}
+
 impl KeyRecord {
     pub(crate) fn scopes(&self) -> Scopes {
         // A scope that this version does not know permits nothing here.
@@ -188,19 +232,42 @@ impl KeyRecord {
 }
 
 impl AccountRecord {
-    /// An unreadable state is the one that permits nothing.
-    pub(crate) fn state(&self) -> AccountState {
-        AccountState::parse(&self.state).unwrap_or(AccountState::NeedsReauth)
+    /// The stored state, with what time alone has changed since. An unreadable state is the one that permits nothing.
+    pub(crate) fn state(&self, now: Millis) -> State {
+        let state = AccountState::parse(&self.state).unwrap_or(AccountState::NeedsReauth);
+        let since = if self.state_since == 0 { self.created_at } else { self.state_since };
+        let stored = State { state, reason: self.state_reason.clone(), since: Millis(since) };
+        let Some(sign_in) = self.sign_in.as_ref().filter(|sign_in| !sign_in.refreshable && state.is_usable()) else {
+            return stored;
+        };
+        let passed = |at: Option<i64>| at.map(Millis).filter(|at| *at <= now);
+        let aged = |state, since| State { state, reason: TOKEN_EXPIRED.to_owned(), since };
+        match (passed(sign_in.expires_at), passed(sign_in.refresh_at)) {
+            (Some(ended), _) => aged(AccountState::NeedsReauth, ended),
+            (None, Some(nears)) => State { reason: String::new(), ..aged(AccountState::Expiring, nears) },
+            (None, None) => stored,
+        }
     }
 
-    pub(crate) fn account(&self) -> Account {
+    pub(crate) fn set_state(&mut self, state: AccountState, reason: &str, now: Millis) {
+        if self.state != state.as_str() {
+            self.state_since = now.0;
+        }
+        state.as_str().clone_into(&mut self.state);
+        reason.clone_into(&mut self.state_reason);
+    }
+
+    pub(crate) fn account(&self, now: Millis) -> Account {
+        let State { state, reason, since } = self.state(now);
         Account {
             id: self.id.clone(),
             organization: self.organization.clone(),
             service: self.service.clone(),
             label: self.label.clone(),
             owner: self.owner.clone(),
-            state: self.state(),
+            state,
+            state_reason: reason,
+            state_since: since,
             public_fields: self.public.clone(),
             created_at: Millis(self.created_at),
             updated_at: Millis(self.updated_at),
@@ -367,6 +434,16 @@ impl Records {
             }
         }
         Err(contended())
+    }
+
+    /// As [`Records::list`], with each record's name and version.
+    pub(crate) async fn list_named<R: DeserializeOwned>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, R, u64)>, IdentityError> {
+        let found = self.store.list(prefix).await.map_err(unavailable)?;
+        let read = |(name, found): (String, Versioned)| Ok((name.clone(), decode(&name, &found)?, found.version));
+        found.into_iter().map(read).collect()
     }
 
     /// `Ok(Err(name))`: the record of that name was not as expected, and nothing was written.

@@ -13,13 +13,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::{IdentityError, VendorRevocation};
-use plugboard_core::ids::ServiceKey;
+use plugboard_core::ids::{OrganizationId, ServiceKey};
 use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Event;
 use crate::crypto::{self, MasterKeys, Place};
+use crate::oauth::OAuth;
 use crate::records::{self, Records, RevocationRecord};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -38,6 +39,7 @@ pub trait VendorRevoker: Send + Sync + 'static {
 /// What was in the account.
 #[derive(Debug, Clone, Copy)]
 pub struct RevokedCredentials<'a> {
+    pub organization: &'a OrganizationId,
     pub service: &'a ServiceKey,
     pub fields: &'a BTreeMap<String, Secret>,
 }
@@ -51,6 +53,26 @@ pub enum Told {
     Refused(String),
     /// Later.
     NoAnswer(String),
+}
+
+/// By the revocation endpoint that the connector's manifest names.
+#[async_trait]
+impl VendorRevoker for OAuth {
+    async fn revoke(&self, account: RevokedCredentials<'_>) -> Told {
+        match self.revoke_tokens(account.organization, account.service, account.fields).await {
+            Ok(true) => Told::Revoked,
+            Ok(false) => Told::NotRevocable("the vendor has no revocation endpoint: end the credentials there".into()),
+            Err(IdentityError::VendorRefused { message }) => Told::Refused(message),
+            Err(IdentityError::VendorDown { message }) => Told::NoAnswer(message),
+            Err(IdentityError::Invalid { .. }) => {
+                Told::NotRevocable("the OAuth client or the connector it was connected with is gone".into())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a vendor could not be told of a revocation");
+                Told::NoAnswer("our own side was not ready".into())
+            }
+        }
+    }
 }
 
 pub(crate) struct Revoker {
@@ -125,7 +147,8 @@ impl Revoker {
         };
         match crypto::open(&self.masters, place, sealed) {
             Ok(fields) => {
-                self.vendors.revoke(RevokedCredentials { service: &record.report.service, fields: &fields }).await
+                let (organization, service) = (&record.organization, &record.report.service);
+                self.vendors.revoke(RevokedCredentials { organization, service, fields: &fields }).await
             }
             Err(error) => {
                 tracing::error!(account = %record.report.account, %error, "a revoked account cannot be told to its vendor");

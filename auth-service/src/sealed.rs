@@ -7,23 +7,42 @@ use std::marker::PhantomData;
 
 use plugboard_core::clock::Millis;
 use plugboard_core::identity::IdentityError;
+use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey};
 use plugboard_core::store::{Expect, Versioned, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::audit::{HeadRecord, Scribe};
 use crate::crypto::{self, MasterKeys, Place, Sealed};
+use crate::oauth::records::{self as oauth, ClientRecord, DeviceRecord, FlowRecord};
 use crate::records::{self, AccountRecord, KeyRecord, RevocationRecord};
+
+/// Where a record's envelope belongs.
+pub(crate) struct Home {
+    pub organization: OrganizationId,
+    pub service: ServiceKey,
+    pub account: AccountId,
+    pub version: u64,
+}
+
+impl Home {
+    fn place(&self) -> Place<'_> {
+        Place {
+            organization: &self.organization,
+            service: &self.service,
+            account: &self.account,
+            record_version: self.version,
+        }
+    }
+}
 
 /// A record with an envelope in it.
 pub(crate) trait SealedRecord: Serialize + DeserializeOwned + 'static {
-    /// In the plural, for people.
-    const KIND: &'static str;
-    /// Names of these records begin with it, and no others do.
-    const PREFIX: &'static str;
+    /// Where the envelope of the record of this name belongs; `None`: nowhere, it is no name of such a record.
+    fn home(&self, name: &str) -> Option<Home>;
 
-    /// The envelope and where it belongs; `None`: this one has none.
-    fn sealed(&self) -> Option<(Place<'_>, &Sealed)>;
+    /// `None`: this one has no envelope.
+    fn sealed(&self) -> Option<&Sealed>;
 
     /// Takes an envelope that was sealed anew for the same place.
     fn put_sealed(&mut self, sealed: Sealed);
@@ -31,7 +50,10 @@ pub(crate) trait SealedRecord: Serialize + DeserializeOwned + 'static {
 
 /// Records of one kind that depend on master keys.
 pub(crate) trait Kind: Send + Sync {
+    /// In the plural, for people.
     fn name(&self) -> &'static str;
+
+    /// Names of these records begin with it, and no others do.
     fn prefix(&self) -> &'static str;
 
     /// The master key that this record depends on.
@@ -44,34 +66,49 @@ pub(crate) trait Kind: Send + Sync {
 /// Every kind there is.
 pub(crate) fn kinds(scribe: &Scribe) -> Vec<Box<dyn Kind>> {
     vec![
-        Box::new(Envelopes::<AccountRecord>(PhantomData)),
-        Box::new(Envelopes::<RevocationRecord>(PhantomData)),
+        Envelopes::<AccountRecord>::kind("accounts", "account/"),
+        Envelopes::<RevocationRecord>::kind("revocations", "revocation/"),
+        Envelopes::<ClientRecord>::kind("OAuth clients", oauth::CLIENTS),
+        Envelopes::<FlowRecord>::kind("sign-in links", oauth::LINKS),
+        Envelopes::<FlowRecord>::kind("sign-ins", oauth::FLOWS),
+        Envelopes::<DeviceRecord>::kind("device sign-ins", oauth::DEVICES),
         Box::new(AuditHeads(scribe.clone())),
         Box::new(ApiKeys),
     ]
 }
 
-pub(crate) struct Envelopes<R>(PhantomData<fn() -> R>);
+struct Envelopes<R> {
+    name: &'static str,
+    prefix: &'static str,
+    records: PhantomData<fn() -> R>,
+}
+
+impl<R: SealedRecord> Envelopes<R> {
+    fn kind(name: &'static str, prefix: &'static str) -> Box<dyn Kind> {
+        Box::new(Self { name, prefix, records: PhantomData })
+    }
+}
 
 impl<R: SealedRecord> Kind for Envelopes<R> {
     fn name(&self) -> &'static str {
-        R::KIND
+        self.name
     }
 
     fn prefix(&self) -> &'static str {
-        R::PREFIX
+        self.prefix
     }
 
     fn master_of(&self, name: &str, found: &Versioned, _now: Millis) -> Result<Option<String>, IdentityError> {
         let record: R = records::decode(name, found)?;
-        Ok(record.sealed().map(|(_, sealed)| sealed.master_key().to_owned()))
+        Ok(record.sealed().map(|sealed| sealed.master_key().to_owned()))
     }
 
     fn resealed(&self, masters: &MasterKeys, name: &str, found: &Versioned) -> Result<Option<Write>, IdentityError> {
         let mut record: R = records::decode(name, found)?;
-        let Some((place, sealed)) = record.sealed() else { return Ok(None) };
-        let resealed = crypto::reseal(masters, place, sealed)
-            .map_err(|error| IdentityError::Unavailable(format!("{name}: {error}")))?;
+        let Some(sealed) = record.sealed() else { return Ok(None) };
+        let unreadable = |why: String| IdentityError::Unavailable(format!("{name}: {why}"));
+        let home = record.home(name).ok_or_else(|| unreadable("belongs nowhere".to_owned()))?;
+        let resealed = crypto::reseal(masters, home.place(), sealed).map_err(|error| unreadable(error.to_string()))?;
         let Some(resealed) = resealed else { return Ok(None) };
         record.put_sealed(resealed);
         records::put(name.to_owned(), &record, Expect::Version(found.version)).map(Some)
@@ -79,17 +116,17 @@ impl<R: SealedRecord> Kind for Envelopes<R> {
 }
 
 impl SealedRecord for AccountRecord {
-    const KIND: &'static str = "accounts";
-    const PREFIX: &'static str = "account/";
+    fn home(&self, _: &str) -> Option<Home> {
+        Some(Home {
+            organization: self.organization.clone(),
+            service: self.service.clone(),
+            account: self.id.clone(),
+            version: self.version,
+        })
+    }
 
-    fn sealed(&self) -> Option<(Place<'_>, &Sealed)> {
-        let place = Place {
-            organization: &self.organization,
-            service: &self.service,
-            account: &self.id,
-            record_version: self.version,
-        };
-        Some((place, &self.sealed))
+    fn sealed(&self) -> Option<&Sealed> {
+        Some(&self.sealed)
     }
 
     fn put_sealed(&mut self, sealed: Sealed) {
@@ -98,17 +135,17 @@ impl SealedRecord for AccountRecord {
 }
 
 impl SealedRecord for RevocationRecord {
-    const KIND: &'static str = "revocations";
-    const PREFIX: &'static str = "revocation/";
+    fn home(&self, _: &str) -> Option<Home> {
+        Some(Home {
+            organization: self.organization.clone(),
+            service: self.report.service.clone(),
+            account: self.report.account.clone(),
+            version: self.version,
+        })
+    }
 
-    fn sealed(&self) -> Option<(Place<'_>, &Sealed)> {
-        let place = Place {
-            organization: &self.organization,
-            service: &self.report.service,
-            account: &self.report.account,
-            record_version: self.version,
-        };
-        self.sealed.as_ref().map(|sealed| (place, sealed))
+    fn sealed(&self) -> Option<&Sealed> {
+        self.sealed.as_ref()
     }
 
     fn put_sealed(&mut self, sealed: Sealed) {

@@ -9,11 +9,12 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::egress::Egress;
 use plugboard_core::identity::{
-    Account, AccountChange, Agent, AgentDraft, AuditPage, AuditQuery, CallBatch, Change, Custody, Directory, Grant,
-    IdentityError, IssuedKey, Key, MasterKeysStatus, NewAccount, NewKey, Organization, Principal, RevocationReport,
-    Revoke, RotateKey, Vault,
+    Account, AccountChange, Agent, AgentDraft, AuditPage, AuditQuery, CallBatch, Change, ClientOwner, Connect, Custody,
+    DeviceStatus, Directory, Grant, IdentityError, IssuedKey, IssuedSession, Key, MasterKeysStatus, NewAccount,
+    NewConnectSession, NewKey, NewOAuthClient, OAuthClient, Organization, Principal, RevocationReport, Revoke,
+    RotateKey, SignIn, StartedDevice, StartedSignIn, Vault,
 };
-use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId};
+use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId, ServiceKey};
 use plugboard_core::job::TicketKey;
 use plugboard_core::manifest::credentials::CredentialRules;
 use plugboard_core::secret::{AccountFields, Secret};
@@ -31,10 +32,13 @@ use crate::key_source::KeySource;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::kill::{self, KillSwitch};
+use crate::oauth::OAuth;
+use crate::oauth::refresh::Refresh;
 use crate::organizations::{self, Bootstrap};
 use crate::records::Records;
 use crate::revoker::{Revoker, VendorRevoker};
 use crate::rotation::Rotations;
+use crate::sessions::Sessions;
 use crate::tokens::Tokens;
 use crate::vault::VaultDesk;
 
@@ -49,8 +53,8 @@ pub struct Deps {
     /// As read from the source at the start.
     pub master_keys: MasterKeys,
     pub key_source: Arc<dyn KeySource>,
-    /// Tells vendors of revoked accounts.
-    pub revoker: Arc<dyn VendorRevoker>,
+    /// Tells vendors of revoked accounts; `None`: as their manifests say.
+    pub revoker: Option<Arc<dyn VendorRevoker>>,
     /// Shared with the gateways.
     pub ticket_key: TicketKey,
 }
@@ -60,7 +64,10 @@ pub struct AuthService {
     records: Records,
     clock: Arc<dyn Clock>,
     keys: Keys,
-    accounts: Accounts,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) oauth: Arc<OAuth>,
+    pub(crate) sessions: Sessions,
+    refresh: Arc<Refresh>,
     vault: VaultDesk,
     agents: Agents,
     kill: KillSwitch,
@@ -83,9 +90,22 @@ impl AuthService {
         let scribe = Scribe::new(master_keys.clone(), clock.clone());
         let records = Records::new(store.clone(), committed.clone(), scribe);
         let rules = CredentialRules { allow_private_hosts: config.allow_private_hosts };
+        let accounts =
+            Arc::new(Accounts::new(records.clone(), catalog.clone(), clock.clone(), master_keys.clone(), rules));
+        let oauth = Arc::new(OAuth {
+            records: records.clone(),
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+            masters: master_keys.clone(),
+            egress: egress.clone(),
+            rules,
+            accounts: accounts.clone(),
+            public_url: config.public_url.trim_end_matches('/').to_owned(),
+        });
+        let refresh = Refresh::new(oauth.clone());
         Arc::new(Self {
+            sessions: Sessions::new(oauth.clone()),
             keys: Keys::new(records.clone(), clock.clone(), &master_keys),
-            accounts: Accounts::new(records.clone(), catalog.clone(), clock.clone(), master_keys.clone(), rules),
             agents: Agents { records: records.clone(), clock: clock.clone() },
             kill: KillSwitch { records: records.clone(), masters: master_keys.clone(), clock: clock.clone() },
             keyring: Keyring::new(records.clone(), key_source, master_keys.clone(), clock.clone()),
@@ -94,7 +114,7 @@ impl AuthService {
                 records: records.clone(),
                 masters: master_keys.clone(),
                 clock: clock.clone(),
-                vendors: revoker,
+                vendors: revoker.unwrap_or_else(|| oauth.clone()),
             },
             vault: VaultDesk {
                 records: records.clone(),
@@ -103,8 +123,12 @@ impl AuthService {
                 masters: master_keys,
                 tickets: ticket_key,
                 tokens: Tokens::new(egress, clock.clone()),
+                refresh: refresh.clone(),
                 sandbox: config.sandbox,
             },
+            refresh,
+            accounts,
+            oauth,
             feed: Feed::new(store, committed),
             records,
             clock,
@@ -142,17 +166,25 @@ impl AuthService {
         self.keyring.reload().await.map(drop)
     }
 
-    /// Follows the change log and tells watchers, and notes which keys are used. Run it as a supervised task, once;
-    /// when it ends, every change stream ends. With it goes what custody does in the background: following the key ring,
-    /// sealing anew after a rotation, telling vendors of revocations.
+    /// Follows the change log and tells watchers, notes which keys are used, and forgets sign-ins that nobody finished.
+    /// Run it as a supervised task, once; when it ends, every change stream has ended and no refresh is under way. With it
+    /// goes what custody does in the background: following the key ring, sealing anew after a rotation, telling vendors
+    /// of revocations.
     pub async fn run_changes(self: Arc<Self>, stop: CancellationToken) {
         tokio::join!(
             self.feed.run(stop.clone()),
             self.keys.note_usage(stop.clone()),
+            self.oauth.sweep(stop.clone()),
             self.keyring.run(stop.clone()),
             self.rotations.run(stop.clone()),
             self.revoker.run(stop),
         );
+        self.refresh.drain().await;
+    }
+
+    /// Browsers reach us over https, so cookies may insist on it.
+    pub(crate) fn is_https(&self) -> bool {
+        self.oauth.public_url.starts_with("https://")
     }
 
     fn watch(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
@@ -274,5 +306,40 @@ impl Vault for AuthService {
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
         self.watch()
+    }
+}
+
+#[async_trait]
+impl Connect for AuthService {
+    async fn start_sign_in(&self, request: SignIn) -> Result<StartedSignIn, IdentityError> {
+        self.oauth.start_sign_in(request).await
+    }
+
+    async fn start_device(&self, request: SignIn) -> Result<StartedDevice, IdentityError> {
+        self.oauth.start_device(request, None).await
+    }
+
+    async fn device(&self, organization: &OrganizationId, id: &str) -> Result<DeviceStatus, IdentityError> {
+        self.oauth.device(organization, id, None).await
+    }
+
+    async fn create_session(&self, request: NewConnectSession) -> Result<IssuedSession, IdentityError> {
+        self.sessions.create(request).await
+    }
+
+    async fn redeem_claim(&self, organization: &OrganizationId, claim: &Secret) -> Result<Vec<Account>, IdentityError> {
+        self.oauth.redeem_claim(organization, claim).await
+    }
+
+    async fn set_client(&self, request: NewOAuthClient) -> Result<OAuthClient, IdentityError> {
+        self.oauth.set_client(request).await
+    }
+
+    async fn clients(&self, owner: &ClientOwner) -> Result<Vec<OAuthClient>, IdentityError> {
+        self.oauth.clients(owner).await
+    }
+
+    async fn remove_client(&self, owner: &ClientOwner, service: &ServiceKey) -> Result<OAuthClient, IdentityError> {
+        self.oauth.remove_client(owner, service).await
     }
 }

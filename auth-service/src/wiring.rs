@@ -13,7 +13,6 @@ use plugboard_core::store::redis::{RedisConfig, RedisStore};
 use plugboard_core::store::{Store, StoreError};
 
 use crate::key_source::{KeySource, KeySourceError};
-use crate::rfc7009::{NoPlan, Rfc7009};
 use crate::{AuthService, Config, Deps, MasterKeys};
 
 /// What the auth service stands on, whichever shape it runs in.
@@ -57,7 +56,7 @@ pub async fn assemble(config: &Config, parts: Parts, life: &Lifecycle) -> Result
     let deps = Deps {
         master_keys: MasterKeys::read(parts.master_keys.as_ref()).await?,
         key_source: parts.master_keys,
-        revoker: Arc::new(Rfc7009::new(parts.egress.clone(), NoPlan)),
+        revoker: None,
         store: parts.store,
         catalog: parts.catalog,
         egress: parts.egress,

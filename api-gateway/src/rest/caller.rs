@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use plugboard_core::error::CallError;
-use plugboard_core::identity::{Account, Principal, Scope, identify};
+use plugboard_core::identity::{Account, ClientOwner, Principal, Scope, identify};
 use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId, Subject};
 
 use super::error::Problem;
@@ -35,8 +35,14 @@ pub(super) struct Keeper {
     pub(super) organization: OrganizationId,
 }
 
+/// Whoever manages OAuth clients: an organization's admin its own, the operator the platform's.
+pub(super) struct ClientKeeper(pub(super) ClientOwner);
+
 /// `{id}` of a connection.
 pub(super) struct ConnectionId(pub(super) AccountId);
+
+/// `{id}` of a sign-in by code.
+pub(super) struct DeviceId(pub(super) String);
 
 /// `{key}` of an API key.
 pub(super) struct ApiKeyId(pub(super) KeyId);
@@ -182,6 +188,31 @@ impl FromRequestParts<Arc<Gateway>> for Keeper {
         };
         let organization = organization.ok_or_else(|| Problem::absent("organization"))?;
         Ok(Self { principal, organization })
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for ClientKeeper {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let principal = principal(parts, gateway).await?;
+        if principal.is_operator() {
+            return Ok(Self(ClientOwner::Platform));
+        }
+        let member = Member::with(principal, Scope::Admin)?;
+        if member.principal.subject.is_some() {
+            // The client is everybody's in the organization.
+            return Err(Problem::other_subject("client_id"));
+        }
+        Ok(Self(ClientOwner::Organization(member.organization)))
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for DeviceId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        piece(parts, gateway, "id").await.map(Self).ok_or_else(|| Problem::absent("sign-in"))
     }
 }
 

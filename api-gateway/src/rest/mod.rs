@@ -5,6 +5,9 @@
 //! | [`connectors`] | `/connectors.json`, `/api/v1/mcp/info`, `/api/v1/connectors/…` |
 //! | [`connections`] | `/api/v1/connections/…` |
 //! | [`account_test`] | `/api/v1/connections/{id}/test` |
+//! | [`sign_in`] | `/api/v1/connections/oauth/start`, `…/device/…`, `…/{id}/reconnect` |
+//! | [`connect_sessions`] | `/api/v1/connect-sessions/…` |
+//! | [`oauth_clients`] | `/api/v1/oauth-clients/…` |
 //! | [`organizations`], [`keys`] | `/api/v1/organizations/…` |
 //! | [`revocations`] | `…/revoke`, `/api/v1/organizations/{org}/revocations` |
 //! | [`agents`] | `/api/v1/agents/…` |
@@ -22,16 +25,19 @@ mod agents;
 mod audit;
 mod body;
 mod caller;
+mod connect_sessions;
 mod connections;
 mod connectors;
 mod error;
 mod health;
 mod keys;
 mod master_keys;
+mod oauth_clients;
 mod openapi;
 mod organizations;
 mod reply;
 mod revocations;
+mod sign_in;
 
 #[cfg(test)]
 mod tests;
@@ -75,6 +81,14 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
         ("/api/v1/master-keys", get(master_keys::show)),
         ("/api/v1/master-keys/rotate", post(master_keys::rotate)),
         ("/api/v1/master-keys/{master_key}", delete(master_keys::retire)),
+        ("/api/v1/connections/{id}/reconnect", post(sign_in::reconnect)),
+        ("/api/v1/connections/oauth/start", post(sign_in::start)),
+        ("/api/v1/connections/device/start", post(sign_in::start_device)),
+        ("/api/v1/connections/device/{id}", get(sign_in::device)),
+        ("/api/v1/connect-sessions", post(connect_sessions::create)),
+        ("/api/v1/connect-sessions/claims", post(connect_sessions::redeem)),
+        ("/api/v1/oauth-clients", get(oauth_clients::list)),
+        ("/api/v1/oauth-clients/{service}", put(oauth_clients::set).delete(oauth_clients::remove)),
         ("/api/v1/organizations", post(organizations::create)),
         ("/api/v1/organizations/{org}/api-keys", get(keys::list).post(keys::issue)),
         ("/api/v1/organizations/{org}/api-keys/{key}", delete(keys::revoke)),

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::response::Response as HttpResponse;
 use http::HeaderMap;
 use plugboard_core::error::ErrorCode;
-use plugboard_core::identity::Scope;
+use plugboard_core::identity::{AccountState, Scope};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
@@ -14,7 +14,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::error::{self, Problem};
 use super::{
-    account_test, agents, audit, connections, connectors, health, keys, master_keys, organizations, reply, revocations,
+    account_test, agents, audit, connect_sessions, connections, connectors, health, keys, master_keys, oauth_clients,
+    organizations, reply, revocations, sign_in,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +50,15 @@ use super::{
         master_keys::show,
         master_keys::rotate,
         master_keys::retire,
+        sign_in::start,
+        sign_in::start_device,
+        sign_in::device,
+        sign_in::reconnect,
+        connect_sessions::create,
+        connect_sessions::redeem,
+        oauth_clients::list,
+        oauth_clients::set,
+        oauth_clients::remove,
         organizations::create,
         keys::list,
         keys::issue,
@@ -177,7 +187,9 @@ macro_rules! words {
 words!(ErrorCodeSchema as "ErrorCode" = ErrorCode::ALL.iter().map(ToString::to_string).collect());
 words!(ScopeSchema as "Scope" = Scope::ALL.iter().map(ToString::to_string).collect());
 words!(ConnectionStateSchema as "ConnectionState" =
-    ["connected", "needs_reauth", "revoked"].map(str::to_owned).to_vec());
+    AccountState::ALL.map(|state| state.as_str().to_owned()).to_vec());
+words!(DeviceStatusSchema as "DeviceStatus" =
+    ["pending", "connected", "denied", "expired", "failed"].map(str::to_owned).to_vec());
 words!(FixKindSchema as "FixKind" =
     ["reconnect", "add_scope", "change_argument", "choose_account", "wait", "approve", "contact"].map(str::to_owned).to_vec());
 words!(VendorRevocationSchema as "VendorRevocation" =

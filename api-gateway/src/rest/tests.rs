@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod account_test;
+mod connect;
 mod connections;
 mod custody;
 mod document;

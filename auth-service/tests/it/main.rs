@@ -15,5 +15,6 @@ mod kill;
 mod resolve;
 mod revocation;
 mod rotation;
+mod sign_in;
 mod stalled_link;
 mod tokens;

@@ -123,7 +123,7 @@ impl VendorRevoker for TestRevoker {
     }
 }
 
-struct TestCatalog(Vec<ManifestDocument>);
+pub(crate) struct TestCatalog(pub(crate) Vec<ManifestDocument>);
 
 #[async_trait]
 impl Catalog for TestCatalog {
@@ -328,7 +328,7 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             master_keys: MasterKeys::read(self.keys.as_ref()).await.unwrap(),
             key_source: self.keys.clone(),
-            revoker: Arc::new(self.revoker.clone()),
+            revoker: Some(Arc::new(self.revoker.clone())),
             ticket_key: self.tickets.clone(),
         };
         let service = AuthService::new(&self.config, deps);

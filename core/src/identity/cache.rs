@@ -182,7 +182,7 @@ impl CachedDirectory {
     }
 
     /// After a write of our own, which our next call must see: what was asked for before it is not kept either.
-    fn forget_accounts(&self, organization: &OrganizationId) {
+    pub fn forget_accounts(&self, organization: &OrganizationId) {
         self.freshness.changed();
         self.accounts.invalidate(organization);
     }

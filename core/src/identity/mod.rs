@@ -8,6 +8,7 @@ mod agent;
 mod audit;
 mod cache;
 mod call_log;
+mod connect;
 mod custody;
 mod grpc;
 mod label;
@@ -30,11 +31,15 @@ pub use audit::{
 };
 pub use cache::{CachedDirectory, CachedVault, FRESH_FOR, Freshness};
 pub use call_log::{CallLog, CallLogWriter, CallSink};
+pub use connect::{
+    ClientOwner, Connect, DeviceStatus, IssuedSession, NewConnectSession, NewOAuthClient, OAuthClient, SignIn,
+    StartedDevice, StartedSignIn,
+};
 pub use custody::{
     Custody, MasterKeyStatus, MasterKeysStatus, RevocationReport, Revoke, Revoked, RevokedAccount, RotationStatus,
     VendorRevocation,
 };
-pub use grpc::{EndpointError, GrpcCustody, GrpcDirectory, GrpcVault};
+pub use grpc::{EndpointError, GrpcConnect, GrpcCustody, GrpcDirectory, GrpcVault};
 pub use label::{MAX_LABEL, fold_label, normalize_label};
 pub use scopes::{Scope, Scopes};
 pub use service_auth::{ServiceAuth, ServiceRole, service_token};
@@ -228,6 +233,10 @@ pub struct Account {
     /// `None`: shared in the organization.
     pub owner: Option<Subject>,
     pub state: AccountState,
+    /// Why, as a word for programs (`invalid_grant`, `refresh_lost`, `HTTP 503`); empty when all is well.
+    pub state_reason: String,
+    /// Since when.
+    pub state_since: Millis,
     /// Fields that are not secret.
     pub public_fields: BTreeMap<String, String>,
     pub created_at: Millis,
@@ -237,22 +246,39 @@ pub struct Account {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountState {
     Connected,
-    /// A secret is missing since its host changed.
+    /// Works, but its token nears its end and nothing can renew it.
+    Expiring,
+    /// Its secrets are gone, incomplete or refused: a person must connect it again.
     NeedsReauth,
     Revoked,
+    /// The vendor's sign-in does not answer. What is left of the present token still works.
+    VendorDown,
+    /// Connected through a link, and nobody has confirmed yet that the right person did it.
+    PendingClaim,
 }
 
 impl AccountState {
+    pub const ALL: [Self; 6] =
+        [Self::Connected, Self::Expiring, Self::NeedsReauth, Self::Revoked, Self::VendorDown, Self::PendingClaim];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connected => "connected",
+            Self::Expiring => "expiring",
             Self::NeedsReauth => "needs_reauth",
             Self::Revoked => "revoked",
+            Self::VendorDown => "vendor_down",
+            Self::PendingClaim => "pending_claim",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Connected, Self::NeedsReauth, Self::Revoked].into_iter().find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether calls may be tried with it.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Connected | Self::Expiring | Self::VendorDown)
     }
 }
 

@@ -13,8 +13,18 @@ use super::IdentityError;
 const DETAIL: &str = "plugboard-identity-error-bin";
 
 /// What [`IdentityError::NotFound`] names; a text from the wire must be one of these.
-const THINGS: [&str; 6] =
-    ["the account", "the API key", "the organization", "the connector", "the agent", "the master key"];
+const THINGS: [&str; 10] = [
+    "the account",
+    "the API key",
+    "the organization",
+    "the connector",
+    "the sign-in",
+    "the connect session",
+    "the claim",
+    "the OAuth client",
+    "the agent",
+    "the master key",
+];
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]

@@ -1,5 +1,7 @@
 //! Domain types ↔ protobuf: the only translation, used by client and server.
 
+mod connect;
+
 use plugboard_proto::auth::v1 as proto;
 
 use super::{
@@ -166,6 +168,8 @@ impl From<Account> for proto::Account {
             label: account.label,
             owner: text(account.owner),
             state: account.state.as_str().to_owned(),
+            state_reason: account.state_reason,
+            state_since_ms: account.state_since.0,
             public_fields: account.public_fields.into_iter().collect(),
             created_at_ms: account.created_at.0,
             updated_at_ms: account.updated_at.0,
@@ -185,6 +189,8 @@ impl TryFrom<proto::Account> for Account {
             label: message.label,
             owner: subject(message.owner),
             state,
+            state_reason: message.state_reason,
+            state_since: Millis(message.state_since_ms),
             public_fields: message.public_fields.into_iter().collect(),
             created_at: Millis(message.created_at_ms),
             updated_at: Millis(message.updated_at_ms),

@@ -42,6 +42,8 @@ pub struct ExecutorSettings {
 #[serde(deny_unknown_fields)]
 pub struct AuthSettings {
     pub listen: String,
+    pub http_listen: String,
+    pub public_url: String,
     pub allow_private_hosts: bool,
 }
 

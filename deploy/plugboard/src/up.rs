@@ -33,7 +33,7 @@ use crate::cli::UpArgs;
 use crate::greeting::Ready;
 use crate::print_answer;
 use crate::sandbox::Door;
-use crate::settings::{Settings, egress_policy};
+use crate::settings::{AuthSettings, Settings, egress_policy};
 
 /// How long a start may take before something is wrong.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -56,12 +56,14 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let egress = door.open(&catalog, &life)?;
     let master = &keys.local;
     let shape = Shape::open(file, master).await?;
-    let auth = shape.auth(&args, &keys, catalog.clone(), egress.clone(), &life).await?;
+    let public_url = public_url(&settings.gateway, &settings.auth, &url);
+    let auth = shape.auth(&args, public_url, &keys, catalog.clone(), egress.clone(), &life).await?;
     let first_keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
     shape.start_executor(auth.clone(), catalog.clone(), egress, master, &life, drained.clone());
+    let pages = auth_service::http::router(auth.clone());
     let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), master, &life);
-    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, &life).await?;
+    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;
     announce(&args, &url, first_keys, catalog.snapshot().len());
@@ -103,12 +105,17 @@ impl Shape {
     async fn auth(
         &self,
         args: &UpArgs,
+        public_url: String,
         keys: &DataKeys,
         catalog: Arc<CatalogHandle>,
         egress: Egress,
         life: &Lifecycle,
     ) -> anyhow::Result<Arc<AuthService>> {
-        let config = auth_service::Config { sandbox: args.sandbox, allow_private_hosts: !args.egress_allow.is_empty() };
+        let config = auth_service::Config {
+            sandbox: args.sandbox,
+            allow_private_hosts: !args.egress_allow.is_empty(),
+            public_url,
+        };
         let parts = auth_service::wiring::Parts {
             store: Arc::new(EmbeddedStore::new(self.file.clone())),
             catalog,
@@ -154,7 +161,8 @@ impl Shape {
     ) -> Arc<api_gateway::Gateway> {
         let parts = api_gateway::wiring::Parts {
             directory: auth.clone(),
-            custody: auth,
+            custody: auth.clone(),
+            connect: auth,
             catalog,
             queue: Arc::new(self.queue.clone()),
             journal: self.journal.clone(),
@@ -169,6 +177,13 @@ impl Shape {
         self.queue.close();
         self.file.close();
     }
+}
+
+/// Pages share the gateway's listener: unless told otherwise, its URL is theirs.
+fn public_url(gateway: &GatewayConfig, auth: &AuthSettings, url: &str) -> String {
+    let asked = std::env::var("PLUGBOARD_AUTH__PUBLIC_URL").is_ok();
+    let given = if asked { &auth.public_url } else { &gateway.public_url };
+    if given.is_empty() { url.to_owned() } else { given.clone() }
 }
 
 /// Manifests, built in and from `--connectors`, followed by one handle for all services.

@@ -66,7 +66,7 @@ pub(super) async fn call(deps: &Deps, job: &Job, starts: u32, ready: Ready) -> C
     let resolved_at = Some(resolved_at);
     let left = deps.clock.now().until(job.deadline);
     let deadline = Instant::now() + left.saturating_sub(WAY_BACK.min(left / 4));
-    let course = Course::new(job.effect, starts, connector.transport().token_url.is_some());
+    let course = Course::new(job.effect, starts, is_refreshable(&connector, &fields));
     let mut tries =
         Tries { deps, job, connector: &connector, body, fields, resolved_at, deadline, course, attempts: 0 };
     let mut called = tries.run(outgoing).await;
@@ -75,6 +75,12 @@ pub(super) async fn call(deps: &Deps, job: &Job, starts: u32, ready: Ready) -> C
         tries.reconcile(error);
     }
     called
+}
+
+/// There is a way to a new token: a grant of the manifest, or a person who has signed in.
+fn is_refreshable(connector: &Connector, fields: &AccountFields) -> bool {
+    let signs_in = || connector.manifest().auth.flows.iter().any(|flow| flow.oauth.is_some());
+    connector.transport().token_url.is_some() || (fields.token.is_some() && signs_in())
 }
 
 struct Tries<'a> {

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::connect::FakeConnect;
 use super::fake_custody::FakeCustody;
 use super::vendor::{FakeVendor, Nothing};
 use crate::config::GatewayConfig;
@@ -42,6 +43,7 @@ pub(super) struct World {
     pub(super) gateway: Arc<Gateway>,
     pub(super) auth: Arc<FakeAuth>,
     pub(super) custody: Arc<FakeCustody>,
+    pub(super) connecting: Arc<FakeConnect>,
     pub(super) vendor: Arc<FakeVendor>,
     pub(super) org: OrganizationId,
     pub(super) other: OrganizationId,
@@ -114,11 +116,13 @@ impl World {
         let waiters = Waiters::default();
         tokio::spawn(waiters.clone().dispatch(outcomes, stop.clone()));
         let me = InstanceId::generate();
+        let connecting = Arc::new(FakeConnect::default());
         let gateway = Arc::new(Gateway {
             config: config(public_url),
             directory,
             custody: custody.clone(),
             call_log,
+            connect: connecting.clone(),
             catalog,
             queue: vendor.clone(),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
@@ -130,7 +134,7 @@ impl World {
             sandbox: false,
         });
         let router = crate::rest::router(gateway.clone());
-        Self { router, gateway, auth, custody, vendor, org, other, _stop: stop.drop_guard() }
+        Self { router, gateway, auth, custody, connecting, vendor, org, other, _stop: stop.drop_guard() }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Reply {
@@ -351,6 +355,8 @@ impl Directory for FakeAuth {
             label,
             owner: request.owner,
             state: AccountState::Connected,
+            state_reason: String::new(),
+            state_since: NOW,
             public_fields: self.store(&request.credentials),
             created_at: NOW,
             updated_at: NOW,
