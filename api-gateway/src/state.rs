@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
-use plugboard_core::identity::CachedDirectory;
+use plugboard_core::identity::{CachedDirectory, CallLog, Connect, Custody};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::TicketKey;
 use plugboard_core::journal::Journal;
@@ -19,6 +19,9 @@ use crate::waiters::{Callers, Waiters};
 pub struct Gateway {
     pub config: GatewayConfig,
     pub directory: Arc<CachedDirectory>,
+    pub custody: Arc<dyn Custody>,
+    pub call_log: CallLog,
+    pub connect: Arc<dyn Connect>,
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
     pub express: Arc<dyn Express>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugboard_core::blobs::INLINE_LIMIT;
 use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
-use plugboard_core::identity::{IdentityError, Principal, Scope};
+use plugboard_core::identity::{CallFacts, IdentityError, Principal, Scope};
 use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{
     AccountRef, CallState, Envelope, Job, Outcome, Payload, RequestParts, TicketFacts, TraceContext,
@@ -15,10 +15,11 @@ use plugboard_core::journal::Closed;
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
 use plugboard_core::queue::QueueError;
 
-use crate::accounts::{self, Chosen, Named};
+use crate::accounts::{Chosen, Named};
 use crate::answer::Answer;
 use crate::arguments::{Call, Request};
 use crate::departure::Departure;
+use crate::policy;
 use crate::principal::require;
 use crate::state::Gateway;
 
@@ -41,11 +42,33 @@ impl Gateway {
         Ok(match request {
             Request::Look(id) => self.look(principal, organization, &id).await,
             Request::Slice(slice) => self.slice(organization, &slice).await,
-            Request::Call(call) => match self.call(principal, organization, *call, trace).await {
-                Ok(answer) => answer,
-                Err(error) => Answer::failed(error),
-            },
+            Request::Call(call) => {
+                let service = call.service.clone();
+                match self.call(principal, organization, *call, trace).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        self.note_refused(principal, organization, &service, &error);
+                        Answer::failed(error)
+                    }
+                }
+            }
         })
+    }
+
+    /// A call that never became a job. What became one is entered by its executor, which knows the outcome.
+    fn note_refused(&self, principal: &Principal, organization: &OrganizationId, service: &str, error: &CallError) {
+        let key = service.split(':').next().and_then(|key| ServiceKey::parse(key.trim()));
+        // What is no service of ours could be anything, and nothing that callers write belongs in the log.
+        let known = key.filter(|key| self.catalog.snapshot().get(key).is_some());
+        let facts = CallFacts {
+            key: principal.key_id.clone(),
+            subject: principal.subject.clone(),
+            service: known.unwrap_or_else(|| ServiceKey::trusted("unknown")),
+            account: None,
+            operation: None,
+            code: error.code.to_string(),
+        };
+        self.call_log.note(organization, facts);
     }
 
     async fn call(
@@ -56,6 +79,7 @@ impl Gateway {
         trace: TraceContext,
     ) -> Result<Answer, CallError> {
         let (connector, label) = self.service(&call.service)?;
+        policy::connector(principal, connector.key())?;
         if connector.manifest().admin_only && !principal.scopes.has(Scope::Admin) {
             let message = format!("{} is for admins only: use a key with the scope `admin`.", connector.key());
             return Err(CallError::new(ErrorCode::AdminOnly, message)
@@ -69,9 +93,10 @@ impl Gateway {
             body: call.body.as_deref(),
             headers: call.headers.as_ref(),
         })?;
+        policy::effect(principal, checked.effect)?;
         let accounts = self.directory.accounts(organization).await.map_err(auth_away)?;
         let named = Named { label, instance_id: call.instance_id.as_deref() };
-        let account = accounts::choose(&accounts, principal, connector.key(), named, self.sandbox)?;
+        let account = policy::account(&accounts, principal, connector.key(), named, self.sandbox)?;
         let job = Arc::new(self.job(principal, organization, &connector, checked, account, &call, trace).await?);
         if call.wait_ms == Some(0) {
             return self.run_in_background(job).await;

@@ -7,7 +7,10 @@ use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
-use plugboard_core::identity::{CachedDirectory, Directory, EndpointError, GrpcDirectory, ServiceRole, service_token};
+use plugboard_core::identity::{
+    CachedDirectory, CallLog, Connect, Custody, Directory, EndpointError, GrpcConnect, GrpcCustody, GrpcDirectory,
+    ServiceRole, service_token,
+};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::TicketKey;
 use plugboard_core::journal::nats::NatsJournal;
@@ -24,6 +27,8 @@ use crate::waiters::{Callers, Waiters};
 /// What a gateway stands on, whichever shape it runs in.
 pub struct Parts {
     pub directory: Arc<dyn Directory>,
+    pub custody: Arc<dyn Custody>,
+    pub connect: Arc<dyn Connect>,
     /// Followed by whoever made it.
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
@@ -59,12 +64,17 @@ pub enum WiringError {
     Auth(#[from] EndpointError),
 }
 
-/// Joins the parts.
-pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts) -> Arc<Gateway> {
+/// Joins the parts, and starts what writes the audit log.
+pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Lifecycle) -> Arc<Gateway> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (call_log, writer) = CallLog::new(Arc::new(parts.custody.clone()), clock.clone());
+    life.supervise("call log", writer.run(life.stopping()));
     Arc::new(Gateway {
         config,
         directory: CachedDirectory::new(parts.directory, clock.clone()),
+        custody: parts.custody,
+        call_log,
+        connect: parts.connect,
         catalog: parts.catalog,
         queue: parts.queue,
         express: parts.express,
@@ -98,6 +108,8 @@ pub async fn distributed(
     let me = InstanceId::generate();
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
+        custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
+        connect: Arc::new(GrpcConnect::new(&remote.auth, &token)?),
         catalog,
         queue: Arc::new(queue),
         express: NatsExpress::open(&link, &me).await?,
@@ -106,5 +118,5 @@ pub async fn distributed(
         ticket_key: remote.ticket_key,
         sandbox: remote.sandbox,
     };
-    Ok((assemble(config, me, parts), Arc::new(NatsReplies::new(&link))))
+    Ok((assemble(config, me, parts, life), Arc::new(NatsReplies::new(&link))))
 }

@@ -119,6 +119,11 @@ impl AccountFields {
         self.secret.get(field).map(Secret::expose).or_else(|| self.public.get(field).map(String::as_str))
     }
 
+    /// Whether a request built from these would be built the same from the others.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.public == other.public && self.secret == other.secret && self.token == other.token
+    }
+
     /// Everything that must not come back in an answer.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.secret.values().chain(&self.token).map(Secret::expose)

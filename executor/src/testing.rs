@@ -5,7 +5,7 @@ mod vendor;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -244,6 +244,8 @@ pub(crate) struct World {
     /// Answers of the vault in turn; the last one stays.
     pub(crate) vault: Mutex<Vec<Result<AccountFields, IdentityError>>>,
     pub(crate) refreshes: AtomicUsize,
+    /// The account has been revoked by somebody.
+    pub(crate) revoked: AtomicBool,
     sender: mpsc::UnboundedSender<(Job, u32)>,
     jobs: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Job, u32)>>,
 }
@@ -260,6 +262,7 @@ impl World {
             blobs_down: Mutex::new(false),
             vault: Mutex::new(vec![Ok(fields)]),
             refreshes: AtomicUsize::new(0),
+            revoked: AtomicBool::new(false),
             sender,
             jobs: tokio::sync::Mutex::new(jobs),
         })
@@ -336,6 +339,9 @@ impl Vault for World {
         if grant.refresh {
             self.refreshes.fetch_add(1, Ordering::SeqCst);
         }
+        if self.revoked.load(Ordering::SeqCst) {
+            return Err(IdentityError::Revoked);
+        }
         let mut answers = self.vault.lock();
         let answer =
             if answers.len() > 1 { answers.remove(0) } else { std::mem::replace(&mut answers[0], Err(gone())) };
@@ -343,6 +349,10 @@ impl Vault for World {
             *answers = vec![again(&answer)];
         }
         answer.map(Arc::new)
+    }
+
+    fn holds(&self, _: &Grant, _: &Arc<AccountFields>) -> bool {
+        !self.revoked.load(Ordering::SeqCst)
     }
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
@@ -394,6 +404,7 @@ impl Bench {
             egress: diverted(vendor),
             clock,
             idempotency_root: SecretKey::new([1; 32]),
+            calls: None,
             adopt_trace: None,
         };
         Self { connector: Connector::from_manifest(manifest).unwrap(), world, store, deps }

@@ -86,3 +86,8 @@ async fn eventually<F: Future<Output = bool>>(limit: Duration, name: &str, mut w
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+/// A manifest from its YAML.
+pub fn manifest(yaml: &str) -> crate::manifest::Manifest {
+    serde_saphyr::from_str(yaml).unwrap()
+}

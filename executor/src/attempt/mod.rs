@@ -8,6 +8,8 @@ mod call;
 mod course;
 mod failure;
 mod prepare;
+#[cfg(test)]
+mod revocation_tests;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,7 @@ pub(crate) fn base_url(values: &Values<'_>, template: &Template) -> Result<Strin
     let mut filled: Vec<(&Variable, Cow<'_, str>)> = Vec::new();
     for variable in template.variables() {
         let value = values.get(variable).ok_or_else(|| BuildError::MissingField(name_of(variable)))?;
-        let is_host = matches!(variable, Variable::Account(name) if values.field(name).is_some_and(|f| f.host));
+        let is_host = matches!(variable, Variable::Account(name) if values.is_host(name));
         if is_host {
             if !is_bare_host(value) {
                 return Err(BuildError::BadHost(name_of(variable)));
