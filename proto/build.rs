@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "plugboard/auth/v1/auth.proto",
+    "plugboard/auth/v1/custody.proto",
     "plugboard/catalog/v1/catalog.proto",
     "plugboard/gateway/v1/execution.proto",
     "plugboard/jobs/v1/jobs.proto",
@@ -27,6 +28,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "plugboard.auth.v1.CreateAccountRequest",
             "plugboard.auth.v1.UpdateAccountRequest",
             "plugboard.auth.v1.ResolvedAccount",
+            "plugboard.auth.v1.SignInRequest",
+            "plugboard.auth.v1.StartedSignIn",
+            "plugboard.auth.v1.StartedDevice",
+            "plugboard.auth.v1.IssuedSession",
+            "plugboard.auth.v1.RedeemClaimRequest",
+            "plugboard.auth.v1.SetClientRequest",
         ])
         .compile_fds(descriptors)?;
     Ok(())

@@ -85,17 +85,30 @@ fn find<'a>(
 
 fn usable(account: &Account) -> Result<(), CallError> {
     let reconnect = || Fix::new(FixKind::Reconnect).hint("An admin reconnects it under /api/v1/connections.");
+    let expired = |why: &str| {
+        CallError::new(ErrorCode::AccountExpired, format!("The account {:?} {why}.", account.label)).fix(reconnect())
+    };
     match account.state {
-        AccountState::Connected => Ok(()),
-        AccountState::NeedsReauth => Err(CallError::new(
-            ErrorCode::AccountExpired,
-            format!("The account {:?} must be connected again: its secrets are no longer complete.", account.label),
-        )
-        .fix(reconnect())),
+        AccountState::Connected | AccountState::Expiring | AccountState::VendorDown => Ok(()),
+        AccountState::NeedsReauth => {
+            Err(expired(&format!("must be connected again: {}", reason(&account.state_reason))))
+        }
+        AccountState::PendingClaim => Err(expired("was connected through a link and has not been claimed yet")),
         AccountState::Revoked => {
             Err(CallError::new(ErrorCode::AccountRevoked, format!("The account {:?} has been revoked.", account.label))
                 .fix(reconnect()))
         }
+    }
+}
+
+/// Why an account must be connected again, in words.
+fn reason(word: &str) -> &'static str {
+    match word {
+        "invalid_grant" => "the vendor has ended its access",
+        "refresh_lost" => "the vendor replaced its token and the new one was lost",
+        "token_expired" => "its token has expired",
+        "client_changed" => "the OAuth client it was connected with is gone",
+        _ => "its secrets are no longer complete",
     }
 }
 
@@ -144,6 +157,8 @@ mod tests {
             label: label.to_owned(),
             owner: owner.map(|owner| Subject(owner.to_owned())),
             state: AccountState::Connected,
+            state_reason: String::new(),
+            state_since: Millis(0),
             public_fields: BTreeMap::new(),
             created_at: Millis(0),
             updated_at: Millis(0),
@@ -155,6 +170,7 @@ mod tests {
             key_id: KeyId::generate(),
             organization: Some(OrganizationId::generate()),
             scopes: Scopes::all(),
+            agent: None,
             subject: subject.map(|subject| Subject(subject.to_owned())),
             expires_at: Millis(i64::MAX),
         }

@@ -141,7 +141,8 @@ impl Gateway {
         }
         let Some(organization) = &principal.organization else { return Ok(HashSet::new()) };
         let all = self.directory.accounts(organization).await.map_err(auth_away)?;
-        Ok(accounts::visible(&all, principal).map(|account| account.service.clone()).collect())
+        let usable = accounts::visible(&all, principal).filter(|account| account.state.is_usable());
+        Ok(usable.map(|account| account.service.clone()).collect())
     }
 }
 

@@ -17,6 +17,7 @@ mod config;
 mod departure;
 pub mod grpc;
 pub mod mcp;
+mod policy;
 mod principal;
 pub mod rest;
 mod results;
@@ -36,7 +37,7 @@ use tokio::net::TcpListener;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
 pub use state::Gateway;
-pub use waiters::Waiters;
+pub use waiters::{Callers, Waiters};
 
 use crate::mcp::{HostPolicy, McpEndpoint, SettingsError};
 use crate::tools::Tools;
@@ -51,7 +52,7 @@ pub enum GatewayError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Starts serving. Returns when everything is set up; the tasks run until `life` stops.
+/// Starts serving. `beside`: what else this listener serves, in one process the auth service's pages. Returns when everything is set up; the tasks run until `life` stops.
 ///
 /// # Errors
 /// When a setting cannot be served, or outcomes cannot be received.
@@ -59,14 +60,14 @@ pub async fn run(
     gateway: Arc<Gateway>,
     replies: Arc<dyn Replies>,
     listener: TcpListener,
+    beside: Router,
     life: &Lifecycle,
 ) -> Result<(), GatewayError> {
-    let outcomes = replies.subscribe(&gateway.me).await?;
-    // Not supervised: calls that are being finished during a drain still wait for their outcomes.
-    tokio::spawn(gateway.waiters.clone().dispatch(outcomes, life.dropping()));
+    let waiters = gateway.waiters.clone();
+    replies.subscribe(&gateway.me, Arc::new(move |outcome| waiters.deliver(outcome))).await?;
     life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let router = router(gateway, loopback).await?;
+    let router = router(gateway, loopback, beside).await?;
     let stopping = life.stopping();
     life.supervise_result("listener", async move {
         let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
@@ -75,7 +76,7 @@ pub async fn run(
     Ok(())
 }
 
-async fn router(gateway: Arc<Gateway>, loopback: bool) -> Result<Router, GatewayError> {
+async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Router, GatewayError> {
     let mut settings = tool_specs::settings(gateway.config.service_header);
     settings.allowed_origins.clone_from(&gateway.config.allowed_origins);
     settings.allowed_hosts = match (gateway.config.allowed_hosts.as_slice(), loopback) {
@@ -99,5 +100,6 @@ async fn router(gateway: Arc<Gateway>, loopback: bool) -> Result<Router, Gateway
         .add_service(reflection().build_v1alpha()?)
         .prepare()
         .into_axum_router();
-    Ok(rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc).fallback(rest::unknown))
+    let ours = rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc);
+    Ok(ours.merge(beside).fallback(rest::unknown))
 }

@@ -1,5 +1,7 @@
 //! Accounts: create, change, list, delete. Credentials go in here and come out only in [`crate::vault`].
 
+mod signed_in;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,12 +10,14 @@ use plugboard_core::clock::Clock;
 use plugboard_core::identity::{
     Account, AccountChange, AccountState, Change, IdentityError, NewAccount, fold_label, normalize_label,
 };
-use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey};
+use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey, Subject};
 use plugboard_core::manifest::Connector;
 use plugboard_core::manifest::credentials::{CheckedCredentials, CredentialRules, FieldError};
 use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 
+pub(crate) use self::signed_in::SignedIn;
+use crate::audit::Event;
 use crate::crypto::{self, CustodyError, MasterKeys, Place};
 use crate::keys::{ATTEMPTS, NO_ORGANIZATION, checked_subject};
 use crate::records::{self, AccountRecord, LabelRecord, OrganizationRecord, Records};
@@ -47,48 +51,90 @@ impl Accounts {
             return Ok(Vec::new());
         }
         let records: Vec<AccountRecord> = self.records.list(&records::accounts_of(organization)).await?;
-        Ok(records.iter().map(AccountRecord::account).collect())
+        let now = self.clock.now();
+        Ok(records.iter().map(|record| record.account(now)).collect())
     }
 
     pub(crate) async fn create(&self, request: NewAccount) -> Result<Account, IdentityError> {
+        self.create_claimed(request, None).await
+    }
+
+    /// `claim`: not usable before whatever has this id is claimed.
+    pub(crate) async fn create_claimed(
+        &self,
+        request: NewAccount,
+        claim: Option<String>,
+    ) -> Result<Account, IdentityError> {
         if OrganizationId::parse(request.organization.as_str()).is_none() {
             return Err(NO_ORGANIZATION);
         }
         let owner = request.owner.as_ref().map(|owner| checked_subject("owner", owner)).transpose()?;
-        let given_label = request.label.as_deref().map(checked_label).transpose()?;
+        let label = match &request.label {
+            Some(label) => Label::Exactly(checked_label(label)?),
+            None => Label::Like(None),
+        };
         let connector = self.connector(&request.service)?;
         let fields = self.rules.check(connector.manifest(), &request.credentials).map_err(invalid)?;
-        let organization: Option<(OrganizationRecord, _)> =
-            self.records.get(&records::organization(&request.organization)).await?;
-        organization.ok_or(NO_ORGANIZATION)?;
+        let mut record = self.draft(request.organization, request.service, owner, claim);
+        self.put_in(&mut record, fields)?;
+        self.insert(record, label, &connector.manifest().name).await
+    }
 
+    fn draft(
+        &self,
+        organization: OrganizationId,
+        service: ServiceKey,
+        owner: Option<Subject>,
+        claim: Option<String>,
+    ) -> AccountRecord {
         let now = self.clock.now().0;
         let mut record = AccountRecord {
             id: AccountId::generate(),
-            organization: request.organization,
-            service: request.service,
-            label: given_label.clone().unwrap_or_default(),
+            organization,
+            service,
+            label: String::new(),
             owner,
-            state: AccountState::Connected.as_str().to_owned(),
+            state: String::new(),
+            state_reason: String::new(),
+            state_since: now,
+            claim,
+            sign_in: None,
             public: BTreeMap::new(),
             created_at: now,
             updated_at: now,
             version: 1,
             sealed: crypto::Sealed::nothing(),
         };
-        self.put_in(&mut record, fields)?;
+        record.set_state(complete_state(&record), "", self.clock.now());
+        record
+    }
+
+    async fn insert(
+        &self,
+        mut record: AccountRecord,
+        label: Label,
+        service_name: &str,
+    ) -> Result<Account, IdentityError> {
+        let organization: Option<(OrganizationRecord, _)> =
+            self.records.get(&records::organization(&record.organization)).await?;
+        organization.ok_or(NO_ORGANIZATION)?;
         for _ in 0..ATTEMPTS {
-            if given_label.is_none() {
-                record.label = self.free_label(&record, &connector.manifest().name).await?;
-            }
+            record.label = match &label {
+                Label::Exactly(label) => label.clone(),
+                Label::Like(wish) => self.free_label(&record, wish.as_deref().unwrap_or(service_name)).await?,
+            };
             let writes = vec![
                 records::put(record.name(), &record, Expect::Absent)?,
                 records::put(record.label_name(), LabelRecord { account: record.id.clone() }, Expect::Absent)?,
             ];
-            match self.records.commit(writes, Some(changed(&record))).await? {
-                Ok(()) => return Ok(record.account()),
-                Err(_) if given_label.is_some() => return Err(taken(&record)),
-                // Somebody took the default label in between: on to the next number.
+            match self
+                .records
+                .commit_told(writes, Some(changed(&record)), vec![told(&record, "account.create")])
+                .await?
+            {
+                Ok(()) => return Ok(record.account(self.clock.now())),
+                Err(_) if matches!(label, Label::Exactly(_)) => return Err(taken(&record)),
+                // Somebody took the label in between: on to the next number.
                 Err(_) => {}
             }
         }
@@ -96,6 +142,15 @@ impl Accounts {
     }
 
     pub(crate) async fn update(&self, request: AccountChange) -> Result<Account, IdentityError> {
+        self.update_claimed(request, None).await
+    }
+
+    /// `claim`: with new credentials it is not usable before whatever has this id is claimed.
+    pub(crate) async fn update_claimed(
+        &self,
+        request: AccountChange,
+        claim: Option<String>,
+    ) -> Result<Account, IdentityError> {
         check_ids(&request.organization, &request.account)?;
         let label = request.label.as_deref().map(checked_label).transpose()?;
         let name = records::account(&request.organization, &request.account);
@@ -108,6 +163,9 @@ impl Accounts {
             if let Some(label) = &label {
                 new.label.clone_from(label);
             }
+            if claim.is_some() && !request.credentials.is_empty() {
+                new.claim.clone_from(&claim);
+            }
             self.change_fields(&old, &mut new, &request.credentials)?;
 
             let mut writes = vec![records::put(name.clone(), &new, Expect::Version(version))?];
@@ -117,8 +175,9 @@ impl Accounts {
                 let holder = LabelRecord { account: new.id.clone() };
                 writes.push(records::put(new.label_name(), holder, Expect::Absent)?);
             }
-            match self.records.commit(writes, Some(changed(&new))).await? {
-                Ok(()) => return Ok(new.account()),
+            let what = if request.credentials.is_empty() { "account.relabel" } else { "account.reconnect" };
+            match self.records.commit_told(writes, Some(changed(&new)), vec![told(&new, what)]).await? {
+                Ok(()) => return Ok(new.account(self.clock.now())),
                 Err(conflict) if conflict == new.label_name() => return Err(taken(&new)),
                 Err(_) => {}
             }
@@ -140,8 +199,9 @@ impl Accounts {
                 Write::delete(name.clone(), Expect::Version(version)),
                 Write::delete(record.label_name(), Expect::Anything),
             ];
-            if self.records.commit(writes, Some(changed(&record))).await?.is_ok() {
-                return Ok(record.account());
+            let event = told(&record, "account.delete");
+            if self.records.commit_told(writes, Some(changed(&record)), vec![event]).await?.is_ok() {
+                return Ok(record.account(self.clock.now()));
             }
         }
         Err(records::contended())
@@ -160,9 +220,19 @@ impl Accounts {
             return Ok(());
         }
         let connector = self.connector(&old.service)?;
+        if old.sign_in.is_some() {
+            // Typed credentials replace a sign-in whole: none of its fields belong to another way to connect.
+            let fields = self.rules.check(connector.manifest(), given).map_err(invalid)?;
+            new.sign_in = None;
+            new.set_state(complete_state(new), "", self.clock.now());
+            return self.put_in(new, fields);
+        }
         let (fields, complete) = self.rules.check_change(connector.manifest(), &present, given).map_err(invalid)?;
-        let state = if complete { AccountState::Connected } else { AccountState::NeedsReauth };
-        state.as_str().clone_into(&mut new.state);
+        if complete {
+            new.set_state(complete_state(new), "", self.clock.now());
+        } else {
+            new.set_state(AccountState::NeedsReauth, "incomplete", self.clock.now());
+        }
         self.put_in(new, fields)
     }
 
@@ -174,9 +244,9 @@ impl Accounts {
         Ok(())
     }
 
-    /// The service's name, or the first of "name 2", "name 3"… that is free.
-    async fn free_label(&self, record: &AccountRecord, service: &str) -> Result<String, IdentityError> {
-        let plain: String = service.chars().filter(|c| *c != ':').take(LONGEST_DEFAULT).collect();
+    /// The name, or the first of "name 2", "name 3"… that is free.
+    async fn free_label(&self, record: &AccountRecord, name: &str) -> Result<String, IdentityError> {
+        let plain: String = name.chars().filter(|c| *c != ':' && !c.is_control()).take(LONGEST_DEFAULT).collect();
         let plain = normalize_label(&plain).unwrap_or_else(|_| record.service.as_str().to_owned());
         let accounts: Vec<AccountRecord> = self.records.list(&records::accounts_of(&record.organization)).await?;
         let taken: Vec<String> = accounts
@@ -195,6 +265,19 @@ impl Accounts {
         connector(&self.catalog, service)?
             .ok_or_else(|| IdentityError::invalid("service", "is not in the catalog; list_services shows what is"))
     }
+}
+
+/// The state of an account that lacks nothing.
+fn complete_state(record: &AccountRecord) -> AccountState {
+    if record.claim.is_some() { AccountState::PendingClaim } else { AccountState::Connected }
+}
+
+/// The label of a new account.
+enum Label {
+    /// Refused when it is taken.
+    Exactly(String),
+    /// Numbered when it is taken; `None`: the service's name.
+    Like(Option<String>),
 }
 
 /// The present version of a connector; `None` when the catalog has none.
@@ -221,7 +304,7 @@ pub(crate) fn open(masters: &MasterKeys, record: &AccountRecord) -> Result<BTree
     })
 }
 
-fn place(record: &AccountRecord) -> Place<'_> {
+pub(crate) fn place(record: &AccountRecord) -> Place<'_> {
     Place {
         organization: &record.organization,
         service: &record.service,
@@ -230,11 +313,16 @@ fn place(record: &AccountRecord) -> Place<'_> {
     }
 }
 
-fn custody(error: &CustodyError) -> IdentityError {
+pub(crate) fn custody(error: &CustodyError) -> IdentityError {
     IdentityError::Unavailable(format!("credentials: {error}"))
 }
 
-fn changed(record: &AccountRecord) -> Change {
+/// For the audit log.
+pub(crate) fn told(record: &AccountRecord, action: &'static str) -> Event {
+    Event::of(&record.organization, action).target("account", &record.id).note(record.service.as_str())
+}
+
+pub(crate) fn changed(record: &AccountRecord) -> Change {
     Change::AccountsChanged(record.organization.clone())
 }
 
@@ -242,12 +330,12 @@ fn taken(record: &AccountRecord) -> IdentityError {
     IdentityError::Exists { what: format!("an account of {} with the label {:?}", record.service, record.label) }
 }
 
-fn checked_label(label: &str) -> Result<String, IdentityError> {
+pub(crate) fn checked_label(label: &str) -> Result<String, IdentityError> {
     normalize_label(label).map_err(|message| IdentityError::invalid("label", message))
 }
 
 /// The first wrong field, with the others in its message.
-fn invalid(errors: Vec<FieldError>) -> IdentityError {
+pub(crate) fn invalid(errors: Vec<FieldError>) -> IdentityError {
     let mut errors = errors.into_iter();
     let Some(first) = errors.next() else { return IdentityError::invalid("credentials", "are not right") };
     let rest: String = errors.map(|error| format!("; {error}")).collect();

@@ -9,15 +9,19 @@
 //! one wrap, and the bound on random nonces under one key (2^32, NIST SP 800-38D §8.3) is never near.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey};
 use plugboard_core::secret::{Secret, SecretKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
+
+use crate::key_source::{KeySource, KeySourceError};
 
 /// The only format so far.
 const FORMAT: u8 = 1;
@@ -30,22 +34,52 @@ pub struct MasterKey {
     pub key: SecretKey,
 }
 
-/// The present master key, and earlier ones that still open what was sealed under them.
+/// The present master key, and earlier ones that still open what was sealed under them. A handle: clones follow a change
+/// of the ring.
 #[derive(Debug, Clone)]
-pub struct MasterKeys {
+pub struct MasterKeys(Arc<ArcSwap<Ring>>);
+
+/// What the ring holds at one moment.
+#[derive(Debug)]
+pub(crate) struct Ring {
     present: MasterKey,
     earlier: Vec<MasterKey>,
 }
 
 impl MasterKeys {
     pub fn new(present: MasterKey) -> Self {
-        Self { present, earlier: Vec::new() }
+        Self(Arc::new(ArcSwap::from_pointee(Ring { present, earlier: Vec::new() })))
+    }
+
+    /// Every key of a source, the first as the present one: until the store is asked which it is.
+    ///
+    /// # Errors
+    /// When the source cannot be read, or is empty.
+    pub async fn read(source: &dyn KeySource) -> Result<Self, KeySourceError> {
+        let mut keys = source.keys().await?.into_iter();
+        let first = keys.next().ok_or_else(|| KeySourceError::Unavailable("there is none".to_owned()))?;
+        Ok(Self::new(first).with_earlier(keys))
     }
 
     #[must_use]
-    pub fn with_earlier(mut self, earlier: impl IntoIterator<Item = MasterKey>) -> Self {
-        self.earlier.extend(earlier);
-        self
+    pub fn with_earlier(self, earlier: impl IntoIterator<Item = MasterKey>) -> Self {
+        let present = self.ring().present.clone();
+        Self(Arc::new(ArcSwap::from_pointee(Ring { present, earlier: earlier.into_iter().collect() })))
+    }
+
+    pub(crate) fn ring(&self) -> Arc<Ring> {
+        self.0.load_full()
+    }
+
+    /// From now on, in every clone.
+    pub(crate) fn replace(&self, present: MasterKey, earlier: Vec<MasterKey>) {
+        self.0.store(Arc::new(Ring { present, earlier }));
+    }
+}
+
+impl Ring {
+    pub(crate) fn present(&self) -> &MasterKey {
+        &self.present
     }
 
     /// The present one first.
@@ -53,7 +87,7 @@ impl MasterKeys {
         std::iter::once(&self.present).chain(&self.earlier)
     }
 
-    fn by_id(&self, id: &str) -> Option<&MasterKey> {
+    pub(crate) fn by_id(&self, id: &str) -> Option<&MasterKey> {
         self.iter().find(|master| master.id == id)
     }
 }
@@ -81,6 +115,11 @@ pub struct Sealed {
 struct Ciphertext(Vec<u8>);
 
 impl Sealed {
+    /// Id of the master key that it is sealed under.
+    pub(crate) fn master_key(&self) -> &str {
+        &self.master_key
+    }
+
     /// Opens nowhere; stands in a record that is still being made.
     pub(crate) fn nothing() -> Self {
         Self { format: FORMAT, master_key: String::new(), wrapped_key: Ciphertext(Vec::new()), fields: BTreeMap::new() }
@@ -105,7 +144,8 @@ pub enum CustodyError {
 /// # Errors
 /// [`CustodyError::Randomness`].
 pub fn seal(masters: &MasterKeys, place: Place<'_>, fields: &BTreeMap<String, Secret>) -> Result<Sealed, CustodyError> {
-    let master = &masters.present;
+    let ring = masters.ring();
+    let master = ring.present();
     let mut data_key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *data_key).map_err(|_| CustodyError::Randomness)?;
     let wrapping = wrapping_key(master, place, FORMAT);
@@ -134,7 +174,8 @@ pub fn open(masters: &MasterKeys, place: Place<'_>, sealed: &Sealed) -> Result<B
         return Err(CustodyError::Format(sealed.format));
     }
     let id = &sealed.master_key;
-    let master = masters.by_id(id).ok_or_else(|| CustodyError::UnknownMasterKey(id.clone()))?;
+    let ring = masters.ring();
+    let master = ring.by_id(id).ok_or_else(|| CustodyError::UnknownMasterKey(id.clone()))?;
     let wrapping = wrapping_key(master, place, sealed.format);
     let bound = associated_data(place, Part::DataKey, sealed.format, id);
     let data_key = Zeroizing::new(decrypt(wrapping.expose(), &sealed.wrapped_key, &bound)?);
@@ -146,6 +187,17 @@ pub fn open(masters: &MasterKeys, place: Place<'_>, sealed: &Sealed) -> Result<B
         Ok((name.clone(), Secret::new(text)))
     });
     fields.collect()
+}
+
+/// Seals anew, for the same place, what another master key than the present one sealed. `None`: it is as it should be.
+///
+/// # Errors
+/// As [`open`].
+pub fn reseal(masters: &MasterKeys, place: Place<'_>, sealed: &Sealed) -> Result<Option<Sealed>, CustodyError> {
+    if sealed.master_key == masters.ring().present().id {
+        return Ok(None);
+    }
+    seal(masters, place, &open(masters, place, sealed)?).map(Some)
 }
 
 #[derive(Clone, Copy)]
@@ -191,6 +243,11 @@ fn cipher(key: &[u8; 32]) -> Aes256Gcm {
 fn encrypt(key: &[u8; 32], plain: &[u8], bound: &[u8]) -> Result<Ciphertext, CustodyError> {
     let mut nonce = [0; NONCE];
     getrandom::fill(&mut nonce).map_err(|_| CustodyError::Randomness)?;
+    encrypt_with(nonce, key, plain, bound)
+}
+
+/// A nonce must never come twice with one key.
+fn encrypt_with(nonce: [u8; NONCE], key: &[u8; 32], plain: &[u8], bound: &[u8]) -> Result<Ciphertext, CustodyError> {
     let sealed =
         cipher(key).encrypt(&nonce.into(), Payload { msg: plain, aad: bound }).map_err(|_| CustodyError::Refused)?;
     Ok(Ciphertext([nonce.as_slice(), &sealed].concat()))

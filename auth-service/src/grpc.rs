@@ -1,5 +1,7 @@
 //! The service over gRPC: who calls, protobuf ↔ use cases, and the change stream.
 
+mod connect;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -11,40 +13,59 @@ use plugboard_core::identity::{
 use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
 use plugboard_core::secret::Secret;
 use plugboard_proto::auth::v1 as proto;
+use plugboard_proto::auth::v1::audit_sink_server::AuditSinkServer;
+use plugboard_proto::auth::v1::connect_server::ConnectServer;
+use plugboard_proto::auth::v1::custody_server::CustodyServer;
 use plugboard_proto::auth::v1::directory_server::{self, DirectoryServer};
 use plugboard_proto::auth::v1::vault_server::{self, VaultServer};
 use tokio::time::Instant;
 use tonic::service::{Interceptor, Routes};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::actor_scope::ActorScope;
 use crate::changes::Tick;
 use crate::service::AuthService;
 
 /// Pings remembered while the change log is read.
 const PINGS: usize = 16;
 
-/// Both services, for a tonic server: `Directory` answers gateways only, `Vault` executors only.
+/// All services, for a tonic server: `Directory`, `Connect` and `Custody` answer gateways only, `Vault` executors only,
+/// except that executors enter their calls in the audit log.
 pub fn router(service: Arc<AuthService>, auth: ServiceAuth) -> Routes {
     let auth = Arc::new(auth);
-    let gate = |role| Gate { auth: auth.clone(), role };
+    let gate = |roles| Gate { auth: auth.clone(), roles };
+    let (gateway, executor) = (&[ServiceRole::Gateway], &[ServiceRole::Executor]);
     let desk = Desk(service);
-    Routes::new(DirectoryServer::with_interceptor(desk.clone(), gate(ServiceRole::Gateway)))
-        .add_service(VaultServer::with_interceptor(desk, gate(ServiceRole::Executor)))
+    Routes::new(ActorScope(DirectoryServer::with_interceptor(desk.clone(), gate(gateway))))
+        .add_service(ActorScope(ConnectServer::with_interceptor(desk.clone(), gate(gateway))))
+        .add_service(ActorScope(CustodyServer::with_interceptor(desk.clone(), gate(gateway))))
+        .add_service(AuditSinkServer::with_interceptor(
+            desk.clone(),
+            gate(&[ServiceRole::Gateway, ServiceRole::Executor]),
+        ))
+        .add_service(VaultServer::with_interceptor(desk, gate(executor)))
 }
 
-/// Lets in one role.
+/// Lets in these roles.
 #[derive(Clone)]
 struct Gate {
     auth: Arc<ServiceAuth>,
-    role: ServiceRole,
+    roles: &'static [ServiceRole],
+}
+
+fn presented_role(auth: &ServiceAuth, request: &Request<()>) -> Option<ServiceRole> {
+    let presented = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+    presented.and_then(|value| auth.role_of(value))
 }
 
 impl Interceptor for Gate {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let presented = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        match presented.and_then(|value| self.auth.role_of(value)) {
-            Some(role) if role == self.role => Ok(request),
-            Some(role) => Err(Status::permission_denied(format!("this is for a {}, not for a {role}", self.role))),
+        match presented_role(&self.auth, &request) {
+            Some(role) if self.roles.contains(&role) => Ok(request),
+            Some(role) => {
+                let wanted = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+                Err(Status::permission_denied(format!("this is for a {wanted}, not for a {role}")))
+            }
             None => Err(Status::unauthenticated(
                 "no valid service token: the caller must be configured with this cluster's secret",
             )),
@@ -54,9 +75,9 @@ impl Interceptor for Gate {
 
 /// Decode, call, encode.
 #[derive(Clone)]
-struct Desk(Arc<AuthService>);
+pub(crate) struct Desk(pub(crate) Arc<AuthService>);
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(crate) type Answer<T> = Result<Response<T>, Status>;
 
 fn answer<T, M: From<T>>(result: Result<T, IdentityError>) -> Answer<M> {
     result.map(|value| Response::new(value.into())).map_err(|error| to_status(&error))

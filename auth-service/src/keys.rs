@@ -1,4 +1,4 @@
-//! API keys: issue, verify, list, revoke.
+//! API keys: issue, verify, list, rotate, revoke.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,19 +7,22 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use plugboard_core::clock::{Clock, Millis};
-use plugboard_core::identity::{Change, IdentityError, IssuedKey, Key, NewKey, Principal, Scopes};
+use plugboard_core::identity::{Change, IdentityError, IssuedKey, Key, NewKey, Principal, RotateKey, Scopes};
 use plugboard_core::ids::{KeyId, OrganizationId, Subject};
-use plugboard_core::secret::{Secret, SecretKey};
+use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use crate::agents;
 use crate::api_key::{self, Kind};
+use crate::audit::Event;
 use crate::crypto::MasterKeys;
+use crate::kill;
+use crate::peppers::{Moving, Peppers};
 use crate::records::{self, KeyPointer, KeyRecord, OrganizationRecord, Records, UsedRecord};
 
-/// What the pepper is derived for; changing it would forget every key.
-const PEPPER: &str = "api-key-pepper";
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How exact "last used" is.
 const USED_EVERY: Duration = Duration::from_secs(60);
@@ -37,8 +40,7 @@ pub(crate) const NO_ORGANIZATION: IdentityError = IdentityError::NotFound { what
 pub(crate) struct Keys {
     records: Records,
     clock: Arc<dyn Clock>,
-    /// One for each master key, the present one first.
-    peppers: Vec<SecretKey>,
+    peppers: Peppers,
     usage: Mutex<Usage>,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Keys {
 struct Usage {
     seen: HashMap<KeyId, Millis>,
     written: HashMap<KeyId, Millis>,
+    /// Keys seen under an earlier pepper.
+    moving: HashMap<KeyId, Moving>,
 }
 
 /// A key that is not stored yet.
@@ -74,35 +78,66 @@ impl Draft {
 
 impl Keys {
     pub(crate) fn new(records: Records, clock: Arc<dyn Clock>, masters: &MasterKeys) -> Self {
-        let peppers = masters.iter().map(|master| master.key.derive(PEPPER)).collect();
-        Self { records, clock, peppers, usage: Mutex::default() }
+        Self { records, clock, peppers: Peppers::new(masters.clone()), usage: Mutex::default() }
     }
 
     pub(crate) async fn verify(&self, key: &Secret) -> Result<Principal, IdentityError> {
         let kind = api_key::parse(key).ok_or(IdentityError::KeyRefused)?;
-        for pepper in &self.peppers {
-            let hash = api_key::hash(pepper, key);
-            let place = api_key::place(&hash);
-            let Some((record, _)) = self.records.get::<KeyRecord>(&records::key(&place)).await? else { continue };
-            let same: bool = record.hash.as_bytes().ct_eq(hex::encode(hash).as_bytes()).into();
-            let now = self.clock.now();
-            let valid = same
-                && (kind == Kind::Operator) == record.organization.is_none()
-                && record.revoked_at.is_none()
-                && Millis(record.expires_at) > now;
-            if !valid {
-                return Err(IdentityError::KeyRefused);
+        let (record, now) = self.find(kind, key).await?.ok_or(IdentityError::KeyRefused)?;
+        let agent = match (&record.organization, &record.agent) {
+            (Some(organization), Some(agent)) => {
+                // Without its agent's limits a key would have none.
+                let agent = agents::get(&self.records, organization, agent).await?;
+                Some(Arc::new(agent.ok_or(IdentityError::KeyRefused)?))
             }
-            self.usage.lock().seen.insert(record.id.clone(), now);
-            return Ok(Principal {
-                key_id: record.id.clone(),
-                scopes: record.scopes(),
-                expires_at: Millis(record.expires_at),
-                organization: record.organization,
-                subject: record.subject,
-            });
+            _ => None,
+        };
+        self.usage.lock().seen.insert(record.id.clone(), now);
+        Ok(Principal {
+            key_id: record.id.clone(),
+            scopes: record.scopes(),
+            expires_at: Millis(record.expires_at),
+            organization: record.organization,
+            subject: record.subject,
+            agent,
+        })
+    }
+
+    /// The record of a key that is good.
+    async fn find(&self, kind: Kind, key: &Secret) -> Result<Option<(KeyRecord, Millis)>, IdentityError> {
+        let peppers = self.peppers.all();
+        // A key that moves to another pepper between two looks is found by the second round.
+        for _ in 0..if peppers.len() > 1 { 2 } else { 1 } {
+            for pepper in peppers.iter() {
+                let hash = api_key::hash(&pepper.key, key);
+                let place = api_key::place(&hash);
+                let Some((record, version)) = self.records.get::<KeyRecord>(&records::key(&place)).await? else {
+                    continue;
+                };
+                let same: bool = record.hash.as_bytes().ct_eq(hex::encode(hash).as_bytes()).into();
+                let now = self.clock.now();
+                let valid = same
+                    && (kind == Kind::Operator) == record.organization.is_none()
+                    && record.revoked_at.is_none()
+                    && Millis(record.expires_at) > now
+                    && !self.is_killed(&record).await?;
+                if !valid {
+                    return Ok(None);
+                }
+                if let Some(moving) = self.peppers.moving(key, pepper, place, version) {
+                    self.usage.lock().moving.insert(record.id.clone(), moving);
+                }
+                return Ok(Some((record, now)));
+            }
         }
-        Err(IdentityError::KeyRefused)
+        Ok(None)
+    }
+
+    async fn is_killed(&self, record: &KeyRecord) -> Result<bool, IdentityError> {
+        match &record.organization {
+            Some(organization) => Ok(kill::of(&self.records, organization).await?.organization.is_some()),
+            None => Ok(false),
+        }
     }
 
     pub(crate) async fn issue(&self, request: NewKey) -> Result<IssuedKey, IdentityError> {
@@ -122,11 +157,18 @@ impl Keys {
         let found: Option<(OrganizationRecord, _)> =
             self.records.get(&records::organization(&request.organization)).await?;
         found.ok_or(NO_ORGANIZATION)?;
+        if let Some(agent) = &request.agent
+            && agents::get(&self.records, &request.organization, agent).await?.is_none()
+        {
+            return Err(IdentityError::invalid("agent", "is no agent of this organization"));
+        }
 
         let life = DAY * request.expires_in_days;
         let mut draft = self.draft(Some(request.organization.clone()), name, request.scopes, life, None)?;
         draft.record.subject = subject;
-        match self.records.commit(draft.writes()?, None).await? {
+        draft.record.agent = request.agent;
+        let event = Event::of(&request.organization, "key.issue").target("key", &draft.record.id);
+        match self.records.commit_told(draft.writes()?, None, vec![event]).await? {
             Ok(()) => Ok(IssuedKey { key: draft.record.listed(&request.organization, None), secret: draft.secret }),
             Err(_) => Err(records::contended()),
         }
@@ -147,8 +189,8 @@ impl Keys {
             None => api_key::generate(kind)
                 .map_err(|_| IdentityError::Unavailable("the machine gave no randomness".into()))?,
         };
-        let pepper = self.peppers.first().ok_or_else(|| IdentityError::Unavailable("no master key".into()))?;
-        let hash = api_key::hash(pepper, &secret);
+        let pepper = self.peppers.present();
+        let hash = api_key::hash(&pepper.key, &secret);
         let now = self.clock.now();
         let record = KeyRecord {
             id: KeyId::generate(),
@@ -161,6 +203,8 @@ impl Keys {
             created_at: now.0,
             expires_at: now.plus(life).0,
             revoked_at: None,
+            agent: None,
+            pepper: pepper.id,
         };
         Ok(Draft { record, place: api_key::place(&hash), secret })
     }
@@ -190,25 +234,71 @@ impl Keys {
         if OrganizationId::parse(organization.as_str()).is_none() || KeyId::parse(key.as_str()).is_none() {
             return Err(NO_KEY);
         }
-        let found: Option<(KeyPointer, _)> = self.records.get(&records::key_of(organization, key)).await?;
-        let (pointer, _) = found.ok_or(NO_KEY)?;
-        let record = self.revoke_at(&pointer).await?;
-        self.listed(organization, &record).await
-    }
-
-    async fn revoke_at(&self, pointer: &KeyPointer) -> Result<KeyRecord, IdentityError> {
-        let name = records::key(&pointer.place);
         for _ in 0..ATTEMPTS {
-            let found: Option<(KeyRecord, _)> = self.records.get(&name).await?;
-            let (mut record, version) = found.ok_or(NO_KEY)?;
+            // Read anew each time: a key that moves to another pepper is at another place.
+            let Some((mut record, name, version)) = self.stored(organization, key).await? else { continue };
             if record.revoked_at.is_none() {
                 record.revoked_at = Some(self.clock.now().0);
-                let write = records::put(name.clone(), &record, Expect::Version(version))?;
-                if self.records.commit(vec![write], Some(Change::KeyRevoked(record.id.clone()))).await?.is_err() {
+                let write = records::put(name, &record, Expect::Version(version))?;
+                let event = Event::of(organization, "key.revoke").target("key", &record.id);
+                let change = Change::KeyRevoked(record.id.clone());
+                if self.records.commit_told(vec![write], Some(change), vec![event]).await?.is_err() {
                     continue;
                 }
             }
-            return Ok(record);
+            return self.listed(organization, &record).await;
+        }
+        Err(records::contended())
+    }
+
+    /// A key's record, its name and its version; `None`: it has just moved.
+    async fn stored(
+        &self,
+        organization: &OrganizationId,
+        key: &KeyId,
+    ) -> Result<Option<(KeyRecord, String, u64)>, IdentityError> {
+        let found: Option<(KeyPointer, _)> = self.records.get(&records::key_of(organization, key)).await?;
+        let name = records::key(&found.ok_or(NO_KEY)?.0.place);
+        let found: Option<(KeyRecord, u64)> = self.records.get(&name).await?;
+        Ok(found.map(|(record, version)| (record, name, version)))
+    }
+
+    /// A second key with the rights of the first, which ends after the overlap.
+    pub(crate) async fn rotate(&self, request: &RotateKey) -> Result<IssuedKey, IdentityError> {
+        let RotateKey { organization, key, overlap_hours } = request;
+        if *overlap_hours > RotateKey::MAX_OVERLAP_HOURS {
+            let message = format!("is from 0 to {}", RotateKey::MAX_OVERLAP_HOURS);
+            return Err(IdentityError::invalid("overlap_hours", message));
+        }
+        if OrganizationId::parse(organization.as_str()).is_none() || KeyId::parse(key.as_str()).is_none() {
+            return Err(NO_KEY);
+        }
+        for _ in 0..ATTEMPTS {
+            let Some((mut old, name, version)) = self.stored(organization, key).await? else { continue };
+            let now = self.clock.now();
+            if old.revoked_at.is_some() || Millis(old.expires_at) <= now {
+                return Err(IdentityError::Conflict { message: "the key has ended; issue a new one".into() });
+            }
+            let life = Duration::from_millis(u64::try_from(old.expires_at - old.created_at).unwrap_or(0));
+            let mut draft = self.draft(Some(organization.clone()), old.name.clone(), old.scopes(), life, None)?;
+            draft.record.subject.clone_from(&old.subject);
+            draft.record.agent.clone_from(&old.agent);
+            if *overlap_hours == 0 {
+                old.revoked_at = Some(now.0);
+            } else {
+                let until = now.plus(HOUR * *overlap_hours);
+                old.expires_at = old.expires_at.min(until.0);
+            }
+            let mut writes = draft.writes()?;
+            writes.push(records::put(name, &old, Expect::Version(version))?);
+            let event = Event::of(organization, "key.rotate")
+                .target("key", &old.id)
+                .note(format!("followed by {}, works for {overlap_hours} more hours", draft.record.id));
+            // Told in any case: gateways remember the first key with its old end.
+            let change = Change::KeyRevoked(old.id.clone());
+            if self.records.commit_told(writes, Some(change), vec![event]).await?.is_ok() {
+                return Ok(IssuedKey { key: draft.record.listed(organization, None), secret: draft.secret });
+            }
         }
         Err(records::contended())
     }
@@ -225,6 +315,13 @@ impl Keys {
     }
 
     async fn flush_usage(&self) {
+        let moving = std::mem::take(&mut self.usage.lock().moving);
+        for (key, moving) in moving {
+            // Its next use tries again.
+            if let Err(error) = moving.apply(&self.records).await {
+                tracing::debug!(%error, %key, "a key could not be moved to the present pepper");
+            }
+        }
         let due: Vec<(KeyId, Millis)> = {
             let mut usage = self.usage.lock();
             let seen = std::mem::take(&mut usage.seen);

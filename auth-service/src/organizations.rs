@@ -9,6 +9,7 @@ use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 
 use crate::api_key::{self, Kind};
+use crate::audit::Event;
 use crate::keys::{ATTEMPTS, Draft, Keys, checked_name};
 use crate::records::{self, BootstrapRecord, OrganizationRecord, Records};
 
@@ -48,7 +49,9 @@ pub(crate) async fn bootstrap(
     writes.extend(operator.writes()?);
     writes.extend(api.writes()?);
 
-    let ours = match records.commit(writes, None).await {
+    let created = api.record.organization.iter().map(|id| made(id).note(DEFAULT));
+    let events = created.chain([Event::platform("platform.start")]).collect();
+    let ours = match records.commit_told(writes, None, events).await {
         Ok(committed) => committed.is_ok(),
         // Whether it was written is not known; the mark tells, if it can be read.
         Err(error) => match records.get::<BootstrapRecord>(records::BOOTSTRAP).await? {
@@ -75,7 +78,9 @@ pub(crate) async fn create(
     let first: Draft = keys.draft(Some(organization.id.clone()), "first key".to_owned(), Scopes::all(), LIFE, None)?;
     let mut writes = vec![write];
     writes.extend(first.writes()?);
-    match records.commit(writes, None).await? {
+    let events =
+        vec![made(&organization.id), Event::platform("organization.create").target("organization", &organization.id)];
+    match records.commit_told(writes, None, events).await? {
         Ok(()) => {
             let key = first.record.listed(&organization.id, None);
             Ok((organization, IssuedKey { key, secret: first.secret }))
@@ -96,11 +101,18 @@ pub(crate) async fn replace_operator_key(records: &Records, keys: &Keys) -> Resu
         let mut writes = vec![records::put(records::BOOTSTRAP.to_owned(), &new_mark, Expect::Version(version))?];
         writes.extend(next.writes()?);
         writes.push(Write::delete(records::key(&mark.operator_key.place), Expect::Anything));
-        if records.commit(writes, Some(Change::KeyRevoked(mark.operator_key.id))).await?.is_ok() {
+        let event = Event::platform("operator_key.replace").target("key", &mark.operator_key.id);
+        let change = Change::KeyRevoked(mark.operator_key.id);
+        if records.commit_told(writes, Some(change), vec![event]).await?.is_ok() {
             return Ok(next.secret);
         }
     }
     Err(records::contended())
+}
+
+/// The first entry of an organization's log.
+fn made(organization: &OrganizationId) -> Event {
+    Event::of(organization, "organization.create").target("organization", organization)
 }
 
 fn draft_organization(clock: &dyn Clock, name: String) -> Result<(Organization, Write), IdentityError> {

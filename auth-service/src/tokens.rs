@@ -1,4 +1,4 @@
-//! Tokens that the vendor issues to an account without a person (RFC 6749 §4.4), kept in memory only.
+//! Tokens that the vendor issues to an account without a person ([`crate::grants`]), kept in memory only.
 //!
 //! | what | value |
 //! | --- | --- |
@@ -11,26 +11,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method};
+use indexmap::IndexMap;
 use moka::sync::Cache;
 use plugboard_core::clock::{Clock, Millis};
-use plugboard_core::egress::{Caps, Egress, EgressRequest, EgressResponse, HostBinding, parse_url};
+use plugboard_core::egress::{Egress, EgressResponse};
 use plugboard_core::identity::IdentityError;
 use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey};
-use plugboard_core::manifest::ClientAuth;
 use plugboard_core::secret::Secret;
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
-use url::form_urlencoded;
 
-const TIMEOUT: Duration = Duration::from_secs(8);
-const LARGEST_ANSWER: u64 = 1 << 20;
-const LONGEST_TOKEN: usize = 16 * 1024;
+use crate::grants::TokenRequest;
+use crate::token_endpoint::{self, Failure};
+
 /// Life of a token whose answer does not say (RFC 6749 §5.1 only recommends it).
 const UNSAID_LIFE: u64 = 300;
 const LONGEST_LIFE: u64 = 24 * 60 * 60;
@@ -56,15 +48,6 @@ pub(crate) struct Stamp {
     pub manifest: String,
 }
 
-/// A token grant with everything filled in.
-pub(crate) struct TokenRequest {
-    pub url: String,
-    pub client_id: Secret,
-    pub client_secret: Secret,
-    pub client_auth: ClientAuth,
-    pub scope: Option<String>,
-}
-
 pub(crate) struct Tokens {
     egress: Egress,
     clock: Arc<dyn Clock>,
@@ -81,21 +64,6 @@ struct Slot {
 enum Last {
     Token { token: Secret, good_until: Millis, replaced_at: Option<Millis> },
     Failed { failure: Failure, until: Millis },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Failure {
-    Refused(String),
-    Down(String),
-}
-
-impl From<Failure> for IdentityError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(message) => Self::VendorRefused { message },
-            Failure::Down(message) => Self::VendorDown { message },
-        }
-    }
 }
 
 impl Tokens {
@@ -144,7 +112,7 @@ impl Tokens {
                 Ok(token)
             }
             Err(failure) => {
-                let pause = if matches!(failure, Failure::Refused(_)) { AFTER_REFUSAL } else { AFTER_SILENCE };
+                let pause = if matches!(failure, Failure::Refused { .. }) { AFTER_REFUSAL } else { AFTER_SILENCE };
                 slot.last = Some(Last::Failed { failure: failure.clone(), until: now.plus(pause) });
                 Err(failure.into())
             }
@@ -152,105 +120,18 @@ impl Tokens {
     }
 
     async fn request(&self, request: &TokenRequest) -> Result<(Secret, Duration), Failure> {
-        let outgoing = outgoing(request)?;
-        let answer = self.egress.send(outgoing).await.map_err(|error| Failure::Down(error.to_string()))?;
-        read(&answer)
+        let outgoing = request.outgoing(self.clock.now())?;
+        let answer = token_endpoint::send(&self.egress, outgoing).await?;
+        read(&answer, request)
     }
 }
 
-/// RFC 6749 §4.4.2, the client authenticated by §2.3.1.
-fn outgoing(request: &TokenRequest) -> Result<EgressRequest, Failure> {
-    let url = parse_url(&request.url).map_err(|error| Failure::Down(error.to_string()))?;
-    let (id, secret) = (request.client_id.expose(), request.client_secret.expose());
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "client_credentials");
-    if request.client_auth == ClientAuth::Body {
-        form.append_pair("client_id", id).append_pair("client_secret", secret);
-    }
-    if let Some(scope) = &request.scope {
-        form.append_pair("scope", scope);
-    }
-    let binding = HostBinding::of_url(&url);
-    let caps = Caps { wire_bytes: LARGEST_ANSWER, decoded_bytes: LARGEST_ANSWER, ..Caps::default() };
-    let mut outgoing = EgressRequest::new(Method::POST, url, binding, Instant::now() + TIMEOUT)
-        .with_caps(caps)
-        .with_header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
-        .with_header(ACCEPT, HeaderValue::from_static("application/json"))
-        .with_body(form.finish());
-    if request.client_auth == ClientAuth::Basic {
-        // Both parts are form-encoded before they are joined: a colon may be in either.
-        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let basic = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
-        let mut value = HeaderValue::try_from(format!("Basic {basic}"))
-            .map_err(|_| Failure::Down("the client id cannot be sent".into()))?;
-        value.set_sensitive(true);
-        outgoing = outgoing.with_header(AUTHORIZATION, value);
-    }
-    Ok(outgoing)
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    #[serde(default)]
-    access_token: Option<Value>,
-    #[serde(default)]
-    expires_in: Option<Value>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-/// What the vendor's answer means. Nothing of its body goes further, except an error code that RFC 6749 knows.
-fn read(answer: &EgressResponse) -> Result<(Secret, Duration), Failure> {
-    let status = answer.status.as_u16();
-    let body: Option<TokenAnswer> = serde_json::from_slice(&answer.body).ok();
-    let code = body.as_ref().and_then(|body| known_error(body.error.as_ref()?.as_str()?));
-    let said = || match code {
-        Some(code) => format!("HTTP {status}, {code}"),
-        None => format!("HTTP {status}"),
-    };
-    match status {
-        200..=299 => {}
-        408 | 425 | 429 => return Err(Failure::Down(said())),
-        400..=499 => return Err(Failure::Refused(said())),
-        _ => return Err(Failure::Down(said())),
-    }
-    let Some(body) = body else { return Err(Failure::Down(format!("HTTP {status} without a JSON object"))) };
-    let Some(token) = body.access_token.as_ref().and_then(Value::as_str) else {
-        // Some vendors refuse with 200.
-        let failure = if body.error.is_some() { Failure::Refused } else { Failure::Down };
-        return Err(failure(format!("{} without a token", said())));
-    };
-    let sendable = (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if !sendable {
-        return Err(Failure::Down(format!("{} with a token that cannot be sent", said())));
-    }
-    Ok((Secret::new(token), life(body.expires_in.as_ref())))
-}
-
-/// Seconds as a number, or as a text, as several vendors write it.
-fn life(expires_in: Option<&Value>) -> Duration {
-    let seconds = match expires_in {
-        Some(Value::Number(number)) => number.as_f64(),
-        Some(Value::String(text)) => text.trim().parse().ok(),
-        _ => None,
-    };
-    // Below zero or no number: used once.
-    let seconds = seconds.map_or(UNSAID_LIFE, |seconds: f64| seconds.max(0.0) as u64);
-    Duration::from_secs(seconds.min(LONGEST_LIFE))
-}
-
-/// RFC 6749 §5.2.
-fn known_error(code: &str) -> Option<&'static str> {
-    [
-        "invalid_request",
-        "invalid_client",
-        "invalid_grant",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "invalid_scope",
-    ]
-    .into_iter()
-    .find(|known| *known == code)
+/// What the vendor's answer means.
+fn read(answer: &EgressResponse, request: &TokenRequest) -> Result<(Secret, Duration), Failure> {
+    let reply = token_endpoint::json_of(answer, &IndexMap::new())?;
+    let token = token_endpoint::token_at(&reply, &request.access_token)?;
+    let seconds = token_endpoint::seconds_at(&reply, &request.expires_in).or(request.lifetime).unwrap_or(UNSAID_LIFE);
+    Ok((token, Duration::from_secs(seconds.min(LONGEST_LIFE))))
 }
 
 #[cfg(test)]

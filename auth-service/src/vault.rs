@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
-use plugboard_core::identity::{AccountState, Grant, IdentityError};
+use plugboard_core::identity::{Grant, IdentityError};
 use plugboard_core::job::{TicketFacts, TicketKey};
+use plugboard_core::manifest::Manifest;
 use plugboard_core::manifest::credentials::flow_of;
-use plugboard_core::manifest::{Connector, Manifest, Template, TokenGrantKind, Variable};
 use plugboard_core::secret::{AccountFields, Secret};
 
 use crate::accounts::{self, NO_ACCOUNT, check_ids};
 use crate::crypto::MasterKeys;
+use crate::grants;
+use crate::kill;
+use crate::oauth::refresh::Refresh;
+use crate::oauth::{self};
 use crate::records::{self, AccountRecord, Records};
-use crate::tokens::{Stamp, TokenKey, TokenRequest, Tokens};
+use crate::tokens::{Stamp, TokenKey, Tokens};
 
-/// What stands for itself in a URL (RFC 3986 §2.3).
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The host of a made-up account whose manifest suggests none (RFC 2606).
 const SANDBOX_HOST: &str = "sandbox.example.com";
 
@@ -28,6 +29,7 @@ pub(crate) struct VaultDesk {
     pub masters: MasterKeys,
     pub tickets: TicketKey,
     pub tokens: Tokens,
+    pub refresh: Arc<Refresh>,
     pub sandbox: bool,
 }
 
@@ -74,9 +76,13 @@ impl VaultDesk {
         if grant.account.is_sandbox() {
             fields = made_up(connector.manifest());
         } else {
+            name_token(connector.manifest(), &mut fields);
             fill_defaults(connector.manifest(), &mut fields);
         }
-        if let Some(request) = token_request(&connector, &fields)? {
+        // Whoever has signed in has a token already.
+        if fields.token.is_none()
+            && let Some(request) = grants::token_request(&connector, &fields)?
+        {
             let key = TokenKey {
                 organization: grant.organization.clone(),
                 service: grant.service.clone(),
@@ -92,24 +98,45 @@ impl VaultDesk {
     async fn stored(&self, grant: &Grant) -> Result<(AccountFields, u64), IdentityError> {
         check_ids(&grant.organization, &grant.account)?;
         let name = records::account(&grant.organization, &grant.account);
-        let found: Option<(AccountRecord, _)> = self.records.get(&name).await?;
+        let (found, kill) = tokio::join!(self.records.get(&name), kill::of(&self.records, &grant.organization));
+        let found: Option<(AccountRecord, _)> = found?;
         let (record, _) = found.ok_or(NO_ACCOUNT)?;
         // The record says what it is, and the envelope is bound to that; a record in another's place is none.
         if record.organization != grant.organization || record.id != grant.account || record.service != grant.service {
             return Err(NO_ACCOUNT);
         }
-        if record.state() != AccountState::Connected {
+        let state = record.state(self.clock.now()).state;
+        if state == AccountState::Revoked || kill?.covers(&record.service) {
+            return Err(IdentityError::Revoked);
+        }
+        if !state.is_usable() {
             return Err(IdentityError::NeedsReauth);
         }
+        let record = self.refresh.usable(record, grant.refresh).await?;
         let mut fields = AccountFields::default();
         for (name, value) in accounts::open(&self.masters, &record)? {
-            if record.public.contains_key(&name) {
-                fields.public.insert(name, value.expose().to_owned());
-            } else {
-                fields.secret.insert(name, value);
+            match name.as_str() {
+                oauth::ACCESS_TOKEN => fields.token = Some(value),
+                // Nobody but this service ever needs it.
+                oauth::REFRESH_TOKEN => {}
+                _ if record.public.contains_key(&name) => {
+                    fields.public.insert(name, value.expose().to_owned());
+                }
+                _ => {
+                    fields.secret.insert(name, value);
+                }
             }
         }
         Ok((fields, record.version))
+    }
+}
+
+/// An access token may also go by the name of a field that other accounts of the service have typed.
+fn name_token(manifest: &Manifest, fields: &mut AccountFields) {
+    let Some(token) = &fields.token else { return };
+    let mut named = manifest.auth.flows.iter().filter_map(|flow| flow.oauth.as_ref()?.token_field.clone());
+    if let Some(name) = named.next() {
+        fields.secret.insert(name, token.clone());
     }
 }
 
@@ -128,7 +155,9 @@ fn fill_defaults(manifest: &Manifest, fields: &mut AccountFields) {
 /// The built-in account of the sandbox: every field that the first flow asks for.
 fn made_up(manifest: &Manifest) -> AccountFields {
     let mut fields = AccountFields::default();
-    let Some(flow) = flow_of(manifest, |_| true) else { return fields };
+    // A service that is only signed in to has what its sign-in would bring.
+    let first = manifest.auth.flows.first();
+    let Some(flow) = flow_of(manifest, |_| true).or(first) else { return fields };
     for (name, field) in &flow.fields {
         let value = match (&field.sandbox, &field.default) {
             (Some(value), _) | (None, Some(value)) => value.clone(),
@@ -138,6 +167,13 @@ fn made_up(manifest: &Manifest) -> AccountFields {
         };
         insert(&mut fields, name, &value, field.secret);
     }
+    if let Some(oauth) = &flow.oauth {
+        for (name, kept) in &oauth.keep {
+            let value = if kept.host { SANDBOX_HOST.to_owned() } else { format!("sandbox-{name}") };
+            insert(&mut fields, name, &value, kept.secret);
+        }
+        fields.token = Some(Secret::new("sandbox-token"));
+    }
     fields
 }
 
@@ -146,56 +182,6 @@ fn insert(fields: &mut AccountFields, name: &str, value: &str, secret: bool) {
         fields.secret.insert(name.to_owned(), Secret::new(value));
     } else {
         fields.public.insert(name.to_owned(), value.to_owned());
-    }
-}
-
-/// The manifest's token grant with the account's fields filled in; `None` when it has none.
-fn token_request(connector: &Connector, fields: &AccountFields) -> Result<Option<TokenRequest>, IdentityError> {
-    let manifest = connector.manifest();
-    let Some(grant) = &manifest.transport.token else { return Ok(None) };
-    let TokenGrantKind::ClientCredentials = grant.kind;
-    let render = |text: &str| {
-        let template = Template::parse(text)
-            .map_err(|error| IdentityError::Unavailable(format!("{}: transport.token: {error}", connector.key())))?;
-        // A field that the grant needs is not there: the account was connected before it was asked for.
-        template.render(|variable| field(variable, fields)).ok_or(IdentityError::NeedsReauth)
-    };
-    Ok(Some(TokenRequest {
-        url: token_url(connector, fields)?,
-        client_id: Secret::new(render(&grant.client_id)?),
-        client_secret: Secret::new(render(&grant.client_secret)?),
-        client_auth: grant.client_auth,
-        scope: grant.scope.as_deref().map(render).transpose()?,
-    }))
-}
-
-/// Hosts stand as they are, they were checked when they were given; anything else is encoded, so that no field can
-/// change which host is meant.
-fn token_url(connector: &Connector, fields: &AccountFields) -> Result<String, IdentityError> {
-    let manifest = connector.manifest();
-    let template = connector.transport().token_url.as_ref().ok_or(IdentityError::NeedsReauth)?;
-    let is_host = |name: &str| {
-        let mut flows = manifest.auth.flows.iter();
-        flows.any(|flow| flow.fields.get(name).is_some_and(|field| field.host))
-    };
-    let encoded: Vec<(&Variable, String)> = template
-        .variables()
-        .filter_map(|variable| {
-            let value = field(variable, fields)?;
-            let stands = matches!(variable, Variable::Account(name) if is_host(name));
-            let value = if stands { value.to_owned() } else { utf8_percent_encode(value, UNRESERVED).to_string() };
-            Some((variable, value))
-        })
-        .collect();
-    let value =
-        |wanted: &Variable| encoded.iter().find(|(variable, _)| *variable == wanted).map(|(_, value)| value.as_str());
-    template.render(value).ok_or(IdentityError::NeedsReauth)
-}
-
-fn field<'f>(variable: &Variable, fields: &'f AccountFields) -> Option<&'f str> {
-    match variable {
-        Variable::Account(name) => fields.get(name),
-        Variable::Token | Variable::Method => None,
     }
 }
 

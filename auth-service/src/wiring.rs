@@ -5,14 +5,15 @@ use std::sync::Arc;
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::SystemClock;
 use plugboard_core::egress::{Egress, PolicyError};
-use plugboard_core::identity::{ServiceRole, service_token};
+use plugboard_core::identity::{IdentityError, ServiceRole, service_token};
 use plugboard_core::job::TicketKey;
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::{RedisConfig, RedisStore};
 use plugboard_core::store::{Store, StoreError};
 
-use crate::{AuthService, Config, Deps, MasterKey, MasterKeys};
+use crate::key_source::{KeySource, KeySourceError};
+use crate::{AuthService, Config, Deps, MasterKeys};
 
 /// What the auth service stands on, whichever shape it runs in.
 pub struct Parts {
@@ -20,7 +21,7 @@ pub struct Parts {
     /// Followed by whoever made it.
     pub catalog: Arc<CatalogHandle>,
     pub egress: Egress,
-    pub master_key: SecretKey,
+    pub master_keys: Arc<dyn KeySource>,
     pub ticket_key: SecretKey,
 }
 
@@ -29,7 +30,7 @@ pub struct Remote {
     pub redis: RedisConfig,
     pub catalog: String,
     pub cluster_secret: SecretKey,
-    pub master_key: SecretKey,
+    pub master_keys: Arc<dyn KeySource>,
     pub ticket_key: SecretKey,
 }
 
@@ -41,22 +42,31 @@ pub enum WiringError {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     Egress(#[from] PolicyError),
+    #[error("master keys: {0}")]
+    Keys(#[from] KeySourceError),
+    #[error("master keys: {0}")]
+    KeyRing(IdentityError),
 }
 
 /// Joins the parts and starts what follows changes.
-pub fn assemble(config: &Config, parts: Parts, life: &Lifecycle) -> Arc<AuthService> {
+///
+/// # Errors
+/// When the master keys cannot be read, or the present one is not among them.
+pub async fn assemble(config: &Config, parts: Parts, life: &Lifecycle) -> Result<Arc<AuthService>, WiringError> {
     let deps = Deps {
+        master_keys: MasterKeys::read(parts.master_keys.as_ref()).await?,
+        key_source: parts.master_keys,
+        revoker: None,
         store: parts.store,
         catalog: parts.catalog,
         egress: parts.egress,
         clock: Arc::new(SystemClock),
-        // The first key of a ring; rotation adds others.
-        master_keys: MasterKeys::new(MasterKey { id: "1".to_owned(), key: parts.master_key }),
         ticket_key: TicketKey::new(parts.ticket_key),
     };
     let service = AuthService::new(config, deps);
+    service.open_key_ring().await.map_err(WiringError::KeyRing)?;
     life.supervise("change feed", service.clone().run_changes(life.stopping()));
-    service
+    Ok(service)
 }
 
 /// An auth service of the distributed shape, with its catalog. `egress` is made when the catalog is known: a sandbox
@@ -81,8 +91,8 @@ pub async fn distributed(
         store: Arc::new(store),
         catalog: catalog.clone(),
         egress: egress(&catalog)?,
-        master_key: remote.master_key,
+        master_keys: remote.master_keys,
         ticket_key: remote.ticket_key,
     };
-    Ok((assemble(config, parts, life), catalog))
+    Ok((assemble(config, parts, life).await?, catalog))
 }

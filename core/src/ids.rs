@@ -66,6 +66,10 @@ id!(
     KeyId, "key_"
 );
 id!(
+    /// A program that acts on its own, as an organization knows it.
+    AgentId, "agent_"
+);
+id!(
     /// One running process of ours, as owner of an intent or address of a reply.
     InstanceId, "in_"
 );

@@ -2,10 +2,10 @@
 
 mod vendor;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use plugboard_core::ids::{AccountId, ExecutionId, InstanceId, KeyId, Organizatio
 use plugboard_core::job::{Job, Outcome, Payload, TraceContext};
 use plugboard_core::journal::{Journal, JournalError, JournalStore, Revision};
 use plugboard_core::manifest::{Connector, Manifest, document};
-use plugboard_core::queue::{Delivery, Hold, JobQueue, QueueDepth, QueueError, Replies};
+use plugboard_core::queue::{Delivery, Hold, Inbox, JobQueue, QueueDepth, QueueError, Replies};
 use plugboard_core::secret::{AccountFields, Secret, SecretKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -244,6 +244,8 @@ pub(crate) struct World {
     /// Answers of the vault in turn; the last one stays.
     pub(crate) vault: Mutex<Vec<Result<AccountFields, IdentityError>>>,
     pub(crate) refreshes: AtomicUsize,
+    /// The account has been revoked by somebody.
+    pub(crate) revoked: AtomicBool,
     sender: mpsc::UnboundedSender<(Job, u32)>,
     jobs: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Job, u32)>>,
 }
@@ -260,6 +262,7 @@ impl World {
             blobs_down: Mutex::new(false),
             vault: Mutex::new(vec![Ok(fields)]),
             refreshes: AtomicUsize::new(0),
+            revoked: AtomicBool::new(false),
             sender,
             jobs: tokio::sync::Mutex::new(jobs),
         })
@@ -276,8 +279,8 @@ impl World {
 
 #[async_trait]
 impl JobQueue for World {
-    async fn publish(&self, job: Job) -> Result<(), QueueError> {
-        self.enqueue(job, 1);
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
+        self.enqueue((*job).clone(), 1);
         Ok(())
     }
 
@@ -309,7 +312,7 @@ impl Replies for World {
         Ok(())
     }
 
-    async fn subscribe(&self, _: &InstanceId) -> Result<mpsc::Receiver<Outcome>, QueueError> {
+    async fn subscribe(&self, _: &InstanceId, _: Inbox) -> Result<(), QueueError> {
         Err(QueueError::Closed)
     }
 }
@@ -336,6 +339,9 @@ impl Vault for World {
         if grant.refresh {
             self.refreshes.fetch_add(1, Ordering::SeqCst);
         }
+        if self.revoked.load(Ordering::SeqCst) {
+            return Err(IdentityError::Revoked);
+        }
         let mut answers = self.vault.lock();
         let answer =
             if answers.len() > 1 { answers.remove(0) } else { std::mem::replace(&mut answers[0], Err(gone())) };
@@ -343,6 +349,10 @@ impl Vault for World {
             *answers = vec![again(&answer)];
         }
         answer.map(Arc::new)
+    }
+
+    fn holds(&self, _: &Grant, _: &Arc<AccountFields>) -> bool {
+        !self.revoked.load(Ordering::SeqCst)
     }
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
@@ -394,6 +404,7 @@ impl Bench {
             egress: diverted(vendor),
             clock,
             idempotency_root: SecretKey::new([1; 32]),
+            calls: None,
             adopt_trace: None,
         };
         Self { connector: Connector::from_manifest(manifest).unwrap(), world, store, deps }
@@ -443,7 +454,7 @@ pub(crate) async fn closed_port() -> SocketAddr {
 
 /// Field values that fit a manifest's own account form.
 pub(crate) fn sandbox_fields(manifest: &Manifest) -> AccountFields {
-    let mut account = AccountFields { public: BTreeMap::new(), secret: BTreeMap::new(), token: None };
+    let mut account = AccountFields::default();
     for (name, field) in manifest.auth.flows.iter().flat_map(|flow| &flow.fields) {
         let made_up = if field.host { "sandbox.example".to_owned() } else { format!("sandbox-{name}") };
         let value = field.sandbox.clone().unwrap_or(made_up);

@@ -7,14 +7,17 @@ use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
 use plugboard_core::egress::{Egress, PolicyError};
-use plugboard_core::identity::{CachedVault, EndpointError, GrpcVault, ServiceRole, Vault, service_token};
+use plugboard_core::identity::{
+    CachedVault, CallLog, Custody, EndpointError, GrpcCustody, GrpcVault, ServiceRole, Vault, service_token,
+};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
-use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
+use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
 use plugboard_core::queue::{JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
+use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Deps, Executor};
 
@@ -25,6 +28,8 @@ pub struct Parts {
     pub journal: Arc<dyn JournalStore>,
     pub blobs: Arc<dyn Blobs>,
     pub vault: Arc<dyn Vault>,
+    /// Where calls are entered in the audit log.
+    pub custody: Arc<dyn Custody>,
     pub catalog: Arc<CatalogHandle>,
     pub egress: Egress,
     pub idempotency_root: SecretKey,
@@ -60,7 +65,12 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let vault = CachedVault::new(parts.vault);
     life.supervise("vault changes", vault.clone().follow(life.stopping()));
+    let (calls, writer) = CallLog::new(Arc::new(parts.custody), clock.clone());
+    // Calls that are being finished during a drain are entered too.
+    let ended = CancellationToken::new();
+    life.supervise("call log", writer.run(ended.clone()));
     let deps = Deps {
+        calls: Some(calls),
         queue: parts.queue,
         replies: parts.replies,
         journal: Journal::new(parts.journal, clock.clone(), InstanceId::generate()),
@@ -72,7 +82,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
         idempotency_root: parts.idempotency_root,
         adopt_trace: Some(Arc::new(plugboard_core::telemetry::continue_trace)),
     };
-    (Executor::new(config, deps), vault)
+    (Executor::new(config, deps).announcing(ended), vault)
 }
 
 /// An executor of the distributed shape, and whether it can work now. `egress` is made when the catalog is known: a
@@ -94,16 +104,19 @@ pub async fn distributed(
     let link = NatsLink::connect(&remote.nats).await?;
     let queue = NatsQueueConfig { slots: config.slots, ..NatsQueueConfig::default() };
     let parts = Parts {
-        queue: Arc::new(NatsQueue::open(&link, queue, clock).await?),
+        queue: Arc::new(NatsQueue::open(&link, queue, clock.clone()).await?),
         replies: Arc::new(NatsReplies::new(&link)),
         journal: Arc::new(NatsJournal::open(&link).await?),
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
         vault: Arc::new(GrpcVault::new(&remote.auth, &token)?),
+        custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
         catalog: catalog.clone(),
         egress,
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);
+    let express = NatsExpressHost::open(&link, clock, executor.express()).await?;
+    life.supervise("express lane", express.run(life.stopping(), config.grace()));
     let ready = move || link.connected() && catalog.is_ready() && vault.is_fresh();
     Ok((executor, Arc::new(ready)))
 }

@@ -9,6 +9,7 @@ use plugboard_core::store::{Expect, Store, StoreError, Write};
 use plugboard_core::testing::{World, store_contract};
 use plugboard_tests::cable::Cable;
 use plugboard_tests::servers::{RedisServer, namespace};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct StoreProcesses {
     namespace: String,
@@ -16,7 +17,12 @@ struct StoreProcesses {
 }
 
 async fn connect(url: String, namespace: &str, allow_volatile: bool) -> RedisStore {
-    let config = RedisConfig { url: Secret::new(url), namespace: namespace.to_owned(), allow_volatile };
+    let config = RedisConfig {
+        url: Secret::new(url),
+        namespace: namespace.to_owned(),
+        allow_volatile,
+        ..RedisConfig::default()
+    };
     RedisStore::connect(&config).await.unwrap()
 }
 
@@ -53,6 +59,45 @@ async fn refuses_a_redis_that_forgets() {
     assert!(error.to_string().contains("appendonly"), "{error}");
     let warnings = connect(volatile.url(), "a", true).await.verify_durable().await.unwrap();
     assert!(warnings.iter().any(|warning| warning.contains("appendonly")), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn with_require_durable_every_warning_is_a_refusal() {
+    let strict = |url: String| async move {
+        let config = RedisConfig {
+            url: Secret::new(url),
+            namespace: "a".to_owned(),
+            allow_volatile: true,
+            require_durable: true,
+        };
+        RedisStore::connect(&config).await.unwrap().verify_durable().await
+    };
+    let server = RedisServer::start();
+    assert_eq!(strict(server.url()).await.unwrap(), Vec::<String>::new());
+    for (setting, lax, good) in [
+        ("appendfsync", "everysec", "always"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+        ("appendonly", "no", "yes"),
+    ] {
+        set(&server, setting, lax).await;
+        let error = strict(server.url()).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{setting} {good}")) && error.contains("require_durable"), "{error}");
+        // Without it a lax fsync is warned about.
+        if setting == "appendfsync" {
+            let warnings = connect(server.url(), "a", false).await.verify_durable().await.unwrap();
+            assert!(warnings.iter().any(|warning| warning.contains("appendfsync")), "{warnings:?}");
+        }
+        set(&server, setting, good).await;
+    }
+}
+
+/// An inline command of Redis's protocol.
+async fn set(server: &RedisServer, setting: &str, value: &str) {
+    let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(format!("CONFIG SET {setting} {value}\r\n").as_bytes()).await.unwrap();
+    let mut answer = [0; 64];
+    let read = stream.read(&mut answer).await.unwrap();
+    assert_eq!(&answer[..read], b"+OK\r\n");
 }
 
 /// What was confirmed is there after `kill -9`; calls meanwhile fail in time, and later ones find the way back.

@@ -10,9 +10,11 @@
     reason = "a failed expectation fails the test, and says what it saw"
 )]
 
+pub mod browser;
 pub mod cable;
 pub mod examples;
 pub mod mcp_client;
+pub mod oauth_provider;
 pub mod rest_client;
 pub mod servers;
 pub mod stack;

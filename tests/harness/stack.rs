@@ -268,8 +268,8 @@ impl Stack {
         collect(&self.home, &mut files);
         files.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let by_design =
-                ["secrets.json", "master.key", "stdout"].contains(&name.as_ref()) || name.ends_with(".conf");
+            let by_design = ["secrets.json", "master.key", "local.key", "stdout"].contains(&name.as_ref())
+                || name.ends_with(".conf");
             !by_design
         });
         files.into_iter().filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes))).collect()

@@ -17,12 +17,14 @@ mod bad_keys;
 mod bad_messages;
 mod chaos;
 mod commands;
+mod custody;
 mod footprint;
 mod grpc;
 mod handles;
 mod isolation;
 mod lifecycle;
 mod management;
+mod oauth;
 mod rmcp_client;
 mod sandbox;
 mod secrets;
@@ -106,6 +108,18 @@ suite! {
         management::the_public_documents,
         management::keys_are_issued_listed_and_revoked,
         management::connections_show_no_secret,
+        custody::a_rotation_fails_no_call,
+        custody::the_log_tells_who_did_what,
+        custody::what_is_revoked_is_unusable_at_once,
+        custody::an_agent_keeps_to_its_limits,
+    }
+    // Shared: every service is an authorization server of the test.
+    with_providers {
+        oauth::a_person_signs_in_and_the_account_is_claimed,
+        oauth::hostile_answers_connect_nothing,
+        oauth::a_code_on_another_device_connects,
+        oauth::many_calls_on_an_expired_token_refresh_once,
+        oauth::a_connect_link_is_for_one_user_and_some_services,
     }
     // A stack for one test, which may break it.
     alone {

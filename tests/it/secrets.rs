@@ -190,7 +190,7 @@ pub(crate) async fn secrets_are_in_no_trace() {
     let stack = Stack::options(Shape::Embedded)
         .vendor(&vendor)
         .environment("PLUGBOARD_TELEMETRY__OTLP_ENDPOINT", collector)
-        .environment("PLUGBOARD_TELEMETRY__LOG", "debug")
+        .environment("PLUGBOARD_TELEMETRY__LOG", "trace")
         .start();
     let tenant = Tenant::new(&stack).await;
     let client = tenant.mcp();
@@ -202,7 +202,28 @@ pub(crate) async fn secrets_are_in_no_trace() {
             vendor.on(&account.mark, answer);
             client.execute(call.clone()).await;
         }
+        // What custody does with a credential is as silent as what a call does.
+        let why = json!({"reason": "a test"});
+        let revoked = tenant.rest().post(&format!("/api/v1/connections/{}/revoke", account.id), &why).await;
+        assert_eq!(revoked.status, 200, "{}", revoked.text);
+        client.execute(call).await;
         secrets.extend([account.secret, account.mark]);
+    }
+    let kept = tenant.connect("hubspot", "Kept", &vendor).await;
+    let operator = stack.rest(stack.operator_key());
+    let rotated = operator.post("/api/v1/master-keys/rotate", &json!({})).await;
+    assert_eq!(rotated.status, 202, "{}", rotated.text);
+    let mut answers = rotated.text;
+    eventually("everything is sealed anew", std::time::Duration::from_secs(20), || async {
+        operator.get("/api/v1/master-keys").await.text.contains("\"done\":true").then_some(())
+    })
+    .await;
+    answers.push_str(&tenant.rest().get("/api/v1/audit?limit=1000").await.text);
+    answers.push_str(&tenant.rest().get("/api/v1/organizations/me/revocations").await.text);
+    answers.push_str(&operator.get("/api/v1/master-keys").await.text);
+    secrets.extend([kept.secret, kept.mark, stack.operator_key().to_owned()]);
+    for key in std::fs::read_to_string(stack.data().join("master.key")).unwrap().lines() {
+        secrets.push(key.rsplit(':').next().unwrap().to_owned());
     }
     eventually("spans are exported", std::time::Duration::from_secs(20), || async {
         let bytes = collected.lock().unwrap();
@@ -211,6 +232,7 @@ pub(crate) async fn secrets_are_in_no_trace() {
     .await;
     let mut places = stack.written();
     places.push((PathBuf::from("traces"), collected.lock().unwrap().clone()));
+    places.push((PathBuf::from("answers"), answers.into_bytes()));
     let found: Vec<String> = secrets.iter().flat_map(|secret| found_in(secret, &places)).collect();
     assert!(found.is_empty(), "{found:#?}");
 }

@@ -1,7 +1,9 @@
 //! The stacks that tests share, started when the first one asks.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use plugboard_tests::oauth_provider::Provider;
 use plugboard_tests::stack::{Shape, Stack};
 use plugboard_tests::vendor::Vendor;
 use tokio::runtime::Runtime;
@@ -46,6 +48,47 @@ pub(crate) fn with_vendor<F: Future<Output = ()>>(shape: Shape, body: impl FnOnc
         let vendor = block_on(async { Vendor::start() });
         let stack = try_start(|| Stack::options(shape).vendor(&vendor).start())?;
         Some(Site { stack, vendor })
+    });
+    block_on(body(site.as_ref().expect("the shared stack did not start; see the first failure")));
+}
+
+/// A stack whose services are authorization servers of the tests, one for each test that sets how it behaves.
+#[derive(Debug)]
+pub(crate) struct SignInSite {
+    pub(crate) stack: Stack,
+    providers: BTreeMap<&'static str, Provider>,
+    _manifests: tempfile::TempDir,
+}
+
+impl SignInSite {
+    pub(crate) fn provider(&self, service: &str) -> Provider {
+        self.providers[service].clone()
+    }
+}
+
+const PROVIDERS: [&str; 4] = ["mock_honest", "mock_hostile", "mock_device", "mock_expiry"];
+
+/// On the shape's shared stack with authorization servers.
+pub(crate) fn with_providers<F: Future<Output = ()>>(shape: Shape, body: impl FnOnce(&'static SignInSite) -> F) {
+    static EMBEDDED: OnceLock<Option<SignInSite>> = OnceLock::new();
+    static DISTRIBUTED: OnceLock<Option<SignInSite>> = OnceLock::new();
+    let cell = match shape {
+        Shape::Embedded => &EMBEDDED,
+        Shape::Distributed => &DISTRIBUTED,
+    };
+    let site = cell.get_or_init(|| {
+        let manifests = tempfile::tempdir().unwrap();
+        let folder = manifests.path().join("data");
+        std::fs::create_dir(&folder).unwrap();
+        let providers: BTreeMap<_, _> = PROVIDERS.map(|key| (key, block_on(async { Provider::start() }))).into();
+        for (key, provider) in &providers {
+            let url = provider.url();
+            provider.set(|behaviour| behaviour.issuer = Some(url));
+            std::fs::write(folder.join(format!("{key}.yaml")), provider.manifest(key)).unwrap();
+        }
+        let options = Stack::options(shape).connectors(manifests.path()).egress_allow("127.0.0.0/8");
+        let stack = try_start(|| options.start())?;
+        Some(SignInSite { stack, providers, _manifests: manifests })
     });
     block_on(body(site.as_ref().expect("the shared stack did not start; see the first failure")));
 }

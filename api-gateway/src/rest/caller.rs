@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use plugboard_core::error::CallError;
-use plugboard_core::identity::{Account, Principal, Scope};
-use plugboard_core::ids::{AccountId, KeyId, OrganizationId, Subject};
+use plugboard_core::identity::{Account, ClientOwner, Principal, Scope, identify};
+use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId, Subject};
 
 use super::error::Problem;
 use crate::accounts;
@@ -35,8 +35,14 @@ pub(super) struct Keeper {
     pub(super) organization: OrganizationId,
 }
 
+/// Whoever manages OAuth clients: an organization's admin its own, the operator the platform's.
+pub(super) struct ClientKeeper(pub(super) ClientOwner);
+
 /// `{id}` of a connection.
 pub(super) struct ConnectionId(pub(super) AccountId);
+
+/// `{id}` of a sign-in by code.
+pub(super) struct DeviceId(pub(super) String);
 
 /// `{key}` of an API key.
 pub(super) struct ApiKeyId(pub(super) KeyId);
@@ -59,6 +65,16 @@ impl Member {
     }
 }
 
+impl Member {
+    /// # Errors
+    /// When the key is bound to an end user, and so to that user's things, or to an agent, which must not loosen its own
+    /// limits.
+    pub(super) fn for_everyone(&self) -> Result<(), Problem> {
+        let bound = self.principal.subject.is_some() || self.principal.agent.is_some();
+        if bound { Err(Problem::bound()) } else { Ok(()) }
+    }
+}
+
 impl Keeper {
     /// A key bound to an end user manages that user's keys only: an unbound one would see more than its issuer does.
     pub(super) fn manages(&self, subject: Option<&Subject>) -> bool {
@@ -67,7 +83,63 @@ impl Keeper {
 }
 
 async fn principal(parts: &Parts, gateway: &Gateway) -> Result<Arc<Principal>, Problem> {
-    Ok(gateway.principal(&parts.headers).await?)
+    let principal = gateway.principal(&parts.headers).await?;
+    // For the audit log: whatever this request does, it does for this key.
+    identify(&principal);
+    Ok(principal)
+}
+
+/// An organization's audit log, or (`None`) the platform's, and who may read it.
+pub(super) struct Auditor(pub(super) Option<OrganizationId>);
+
+impl FromRequestParts<Arc<Gateway>> for Auditor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let principal = principal(parts, gateway).await?;
+        if principal.is_operator() {
+            return Ok(Self(None));
+        }
+        let member = Member::with(principal, Scope::ReadData)?;
+        member.for_everyone()?;
+        Ok(Self(Some(member.organization)))
+    }
+}
+
+/// A member with `admin` whose key is not bound to an end user: what it does concerns everyone.
+pub(super) struct Governor(pub(super) Member);
+
+impl FromRequestParts<Arc<Gateway>> for Governor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let member = Member::with(principal(parts, gateway).await?, Scope::Admin)?;
+        member.for_everyone()?;
+        Ok(Self(member))
+    }
+}
+
+/// `{agent}`.
+pub(super) struct AgentName(pub(super) AgentId);
+
+impl FromRequestParts<Arc<Gateway>> for AgentName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let id = piece(parts, gateway, "agent").await.and_then(|text| AgentId::parse(&text));
+        id.map(Self).ok_or_else(|| Problem::absent("agent"))
+    }
+}
+
+/// `{master_key}`.
+pub(super) struct MasterKeyName(pub(super) String);
+
+impl FromRequestParts<Arc<Gateway>> for MasterKeyName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        piece(parts, gateway, "master_key").await.map(Self).ok_or_else(|| Problem::absent("master key"))
+    }
 }
 
 /// A piece of the path, decoded. A path that cannot be decoded names nothing.
@@ -116,6 +188,31 @@ impl FromRequestParts<Arc<Gateway>> for Keeper {
         };
         let organization = organization.ok_or_else(|| Problem::absent("organization"))?;
         Ok(Self { principal, organization })
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for ClientKeeper {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let principal = principal(parts, gateway).await?;
+        if principal.is_operator() {
+            return Ok(Self(ClientOwner::Platform));
+        }
+        let member = Member::with(principal, Scope::Admin)?;
+        if member.principal.subject.is_some() {
+            // The client is everybody's in the organization.
+            return Err(Problem::other_subject("client_id"));
+        }
+        Ok(Self(ClientOwner::Organization(member.organization)))
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for DeviceId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        piece(parts, gateway, "id").await.map(Self).ok_or_else(|| Problem::absent("sign-in"))
     }
 }
 

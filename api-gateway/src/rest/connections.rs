@@ -28,6 +28,10 @@ pub(super) struct Connection {
     label: String,
     #[schema(value_type = ConnectionStateSchema)]
     state: &'static str,
+    /// Why, as a word; null when all is well.
+    state_reason: Option<String>,
+    #[schema(format = DateTime)]
+    state_since: String,
     /// The end user it belongs to; null: shared in the organization.
     owner: Option<String>,
     /// The fields that are not secret.
@@ -93,13 +97,21 @@ impl Decode for ConnectionChange {
     }
 }
 
+impl Connections {
+    pub(super) fn of(connections: impl Iterator<Item = Connection>) -> Self {
+        Self { connections: connections.collect() }
+    }
+}
+
 impl Connection {
-    fn of(account: &Account) -> Self {
+    pub(super) fn of(account: &Account) -> Self {
         Self {
             id: account.id.as_str().to_owned(),
             service: account.service.as_str().to_owned(),
             label: account.label.clone(),
             state: account.state.as_str(),
+            state_reason: Some(account.state_reason.clone()).filter(|reason| !reason.is_empty()),
+            state_since: timestamp(account.state_since),
             owner: account.owner.as_ref().map(|owner| owner.0.clone()),
             fields: account.public_fields.clone(),
             created_at: timestamp(account.created_at),

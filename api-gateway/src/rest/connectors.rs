@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::header::HOST;
 use http::{HeaderMap, StatusCode};
 use plugboard_core::identity::Scope;
-use plugboard_core::manifest::{Connector, CredentialField, Flow, FlowKind};
+use plugboard_core::manifest::{Connector, CredentialField, Flow};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -121,8 +121,11 @@ pub(super) struct FlowMetadata {
     /// Where the person finds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
-    /// In the order of the form.
+    /// In the order of the form; where a person signs in, what is asked before.
     fields: Vec<FieldMetadata>,
+    /// What is asked of the vendor when a person signs in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -137,6 +140,9 @@ pub(super) struct FieldMetadata {
     optional: bool,
     /// A host name: changing it clears the secret fields.
     host: bool,
+    /// May have line breaks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    multiline: bool,
     /// Regular expression that the whole value must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<String>,
@@ -179,13 +185,9 @@ impl ConnectorMetadata {
 
 impl FlowMetadata {
     fn of(flow: &Flow) -> Self {
-        let kind = match flow.kind {
-            FlowKind::Credentials => "credentials",
-            FlowKind::PopupOauth => "popup_oauth",
-            FlowKind::DeviceCode => "device_code",
-        };
         let fields = flow.fields.iter().map(|(name, field)| FieldMetadata::of(name, field)).collect();
-        Self { kind, label: flow.label.clone(), help: flow.help.clone(), fields }
+        let scopes = flow.oauth.as_ref().map(|oauth| oauth.scopes.clone()).unwrap_or_default();
+        Self { kind: flow.kind.as_str(), label: flow.label.clone(), help: flow.help.clone(), fields, scopes }
     }
 }
 
@@ -198,6 +200,7 @@ impl FieldMetadata {
             secret: field.secret,
             optional: field.optional,
             host: field.host,
+            multiline: field.multiline,
             pattern: field.pattern.clone(),
         }
     }

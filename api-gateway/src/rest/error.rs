@@ -149,10 +149,17 @@ impl Problem {
 
     /// Only the platform operator's key does.
     pub(super) fn operator_only() -> Self {
-        let detail = "Only the platform operator's key (sk-op-…) creates organizations.";
+        let detail = "Only the platform operator's key (sk-op-…) may do this.";
         Self::new(ErrorCode::AuthPermissionDenied, detail)
             .fix(Fix::new(FixKind::Contact).hint("Ask the operator of this platform."))
             .challenge(insufficient_scope(None))
+    }
+
+    /// For keys that are bound to nobody.
+    pub(super) fn bound() -> Self {
+        let detail = "This key is bound to an end user or an agent, and this concerns the whole organization. Use a key that is not bound.";
+        Self::new(ErrorCode::AuthPermissionDenied, detail)
+            .fix(Fix::new(FixKind::Contact).hint("Ask an admin of the organization."))
     }
 
     /// Beyond what the subject of the key may do, though its scopes would allow it.
@@ -222,6 +229,14 @@ impl From<IdentityError> for Problem {
                 "The account must be connected again: its secrets are no longer complete.",
             )
             .fix(Fix::new(FixKind::Reconnect)),
+            IdentityError::Revoked => Self::new(
+                ErrorCode::AccountRevoked,
+                "The account has been revoked. Connect it again with new credentials.",
+            )
+            .fix(Fix::new(FixKind::Reconnect)),
+            IdentityError::Conflict { message } => {
+                Self::conflict(capital(&format!("{}.", message.trim_end_matches('.'))))
+            }
             IdentityError::VendorRefused { message } => {
                 Self::new(ErrorCode::AccountExpired, format!("The vendor refused the account: {message}"))
                     .fix(Fix::new(FixKind::Reconnect))

@@ -1,4 +1,4 @@
-//! API keys: issue, list, revoke. A secret is in the answer that issues it and nowhere else.
+//! API keys: issue, list, rotate, revoke. A secret is in the answer that issues it and nowhere else.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
-use plugboard_core::identity::{Key, NewKey, Principal, Scope, Scopes};
-use plugboard_core::ids::Subject;
+use plugboard_core::identity::{IssuedKey, Key, NewKey, Principal, RotateKey, Scope, Scopes};
+use plugboard_core::ids::{AgentId, KeyId, Subject};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{Body, Decode, Fields};
 use super::caller::{ApiKeyId, Keeper};
 use super::error::{Problem, shown};
-use super::openapi::{Absent, BadBody, Closed, ScopeSchema};
+use super::openapi::{Absent, BadBody, Closed, ScopeSchema, Unfitting};
 use super::reply::{self, timestamp};
 use crate::state::Gateway;
 
@@ -34,10 +34,28 @@ pub(super) struct KeyRequest {
     expires_in_days: Option<u32>,
     /// The end user the key acts for: it sees shared connections and that user's own.
     subject: Option<String>,
+    /// Id of the agent the key is for: it may do what both the key and the agent permit.
+    agent: Option<String>,
+}
+
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyRotation {
+    /// How long the present key still works beside the new one; 24 when left out, 0: not at all.
+    #[schema(minimum = 0, maximum = 720)]
+    overlap_hours: Option<u32>,
+}
+
+impl Decode for KeyRotation {
+    const FIELDS: &'static [&'static str] = &["overlap_hours"];
+
+    fn decode(fields: &mut Fields<'_>) -> Result<Self, Problem> {
+        Ok(Self { overlap_hours: fields.count("overlap_hours")? })
+    }
 }
 
 impl Decode for KeyRequest {
-    const FIELDS: &'static [&'static str] = &["name", "scopes", "expires_in_days", "subject"];
+    const FIELDS: &'static [&'static str] = &["name", "scopes", "expires_in_days", "subject", "agent"];
 
     fn decode(fields: &mut Fields<'_>) -> Result<Self, Problem> {
         Ok(Self {
@@ -45,6 +63,7 @@ impl Decode for KeyRequest {
             scopes: fields.texts("scopes")?,
             expires_in_days: fields.count("expires_in_days")?,
             subject: fields.text("subject")?,
+            agent: fields.text("agent")?,
         })
     }
 }
@@ -61,6 +80,8 @@ pub(super) struct IssuedApiKey {
     #[schema(value_type = Vec<ScopeSchema>)]
     scopes: Vec<String>,
     subject: Option<String>,
+    /// Id of the agent it is bound to.
+    agent: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -76,6 +97,8 @@ pub(super) struct ApiKey {
     #[schema(value_type = Vec<ScopeSchema>)]
     scopes: Vec<String>,
     subject: Option<String>,
+    /// Id of the agent it is bound to.
+    agent: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -100,6 +123,7 @@ impl ApiKey {
             name: key.name.clone(),
             scopes: key.scopes.names(),
             subject: key.subject.as_ref().map(|subject| subject.0.clone()),
+            agent: key.agent.as_ref().map(|agent| agent.as_str().to_owned()),
             created_at: timestamp(key.created_at),
             expires_at: timestamp(key.expires_at),
             revoked_at: key.revoked_at.map(timestamp),
@@ -118,18 +142,24 @@ pub(super) async fn issue(
     Body(wanted): Body<KeyRequest>,
 ) -> Result<Response, Problem> {
     let issued = gateway.directory.issue_key(new_key(keeper, wanted)?).await?;
-    let key = ApiKey::of(&issued.key);
-    let answer = IssuedApiKey {
-        id: key.id,
-        key: issued.secret.expose().to_owned(),
-        prefix: key.prefix,
-        name: key.name,
-        scopes: key.scopes,
-        subject: key.subject,
-        created_at: key.created_at,
-        expires_at: key.expires_at,
-    };
-    reply::json(StatusCode::CREATED, &answer)
+    reply::json(StatusCode::CREATED, &IssuedApiKey::of(&issued))
+}
+
+impl IssuedApiKey {
+    fn of(issued: &IssuedKey) -> Self {
+        let key = ApiKey::of(&issued.key);
+        Self {
+            id: key.id,
+            key: issued.secret.expose().to_owned(),
+            prefix: key.prefix,
+            name: key.name,
+            scopes: key.scopes,
+            subject: key.subject,
+            agent: key.agent,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+        }
+    }
 }
 
 fn new_key(keeper: Keeper, wanted: KeyRequest) -> Result<NewKey, Problem> {
@@ -148,7 +178,21 @@ fn new_key(keeper: Keeper, wanted: KeyRequest) -> Result<NewKey, Problem> {
         return Err(Problem::other_subject("subject"));
     }
     let name = wanted.name.unwrap_or_else(|| UNNAMED.to_owned());
-    Ok(NewKey { organization: keeper.organization, name, scopes, expires_in_days, subject })
+    let agent = match wanted.agent {
+        Some(id) => {
+            let absent = || Problem::argument("agent", "`agent` is no agent of this organization.");
+            Some(AgentId::parse(&id).ok_or_else(absent)?)
+        }
+        // An agent that issues keys must not get rid of its limits by them.
+        None => keeper.principal.agent.as_ref().map(|agent| agent.id.clone()),
+    };
+    if let Some(own) = &keeper.principal.agent
+        && agent.as_ref() != Some(&own.id)
+    {
+        let detail = "This key is bound to an agent and issues keys for that agent only.";
+        return Err(Problem::new(ErrorCode::PolicyDenied, detail).field("agent"));
+    }
+    Ok(NewKey { organization: keeper.organization, name, scopes, expires_in_days, subject, agent })
 }
 
 fn parse_scopes(names: &[String]) -> Result<Scopes, Problem> {
@@ -197,19 +241,47 @@ pub(super) async fn revoke(
     keeper: Keeper,
     ApiKeyId(key): ApiKeyId,
 ) -> Result<Response, Problem> {
-    if keeper.principal.subject.is_some() {
-        let keys = gateway.directory.uncached().keys(&keeper.organization).await?;
-        let managed = keys.iter().any(|one| one.id == key && keeper.manages(one.subject.as_ref()));
-        managed.then_some(()).ok_or_else(|| Problem::absent("API key"))?;
-    }
+    managed(&gateway, &keeper, &key).await?;
     gateway.directory.revoke_key(&keeper.organization, &key).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A second key with the same rights; the present one ends after the overlap. The new secret is shown this once.
+#[utoipa::path(post, path = "/api/v1/organizations/{org}/api-keys/{key}/rotate", tag = "organizations",
+    operation_id = "rotateApiKey", params(
+        ("org" = String, Path, description = "Id of the organization, or `me`."),
+        ("key" = String, Path, description = "Id of the key.")),
+    request_body = KeyRotation,
+    responses((status = 201, description = "Issued.", body = IssuedApiKey), BadBody, Absent, Unfitting, Closed))]
+pub(super) async fn rotate(
+    State(gateway): State<Arc<Gateway>>,
+    keeper: Keeper,
+    ApiKeyId(key): ApiKeyId,
+    Body(wanted): Body<KeyRotation>,
+) -> Result<Response, Problem> {
+    let old = managed(&gateway, &keeper, &key).await?;
+    no_more_than(&keeper.principal, old.scopes)?;
+    let overlap_hours = wanted.overlap_hours.unwrap_or(RotateKey::DEFAULT_OVERLAP_HOURS);
+    let request = RotateKey { organization: keeper.organization, key, overlap_hours };
+    let issued = gateway.custody.rotate_key(&request).await?;
+    gateway.directory.forget_organization(&request.organization);
+    reply::json(StatusCode::CREATED, &IssuedApiKey::of(&issued))
+}
+
+/// The key, if this caller manages it.
+async fn managed(gateway: &Gateway, keeper: &Keeper, key: &KeyId) -> Result<Key, Problem> {
+    let keys = gateway.directory.uncached().keys(&keeper.organization).await?;
+    let own = keeper.principal.agent.as_ref().map(|agent| &agent.id);
+    let found = keys.into_iter().find(|one| {
+        one.id == *key && keeper.manages(one.subject.as_ref()) && (own.is_none() || one.agent.as_ref() == own)
+    });
+    found.ok_or_else(|| Problem::absent("API key"))
 }
 
 #[cfg(test)]
 mod tests {
     use plugboard_core::clock::Millis;
-    use plugboard_core::ids::{KeyId, OrganizationId};
+    use plugboard_core::ids::OrganizationId;
 
     use super::*;
 
@@ -220,6 +292,7 @@ mod tests {
             organization,
             scopes: scopes.iter().copied().collect(),
             subject: None,
+            agent: None,
             expires_at: Millis(i64::MAX),
         };
         let member = |scopes: &[Scope]| issuer(scopes, Some(OrganizationId::generate()));

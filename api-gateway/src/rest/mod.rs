@@ -5,7 +5,14 @@
 //! | [`connectors`] | `/connectors.json`, `/api/v1/mcp/info`, `/api/v1/connectors/…` |
 //! | [`connections`] | `/api/v1/connections/…` |
 //! | [`account_test`] | `/api/v1/connections/{id}/test` |
+//! | [`sign_in`] | `/api/v1/connections/oauth/start`, `…/device/…`, `…/{id}/reconnect` |
+//! | [`connect_sessions`] | `/api/v1/connect-sessions/…` |
+//! | [`oauth_clients`] | `/api/v1/oauth-clients/…` |
 //! | [`organizations`], [`keys`] | `/api/v1/organizations/…` |
+//! | [`revocations`] | `…/revoke`, `/api/v1/organizations/{org}/revocations` |
+//! | [`agents`] | `/api/v1/agents/…` |
+//! | [`audit`] | `/api/v1/audit` |
+//! | [`master_keys`] | `/api/v1/master-keys/…` |
 //! | [`health`] | `/healthz`, `/readyz` |
 //! | [`openapi`] | `/api/v1/openapi.json` |
 //!
@@ -14,28 +21,39 @@
 //! and its scope are checked before a byte of the body is read.
 
 mod account_test;
+mod agents;
+mod audit;
 mod body;
 mod caller;
+mod connect_sessions;
 mod connections;
 mod connectors;
 mod error;
 mod health;
 mod keys;
+mod master_keys;
+mod oauth_clients;
 mod openapi;
 mod organizations;
 mod reply;
+mod revocations;
+mod sign_in;
 
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, post};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Uri};
+use plugboard_core::identity::asked_from;
 
 use self::error::Problem;
 use crate::state::Gateway;
@@ -53,9 +71,28 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
         ("/api/v1/connections", get(connections::list).post(connections::create)),
         ("/api/v1/connections/{id}", get(connections::show).patch(connections::change).delete(connections::remove)),
         ("/api/v1/connections/{id}/test", post(account_test::run)),
+        ("/api/v1/connections/{id}/revoke", post(revocations::connection)),
+        ("/api/v1/connectors/{service}/revoke", post(revocations::connector)),
+        ("/api/v1/organizations/{org}/revoke", post(revocations::organization)),
+        ("/api/v1/organizations/{org}/revocations", get(revocations::list)),
+        ("/api/v1/agents", get(agents::list).post(agents::create)),
+        ("/api/v1/agents/{agent}", put(agents::update).delete(agents::remove)),
+        ("/api/v1/audit", get(audit::read)),
+        ("/api/v1/master-keys", get(master_keys::show)),
+        ("/api/v1/master-keys/rotate", post(master_keys::rotate)),
+        ("/api/v1/master-keys/{master_key}", delete(master_keys::retire)),
+        ("/api/v1/connections/{id}/reconnect", post(sign_in::reconnect)),
+        ("/api/v1/connections/oauth/start", post(sign_in::start)),
+        ("/api/v1/connections/device/start", post(sign_in::start_device)),
+        ("/api/v1/connections/device/{id}", get(sign_in::device)),
+        ("/api/v1/connect-sessions", post(connect_sessions::create)),
+        ("/api/v1/connect-sessions/claims", post(connect_sessions::redeem)),
+        ("/api/v1/oauth-clients", get(oauth_clients::list)),
+        ("/api/v1/oauth-clients/{service}", put(oauth_clients::set).delete(oauth_clients::remove)),
         ("/api/v1/organizations", post(organizations::create)),
         ("/api/v1/organizations/{org}/api-keys", get(keys::list).post(keys::issue)),
         ("/api/v1/organizations/{org}/api-keys/{key}", delete(keys::revoke)),
+        ("/api/v1/organizations/{org}/api-keys/{key}/rotate", post(keys::rotate)),
     ]
 }
 
@@ -68,7 +105,14 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/api", any(absent))
         .route("/api/", any(absent))
         .route("/api/{*rest}", any(absent))
+        .layer(axum::middleware::from_fn(remember_source))
         .with_state(gateway)
+}
+
+/// Where a request comes from, for the audit log.
+async fn remember_source(request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    asked_from(peer, next.run(request)).await
 }
 
 async fn absent(uri: Uri) -> Problem {

@@ -6,14 +6,17 @@ use std::sync::LazyLock;
 use axum::response::Response as HttpResponse;
 use http::HeaderMap;
 use plugboard_core::error::ErrorCode;
-use plugboard_core::identity::Scope;
+use plugboard_core::identity::{AccountState, Scope};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::error::{self, Problem};
-use super::{account_test, connections, connectors, health, keys, organizations, reply};
+use super::{
+    account_test, agents, audit, connect_sessions, connections, connectors, health, keys, master_keys, oauth_clients,
+    organizations, reply, revocations, sign_in,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,10 +38,32 @@ use super::{account_test, connections, connectors, health, keys, organizations, 
         connections::change,
         connections::remove,
         account_test::run,
+        revocations::connection,
+        revocations::connector,
+        revocations::organization,
+        revocations::list,
+        agents::list,
+        agents::create,
+        agents::update,
+        agents::remove,
+        audit::read,
+        master_keys::show,
+        master_keys::rotate,
+        master_keys::retire,
+        sign_in::start,
+        sign_in::start_device,
+        sign_in::device,
+        sign_in::reconnect,
+        connect_sessions::create,
+        connect_sessions::redeem,
+        oauth_clients::list,
+        oauth_clients::set,
+        oauth_clients::remove,
         organizations::create,
         keys::list,
         keys::issue,
         keys::revoke,
+        keys::rotate,
     ),
     components(schemas(error::Document)),
     security(("api_key" = [])),
@@ -47,6 +72,10 @@ use super::{account_test, connections, connectors, health, keys, organizations, 
         (name = "connectors", description = "What can be connected."),
         (name = "connections", description = "Accounts of the organization."),
         (name = "organizations", description = "Tenants and their keys."),
+        (name = "revocations", description = "The kill switch."),
+        (name = "agents", description = "What programs that act on their own may use."),
+        (name = "audit", description = "Who did what."),
+        (name = "master keys", description = "What accounts are sealed under; for the platform operator."),
         (name = "health", description = "For whoever runs it."),
         (name = "documents", description = "This document.")
     )
@@ -128,6 +157,9 @@ refusals!(
     LabelTaken { "409" => "The service has another connection with this label." }
 );
 refusals!(
+    Unfitting { "409" => "It does not fit the present state of things; `detail` says why." }
+);
+refusals!(
     Untestable { "409" => "The connector has no test." }
 );
 
@@ -155,9 +187,14 @@ macro_rules! words {
 words!(ErrorCodeSchema as "ErrorCode" = ErrorCode::ALL.iter().map(ToString::to_string).collect());
 words!(ScopeSchema as "Scope" = Scope::ALL.iter().map(ToString::to_string).collect());
 words!(ConnectionStateSchema as "ConnectionState" =
-    ["connected", "needs_reauth", "revoked"].map(str::to_owned).to_vec());
+    AccountState::ALL.map(|state| state.as_str().to_owned()).to_vec());
+words!(DeviceStatusSchema as "DeviceStatus" =
+    ["pending", "connected", "denied", "expired", "failed"].map(str::to_owned).to_vec());
 words!(FixKindSchema as "FixKind" =
     ["reconnect", "add_scope", "change_argument", "choose_account", "wait", "approve", "contact"].map(str::to_owned).to_vec());
+words!(VendorRevocationSchema as "VendorRevocation" =
+    ["pending", "revoked", "not_revocable", "failed"].map(str::to_owned).to_vec());
+words!(EffectSchema as "Effect" = ["read", "idempotent", "keyed", "once"].map(str::to_owned).to_vec());
 words!(OriginSchema as "Origin" =
     ["caller", "policy", "platform", "credential", "network", "upstream"].map(str::to_owned).to_vec());
 words!(EffectOutcomeSchema as "EffectOutcome" =

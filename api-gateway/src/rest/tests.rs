@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod account_test;
+mod connect;
 mod connections;
+mod custody;
 mod document;
+mod fake_custody;
 mod keys;
 mod public;
 mod refusals;

@@ -23,6 +23,7 @@ fn request(organization: &OrganizationId) -> NewKey {
         scopes: Scopes::default_for_keys(),
         expires_in_days: 90,
         subject: Some(Subject("alice".into())),
+        agent: None,
     }
 }
 

@@ -5,11 +5,16 @@
 mod support;
 
 mod accounts;
+mod agents;
+mod audit;
 mod bootstrap;
 mod custody;
 mod failover;
 mod keys;
+mod kill;
 mod resolve;
 mod revocation;
+mod rotation;
+mod sign_in;
 mod stalled_link;
 mod tokens;

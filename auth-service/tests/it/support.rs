@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use auth_service::{AuthService, Config, Deps, MasterKey, MasterKeys};
+use auth_service::key_source::FixedKeys;
+use auth_service::{AuthService, Config, Deps, MasterKey, MasterKeys, RevokedCredentials, Told, VendorRevoker};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -16,8 +17,8 @@ use plugboard_core::catalog::{Catalog, CatalogError, CatalogHandle, ManifestDocu
 use plugboard_core::clock::{Clock, FakeClock, Millis};
 use plugboard_core::egress::{Egress, EgressPolicy};
 use plugboard_core::identity::{
-    Account, Directory, Grant, GrpcDirectory, GrpcVault, NewAccount, Organization, ServiceAuth, ServiceRole, Vault,
-    service_token,
+    Account, Custody, Directory, Grant, GrpcCustody, GrpcDirectory, GrpcVault, NewAccount, Organization, ServiceAuth,
+    ServiceRole, Vault, service_token,
 };
 use plugboard_core::ids::{AccountId, ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{TicketFacts, TicketKey};
@@ -62,7 +63,10 @@ impl TestStore {
 impl Store for TestStore {
     async fn get(&self, key: &str) -> Result<Option<Versioned>, StoreError> {
         self.check().await?;
-        self.gets.fetch_add(1, Ordering::SeqCst);
+        // What replicas look at by themselves is nobody's request.
+        if !key.starts_with("platform/") {
+            self.gets.fetch_add(1, Ordering::SeqCst);
+        }
         self.inner.get(key).await
     }
 
@@ -76,13 +80,50 @@ impl Store for TestStore {
         self.inner.list(prefix).await
     }
 
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, StoreError> {
+        self.check().await?;
+        self.inner.page(prefix, after, limit).await
+    }
+
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {
         self.check().await?;
         self.inner.changes_after(sequence).await
     }
 }
 
-struct TestCatalog(Vec<ManifestDocument>);
+pub(crate) fn master_key(id: &str, byte: u8) -> MasterKey {
+    MasterKey { id: id.into(), key: SecretKey::new([byte; 32]) }
+}
+
+/// Answers in turn, the last one for ever; remembers what it was told with.
+#[derive(Clone)]
+pub(crate) struct TestRevoker {
+    pub(crate) answers: Arc<Mutex<Vec<Told>>>,
+    pub(crate) told: Arc<Mutex<Vec<BTreeMap<String, String>>>>,
+}
+
+impl Default for TestRevoker {
+    fn default() -> Self {
+        Self { answers: Arc::new(Mutex::new(vec![Told::Revoked])), told: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl VendorRevoker for TestRevoker {
+    async fn revoke(&self, account: RevokedCredentials<'_>) -> Told {
+        let fields = account.fields.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        self.told.lock().push(fields);
+        let mut answers = self.answers.lock();
+        if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
+    }
+}
+
+pub(crate) struct TestCatalog(pub(crate) Vec<ManifestDocument>);
 
 #[async_trait]
 impl Catalog for TestCatalog {
@@ -234,6 +275,9 @@ pub(crate) struct World {
     pub(crate) tickets: TicketKey,
     pub(crate) cluster: SecretKey,
     pub(crate) config: Config,
+    /// Master keys, the same for every replica.
+    pub(crate) keys: Arc<FixedKeys>,
+    pub(crate) revoker: TestRevoker,
     stop: CancellationToken,
     _stops_at_the_end: DropGuard,
 }
@@ -251,6 +295,8 @@ pub(crate) async fn world_with(config: Config) -> World {
         tickets: TicketKey::new(SecretKey::new([7; 32])),
         cluster: SecretKey::new([8; 32]),
         config,
+        keys: Arc::new(FixedKeys::in_memory(vec![master_key("1", 5)])),
+        revoker: TestRevoker::default(),
         _stops_at_the_end: stop.clone().drop_guard(),
         stop,
     }
@@ -280,10 +326,14 @@ impl World {
             catalog,
             egress: Egress::new(policy).unwrap(),
             clock: Arc::new(self.clock.clone()),
-            master_keys: MasterKeys::new(MasterKey { id: "m1".into(), key: SecretKey::new([5; 32]) }),
+            master_keys: MasterKeys::read(self.keys.as_ref()).await.unwrap(),
+            key_source: self.keys.clone(),
+            revoker: Some(Arc::new(self.revoker.clone())),
             ticket_key: self.tickets.clone(),
         };
-        AuthService::new(&self.config, deps)
+        let service = AuthService::new(&self.config, deps);
+        service.open_key_ring().await.unwrap();
+        service
     }
 
     /// Serves a service on loopback until `stop`; the handle ends when the server has drained.
@@ -303,6 +353,10 @@ impl World {
 
     pub(crate) fn grpc_directory(&self, urls: &[String]) -> GrpcDirectory {
         GrpcDirectory::new(urls, &service_token(&self.cluster, ServiceRole::Gateway)).unwrap()
+    }
+
+    pub(crate) fn grpc_custody(&self, urls: &[String]) -> GrpcCustody {
+        GrpcCustody::new(urls, &service_token(&self.cluster, ServiceRole::Gateway)).unwrap()
     }
 
     pub(crate) fn grpc_vault(&self, urls: &[String]) -> GrpcVault {
@@ -356,13 +410,14 @@ pub(crate) struct Ports {
     pub(crate) world: World,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) custody: Arc<dyn Custody>,
 }
 
 impl Ports {
     pub(crate) async fn in_process(config: Config) -> Self {
         let world = world_with(config).await;
         let service = world.service().await;
-        Self { world, directory: service.clone(), vault: service }
+        Self { world, directory: service.clone(), custody: service.clone(), vault: service }
     }
 
     pub(crate) async fn over_grpc(config: Config) -> Self {
@@ -371,7 +426,8 @@ impl Ports {
         let (url, _) = world.serve(service, world.stop_token()).await;
         let urls = [url];
         let (directory, vault) = (world.grpc_directory(&urls), world.grpc_vault(&urls));
-        Self { directory: Arc::new(directory), vault: Arc::new(vault), world }
+        let custody = Arc::new(world.grpc_custody(&urls));
+        Self { directory: Arc::new(directory), vault: Arc::new(vault), custody, world }
     }
 
     pub(crate) async fn organization(&self) -> Organization {

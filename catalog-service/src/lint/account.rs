@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use plugboard_core::manifest::host::normalize_host;
-use plugboard_core::manifest::{CredentialField, FlowKind, Template, Variable};
+use plugboard_core::manifest::{CredentialField, Template, TokenGrant, TokenGrantKind, Variable};
+use serde_json::Value;
 
 use super::general::{is_snake, is_token};
-use super::{Lint, matches_whole};
+use super::{Lint, matches_whole, oauth};
 use crate::lines::child;
 
 /// Headers that frame the request or carry somebody's identity: no caller may set them.
@@ -29,6 +30,7 @@ const CLOSED_HEADERS: [&str; 13] = [
 pub(super) fn check(lint: &mut Lint<'_>) {
     flows(lint);
     let mut used = BTreeSet::new();
+    oauth::check(lint, &mut used);
     for (pointer, text, token_allowed) in templates(lint) {
         template(lint, &pointer, &text, token_allowed, &mut used);
     }
@@ -39,8 +41,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
 
 fn flows(lint: &mut Lint<'_>) {
     let flows = &lint.manifest.auth.flows;
-    let typed = flows.iter().any(|flow| flow.kind == FlowKind::Credentials);
-    lint.want(typed, "/auth/flows", || "needs at least one flow of kind credentials".to_owned());
+    lint.want(!flows.is_empty(), "/auth/flows", || "needs at least one flow".to_owned());
     for (at, flow) in flows.iter().enumerate() {
         let pointer = format!("/auth/flows/{at}");
         lint.want(!flow.label.trim().is_empty(), &child(&pointer, "label"), || "is empty".to_owned());
@@ -99,14 +100,8 @@ fn templates(lint: &mut Lint<'_>) -> Vec<(String, String, bool)> {
         templates.push(("/transport/basic/password".to_owned(), basic.password.clone(), true));
     }
     if let Some(token) = &transport.token {
-        for (what, text) in
-            [("url", &token.url), ("client_id", &token.client_id), ("client_secret", &token.client_secret)]
-        {
-            templates.push((format!("/transport/token/{what}"), text.clone(), false));
-        }
-        if let Some(scope) = &token.scope {
-            templates.push(("/transport/token/scope".to_owned(), scope.clone(), false));
-        }
+        grant(lint, token);
+        grant_templates(token, &mut templates);
     }
     for (name, module) in &lint.manifest.modules {
         templates.push((format!("{}/base_url", child("/modules", name)), module.base_url.clone(), true));
@@ -119,6 +114,69 @@ fn templates(lint: &mut Lint<'_>) -> Vec<(String, String, bool)> {
     templates
 }
 
+/// Each kind of grant has what it needs.
+fn grant(lint: &mut Lint<'_>, token: &TokenGrant) {
+    let at = "/transport/token";
+    match token.kind {
+        TokenGrantKind::ClientCredentials => {
+            lint.want(!token.client_id.is_empty(), at, || "client_credentials needs client_id".to_owned());
+        }
+        TokenGrantKind::Login => lint.want(token.login.is_some(), at, || "needs `login`: the request".to_owned()),
+        TokenGrantKind::JwtBearer => {
+            lint.want(token.assertion.is_some(), at, || "needs `assertion`: what is signed".to_owned());
+        }
+    }
+    let (login, assertion) = (token.kind == TokenGrantKind::Login, token.kind == TokenGrantKind::JwtBearer);
+    lint.want(login || token.login.is_none(), "/transport/token/login", || "belongs to kind login".to_owned());
+    let fits = assertion || token.assertion.is_none();
+    lint.want(fits, "/transport/token/assertion", || "belongs to kind jwt_bearer".to_owned());
+    lint.want_pointer(&token.access_token, "/transport/token/access_token");
+    lint.want_pointer(&token.expires_in, "/transport/token/expires_in");
+    let long = token.assertion.as_ref().is_some_and(|assertion| assertion.lifetime_seconds > 3600);
+    lint.want(!long, "/transport/token/assertion/lifetime_seconds", || "is at most 3600".to_owned());
+}
+
+fn grant_templates(token: &TokenGrant, templates: &mut Vec<(String, String, bool)>) {
+    let mut add =
+        |place: String, text: &str| templates.push((format!("/transport/token/{place}"), text.to_owned(), false));
+    for (what, text) in [("url", &token.url), ("client_id", &token.client_id), ("client_secret", &token.client_secret)]
+    {
+        add(what.to_owned(), text);
+    }
+    if let Some(scope) = &token.scope {
+        add("scope".to_owned(), scope);
+    }
+    token.params.iter().for_each(|(name, text)| add(child("params", name), text));
+    if let Some(login) = &token.login {
+        login.headers.iter().for_each(|(name, text)| add(child("login/headers", name), text));
+        texts(&login.body, "login/body", &mut add);
+    }
+    if let Some(assertion) = &token.assertion {
+        add("assertion/key".to_owned(), &assertion.key);
+        add("assertion/issuer".to_owned(), &assertion.issuer);
+        let optional =
+            [("key_id", &assertion.key_id), ("subject", &assertion.subject), ("audience", &assertion.audience)];
+        for (what, text) in optional {
+            if let Some(text) = text {
+                add(format!("assertion/{what}"), text);
+            }
+        }
+        assertion.claims.iter().for_each(|(name, text)| add(child("assertion/claims", name), text));
+    }
+}
+
+/// Every text of a JSON value, with its place.
+fn texts(value: &Value, place: &str, add: &mut impl FnMut(String, &str)) {
+    match value {
+        Value::String(text) => add(place.to_owned(), text),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| texts(item, &format!("{place}/{at}"), add));
+        }
+        Value::Object(members) => members.iter().for_each(|(name, item)| texts(item, &child(place, name), add)),
+        _ => {}
+    }
+}
+
 fn template(lint: &mut Lint<'_>, pointer: &str, text: &str, token_allowed: bool, used: &mut BTreeSet<String>) {
     let template = match Template::parse(text) {
         Ok(template) => template,
@@ -127,13 +185,16 @@ fn template(lint: &mut Lint<'_>, pointer: &str, text: &str, token_allowed: bool,
     for variable in template.variables() {
         match variable {
             Variable::Account(field) => {
-                let known = lint.manifest.auth.flows.iter().any(|flow| flow.fields.contains_key(field));
+                let known = lint.manifest.auth.flows.iter().any(|flow| flow.brings(field));
                 lint.want(known, pointer, || format!("no flow has a field {field}"));
                 used.insert(field.clone());
             }
             Variable::Token => {
-                let granted = lint.manifest.transport.token.is_some();
-                lint.want(token_allowed && granted, pointer, || "{token} needs transport.token".to_owned());
+                let signed_in = lint.manifest.auth.flows.iter().all(|flow| flow.oauth.is_some());
+                let granted = lint.manifest.transport.token.is_some() || signed_in;
+                lint.want(token_allowed && granted, pointer, || {
+                    "{token} needs transport.token, or that every flow is an OAuth one".to_owned()
+                });
             }
             Variable::Method => lint.add(pointer, "{method} belongs to rpc.path"),
         }

@@ -4,9 +4,12 @@
 mod account;
 mod examples;
 mod general;
+mod oauth;
 mod operations;
 mod urls;
 
+#[cfg(test)]
+mod oauth_tests;
 #[cfg(test)]
 mod tests;
 

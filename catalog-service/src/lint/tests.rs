@@ -98,7 +98,7 @@ fn every_rule_is_noticed_where_it_is_broken() {
         ("tagline: Orders", "tagline: Orders and orders and orders again", "tagline: has 34 characters"),
         ("docs: https://", "docs: http://", "docs: must be an https"),
         ("on: \"2026-11-22\"", "on: yesterday", "verified.on: must be a date"),
-        ("kind: credentials", "kind: popup_oauth", "auth.flows: needs at least one flow"),
+        ("kind: credentials", "kind: popup_oauth", "auth.flows.0: needs `oauth`"),
         ("test: list_orders", "test: create_order", "auth.test: create_order is not a read"),
         ("test: list_orders", "test: get_order", "auth.test: get_order needs path.id"),
         ("test: list_orders", "test: nothing", "auth.test: no operation has the id nothing"),

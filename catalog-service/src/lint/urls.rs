@@ -1,6 +1,6 @@
 //! Where requests go. A template that lets a tenant's text choose the host, or leave the path, is a hole.
 
-use plugboard_core::manifest::{CredentialField, Style, Template, Variable};
+use plugboard_core::manifest::{Flow, Style, Template, Variable};
 
 use super::{Lint, matches_whole};
 use crate::lines::child;
@@ -50,26 +50,45 @@ fn base_url(lint: &mut Lint<'_>, pointer: &str, text: &str) {
     for variable in template.variables() {
         let Variable::Account(name) = variable else { continue };
         let flows = lint.manifest.auth.flows.iter().enumerate();
-        let fields: Vec<(usize, CredentialField)> =
-            flows.filter_map(|(at, flow)| Some((at, flow.fields.get(name)?.clone()))).collect();
+        let fields: Vec<UrlField> = flows.filter_map(|(at, flow)| UrlField::of(at, flow, name)).collect();
         let missing = fields.len() < lint.manifest.auth.flows.len();
         lint.want(!missing, pointer, || format!("every flow needs the field {name}, since the URL does"));
-        for (at, field) in fields {
-            let place = child(&format!("/auth/flows/{at}/fields"), name);
-            lint.want(!field.optional || field.default.is_some(), &place, || {
-                "is part of a URL, so it is required or has a default".to_owned()
-            });
+        for field in fields {
+            lint.want(field.always, &field.place, || "is part of a URL, so it is required or has a default".to_owned());
             if host == format!("{{account.{name}}}") {
-                lint.want(field.host, &place, || "is the whole host of a URL: say host: true".to_owned());
+                lint.want(field.host, &field.place, || "is the whole host of a URL: say host: true".to_owned());
             } else if let Some(why) = loose(&field, host.contains(&format!("{{account.{name}}}"))) {
-                lint.add(&place, why);
+                lint.add(&field.place, why);
             }
         }
     }
 }
 
+/// A field that a person types or a vendor tells, as a URL sees it.
+struct UrlField {
+    place: String,
+    host: bool,
+    pattern: Option<String>,
+    /// It has a value in every account.
+    always: bool,
+}
+
+impl UrlField {
+    fn of(at: usize, flow: &Flow, name: &str) -> Option<Self> {
+        let flow_at = format!("/auth/flows/{at}");
+        if let Some(field) = flow.fields.get(name) {
+            let always = !field.optional || field.default.is_some();
+            let place = child(&child(&flow_at, "fields"), name);
+            return Some(Self { place, host: field.host, pattern: field.pattern.clone(), always });
+        }
+        let kept = flow.oauth.as_ref()?.keep.get(name)?;
+        let place = child(&format!("{flow_at}/oauth/keep"), name);
+        Some(Self { place, host: kept.host, pattern: kept.pattern.clone(), always: !kept.optional })
+    }
+}
+
 /// Why a field must not stand in a URL.
-fn loose(field: &CredentialField, in_host: bool) -> Option<String> {
+fn loose(field: &UrlField, in_host: bool) -> Option<String> {
     if field.host {
         return in_host.then(|| "is a part of a host name only: use a pattern instead of host: true".to_owned());
     }

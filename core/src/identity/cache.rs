@@ -152,6 +152,10 @@ impl CachedDirectory {
         follow_changes(open, &self.freshness, &stop, |change| match change {
             Change::KeyRevoked(key) => self.forget_key(key),
             Change::AccountsChanged(organization) => self.accounts.invalidate(organization),
+            Change::OrganizationChanged(organization) => {
+                self.accounts.invalidate(organization);
+                self.forget_keys(|principal| principal.organization.as_ref() == Some(organization));
+            }
             Change::Beat | Change::Reset => {}
         })
         .await;
@@ -162,14 +166,23 @@ impl CachedDirectory {
     }
 
     /// Revocations are rare; a scan is cheaper than a second index on every call.
-    fn forget_key(&self, key: &KeyId) {
-        let stale: Vec<_> =
-            self.principals.iter().filter(|(_, (_, p))| p.key_id == *key).map(|(hash, _)| *hash).collect();
+    fn forget_keys(&self, concerns: impl Fn(&Principal) -> bool) {
+        let stale: Vec<_> = self.principals.iter().filter(|(_, (_, p))| concerns(p)).map(|(hash, _)| *hash).collect();
         stale.iter().for_each(|hash| self.principals.invalidate(hash));
     }
 
+    fn forget_key(&self, key: &KeyId) {
+        self.forget_keys(|principal| principal.key_id == *key);
+    }
+
+    /// After a change that concerns a whole organization, made by way of this gateway.
+    pub fn forget_organization(&self, organization: &OrganizationId) {
+        self.forget_accounts(organization);
+        self.forget_keys(|principal| principal.organization.as_ref() == Some(organization));
+    }
+
     /// After a write of our own, which our next call must see: what was asked for before it is not kept either.
-    fn forget_accounts(&self, organization: &OrganizationId) {
+    pub fn forget_accounts(&self, organization: &OrganizationId) {
         self.freshness.changed();
         self.accounts.invalidate(organization);
     }
@@ -291,7 +304,7 @@ impl CachedVault {
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         let open = || self.inner.changes();
         let following = follow_changes(open, &self.freshness, &stop, |change| {
-            if let Change::AccountsChanged(organization) = change {
+            if let Change::AccountsChanged(organization) | Change::OrganizationChanged(organization) = change {
                 let stale: Vec<_> =
                     self.fields.iter().map(|(key, _)| key).filter(|key| key.0 == *organization).collect();
                 stale.iter().for_each(|key| self.fields.invalidate(key.as_ref()));
@@ -336,6 +349,12 @@ impl Vault for CachedVault {
             }
         }
         Ok(fields)
+    }
+
+    fn holds(&self, grant: &Grant, fields: &Arc<AccountFields>) -> bool {
+        let key = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
+        let Some(mark) = self.freshness.mark() else { return false };
+        self.fields.get(&key).is_some_and(|(at, held)| at == mark.epoch && Arc::ptr_eq(&held, fields))
     }
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {

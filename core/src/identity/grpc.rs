@@ -11,6 +11,8 @@
 //! Reads, and writes that may be repeated, go to another replica when one does not answer. Writes that may not
 //! (creating things) move on only when it is certain that nothing was sent.
 
+mod connect;
+mod custody;
 mod links;
 mod watch;
 
@@ -23,6 +25,8 @@ use plugboard_proto::auth::v1 as proto;
 use plugboard_proto::auth::v1::directory_client::DirectoryClient;
 use plugboard_proto::auth::v1::vault_client::VaultClient;
 
+pub use connect::GrpcConnect;
+pub use custody::GrpcCustody;
 pub use links::EndpointError;
 use links::{Caller, Links, Repeat};
 

@@ -3,7 +3,13 @@
 //! [`Directory`] serves gateways, [`Vault`] serves executors. Embedded, both are the auth service's own struct; between
 //! processes they are gRPC clients that cannot be told apart from it.
 
+mod actor;
+mod agent;
+mod audit;
 mod cache;
+mod call_log;
+mod connect;
+mod custody;
 mod grpc;
 mod label;
 mod scopes;
@@ -17,15 +23,30 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use actor::{ACTOR_METADATA, Actor, actor, asked_from, identify, on_behalf_of};
+pub use agent::{Agent, AgentDraft};
+pub use audit::{
+    AuditEntry, AuditFault, AuditHead, AuditLink, AuditPage, AuditQuery, CallBatch, CallCount, CallFacts, ChainCheck,
+    PLATFORM, Target, chain_start, link_hash,
+};
 pub use cache::{CachedDirectory, CachedVault, FRESH_FOR, Freshness};
-pub use grpc::{EndpointError, GrpcDirectory, GrpcVault};
+pub use call_log::{CallLog, CallLogWriter, CallSink};
+pub use connect::{
+    ClientOwner, Connect, DeviceStatus, IssuedSession, NewConnectSession, NewOAuthClient, OAuthClient, SignIn,
+    StartedDevice, StartedSignIn,
+};
+pub use custody::{
+    Custody, MasterKeyStatus, MasterKeysStatus, RevocationReport, Revoke, Revoked, RevokedAccount, RotationStatus,
+    VendorRevocation,
+};
+pub use grpc::{EndpointError, GrpcConnect, GrpcCustody, GrpcDirectory, GrpcVault};
 pub use label::{MAX_LABEL, fold_label, normalize_label};
 pub use scopes::{Scope, Scopes};
 pub use service_auth::{ServiceAuth, ServiceRole, service_token};
 pub use status::to_status;
 
 use crate::clock::Millis;
-use crate::ids::{AccountId, ExecutionId, KeyId, OrganizationId, ServiceKey, Subject};
+use crate::ids::{AccountId, AgentId, ExecutionId, KeyId, OrganizationId, ServiceKey, Subject};
 use crate::secret::{AccountFields, Secret};
 
 /// What gateways ask the auth service.
@@ -91,6 +112,12 @@ pub trait Vault: Send + Sync + 'static {
     /// [`IdentityError::TicketRefused`] when the ticket does not fit the facts or its deadline has passed.
     async fn resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError>;
 
+    /// Whether these fields are still the account's, as far as is known here without asking. `false`: ask again.
+    fn holds(&self, grant: &Grant, fields: &Arc<AccountFields>) -> bool {
+        let _ = (grant, fields);
+        false
+    }
+
     /// As [`Directory::changes`].
     ///
     /// # Errors
@@ -120,6 +147,8 @@ pub struct Principal {
     pub organization: Option<OrganizationId>,
     pub scopes: Scopes,
     pub subject: Option<Subject>,
+    /// Narrows what the key may do.
+    pub agent: Option<Arc<Agent>>,
     pub expires_at: Millis,
 }
 
@@ -143,6 +172,8 @@ pub struct NewKey {
     /// 1 to [`NewKey::MAX_DAYS`].
     pub expires_in_days: u32,
     pub subject: Option<Subject>,
+    /// An agent of the organization that the key is for.
+    pub agent: Option<AgentId>,
 }
 
 impl NewKey {
@@ -161,11 +192,27 @@ pub struct Key {
     pub prefix: String,
     pub scopes: Scopes,
     pub subject: Option<Subject>,
+    pub agent: Option<AgentId>,
     pub created_at: Millis,
     pub expires_at: Millis,
     pub revoked_at: Option<Millis>,
     /// Written at most once a minute.
     pub last_used_at: Option<Millis>,
+}
+
+/// A second key beside one that is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotateKey {
+    pub organization: OrganizationId,
+    pub key: KeyId,
+    /// How long the first one still works. At most [`RotateKey::MAX_OVERLAP_HOURS`].
+    pub overlap_hours: u32,
+}
+
+impl RotateKey {
+    pub const DEFAULT_OVERLAP_HOURS: u32 = 24;
+    /// 30 days.
+    pub const MAX_OVERLAP_HOURS: u32 = 30 * 24;
 }
 
 /// A key at its creation: the only moment its secret can be read.
@@ -186,6 +233,10 @@ pub struct Account {
     /// `None`: shared in the organization.
     pub owner: Option<Subject>,
     pub state: AccountState,
+    /// Why, as a word for programs (`invalid_grant`, `refresh_lost`, `HTTP 503`); empty when all is well.
+    pub state_reason: String,
+    /// Since when.
+    pub state_since: Millis,
     /// Fields that are not secret.
     pub public_fields: BTreeMap<String, String>,
     pub created_at: Millis,
@@ -195,22 +246,39 @@ pub struct Account {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountState {
     Connected,
-    /// A secret is missing since its host changed.
+    /// Works, but its token nears its end and nothing can renew it.
+    Expiring,
+    /// Its secrets are gone, incomplete or refused: a person must connect it again.
     NeedsReauth,
     Revoked,
+    /// The vendor's sign-in does not answer. What is left of the present token still works.
+    VendorDown,
+    /// Connected through a link, and nobody has confirmed yet that the right person did it.
+    PendingClaim,
 }
 
 impl AccountState {
+    pub const ALL: [Self; 6] =
+        [Self::Connected, Self::Expiring, Self::NeedsReauth, Self::Revoked, Self::VendorDown, Self::PendingClaim];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connected => "connected",
+            Self::Expiring => "expiring",
             Self::NeedsReauth => "needs_reauth",
             Self::Revoked => "revoked",
+            Self::VendorDown => "vendor_down",
+            Self::PendingClaim => "pending_claim",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Connected, Self::NeedsReauth, Self::Revoked].into_iter().find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether calls may be tried with it.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Connected | Self::Expiring | Self::VendorDown)
     }
 }
 
@@ -240,6 +308,9 @@ pub enum Change {
     Beat,
     KeyRevoked(KeyId),
     AccountsChanged(OrganizationId),
+    /// Something about the whole organization: it was revoked, or an agent of it changed. Its keys and accounts are to
+    /// be asked for again.
+    OrganizationChanged(OrganizationId),
     /// Changes were missed: nothing cached may be used.
     Reset,
 }
@@ -259,6 +330,12 @@ pub enum IdentityError {
     /// The account's secrets are gone or were never complete: it must be connected again.
     #[error("the account must be connected again")]
     NeedsReauth,
+    /// By the kill switch.
+    #[error("the account has been revoked")]
+    Revoked,
+    /// What is asked does not fit the present state of things.
+    #[error("{message}")]
+    Conflict { message: String },
     /// The vendor refused to issue a token for this account.
     #[error("the vendor refused the account: {message}")]
     VendorRefused { message: String },

@@ -13,7 +13,18 @@ use super::IdentityError;
 const DETAIL: &str = "plugboard-identity-error-bin";
 
 /// What [`IdentityError::NotFound`] names; a text from the wire must be one of these.
-const THINGS: [&str; 4] = ["the account", "the API key", "the organization", "the connector"];
+const THINGS: [&str; 10] = [
+    "the account",
+    "the API key",
+    "the organization",
+    "the connector",
+    "the sign-in",
+    "the connect session",
+    "the claim",
+    "the OAuth client",
+    "the agent",
+    "the master key",
+];
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]
@@ -24,6 +35,8 @@ enum Detail {
     Exists { what: String },
     Invalid { field: String, message: String },
     NeedsReauth,
+    Revoked,
+    Conflict { message: String },
     VendorRefused { message: String },
     VendorDown { message: String },
     Unavailable { message: String },
@@ -40,6 +53,10 @@ pub fn to_status(error: &IdentityError) -> Status {
             (Code::InvalidArgument, Detail::Invalid { field: field.clone(), message: message.clone() })
         }
         IdentityError::NeedsReauth => (Code::FailedPrecondition, Detail::NeedsReauth),
+        IdentityError::Revoked => (Code::FailedPrecondition, Detail::Revoked),
+        IdentityError::Conflict { message } => {
+            (Code::FailedPrecondition, Detail::Conflict { message: message.clone() })
+        }
         IdentityError::VendorRefused { message } => {
             (Code::FailedPrecondition, Detail::VendorRefused { message: message.clone() })
         }
@@ -75,6 +92,8 @@ pub(super) fn from_status(status: &Status) -> IdentityError {
         Some(Detail::Exists { what }) => IdentityError::Exists { what },
         Some(Detail::Invalid { field, message }) => IdentityError::Invalid { field, message },
         Some(Detail::NeedsReauth) => IdentityError::NeedsReauth,
+        Some(Detail::Revoked) => IdentityError::Revoked,
+        Some(Detail::Conflict { message }) => IdentityError::Conflict { message },
         Some(Detail::VendorRefused { message }) => IdentityError::VendorRefused { message },
         Some(Detail::VendorDown { message }) => IdentityError::VendorDown { message },
         Some(Detail::Unavailable { message }) => IdentityError::Unavailable(message),
@@ -94,6 +113,8 @@ mod tests {
             IdentityError::Exists { what: "учётная запись «Склад»".into() },
             IdentityError::invalid("credentials.portal_host", "give the host alone: `portal.bitrix24.ru`"),
             IdentityError::NeedsReauth,
+            IdentityError::Revoked,
+            IdentityError::Conflict { message: "12 accounts are sealed under it".into() },
             IdentityError::VendorRefused { message: "invalid_client".into() },
             IdentityError::VendorDown { message: "HTTP 503".into() },
             IdentityError::Unavailable("the store cannot be reached".into()),

@@ -1,5 +1,7 @@
 //! Domain types ↔ protobuf: the only translation, used by client and server.
 
+mod connect;
+
 use plugboard_proto::auth::v1 as proto;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     Scope, Scopes,
 };
 use crate::clock::Millis;
-use crate::ids::{AccountId, ExecutionId, KeyId, OrganizationId, ServiceKey, Subject};
+use crate::ids::{AccountId, AgentId, ExecutionId, KeyId, OrganizationId, ServiceKey, Subject};
 use crate::secret::{AccountFields, Secret};
 
 fn unreadable(what: &str) -> IdentityError {
@@ -40,7 +42,7 @@ impl From<Principal> for proto::Principal {
             organization_id: principal.organization.map(|id| id.as_str().to_owned()).unwrap_or_default(),
             scopes: principal.scopes.names(),
             subject: text(principal.subject),
-            agent: String::new(),
+            agent: principal.agent.and_then(|agent| serde_json::to_string(&*agent).ok()).unwrap_or_default(),
             expires_at_ms: principal.expires_at.0,
         }
     }
@@ -56,9 +58,15 @@ impl TryFrom<proto::Principal> for Principal {
             (false, false) => Some(OrganizationId::trusted(message.organization_id)),
             _ => return Err(unreadable("a principal")),
         };
+        // An agent that cannot be read would be one without limits.
+        let agent = match message.agent.as_str() {
+            "" => None,
+            json => Some(serde_json::from_str(json).map_err(|_| unreadable("an agent"))?),
+        };
         Ok(Self {
             key_id: KeyId::trusted(message.key_id),
             organization,
+            agent,
             scopes: known_scopes(&message.scopes),
             subject: subject(message.subject),
             expires_at: Millis(message.expires_at_ms),
@@ -75,6 +83,7 @@ impl From<Key> for proto::Key {
             prefix: key.prefix,
             scopes: key.scopes.names(),
             subject: text(key.subject),
+            agent_id: key.agent.map(|agent| agent.as_str().to_owned()).unwrap_or_default(),
             created_at_ms: key.created_at.0,
             expires_at_ms: key.expires_at.0,
             revoked_at_ms: key.revoked_at.map_or(0, |at| at.0),
@@ -92,6 +101,7 @@ impl From<proto::Key> for Key {
             prefix: message.prefix,
             scopes: known_scopes(&message.scopes),
             subject: subject(message.subject),
+            agent: (!message.agent_id.is_empty()).then(|| AgentId::trusted(message.agent_id)),
             created_at: Millis(message.created_at_ms),
             expires_at: Millis(message.expires_at_ms),
             revoked_at: moment(message.revoked_at_ms),
@@ -123,6 +133,7 @@ impl From<NewKey> for proto::IssueKeyRequest {
             scopes: request.scopes.names(),
             expires_in_days: request.expires_in_days,
             subject: request.subject.map(|subject| subject.0),
+            agent_id: request.agent.map(|agent| agent.as_str().to_owned()),
         }
     }
 }
@@ -143,6 +154,7 @@ impl TryFrom<proto::IssueKeyRequest> for NewKey {
             scopes: scopes.collect::<Result<_, _>>()?,
             expires_in_days: message.expires_in_days,
             subject: message.subject.map(Subject),
+            agent: message.agent_id.map(AgentId::trusted),
         })
     }
 }
@@ -156,6 +168,8 @@ impl From<Account> for proto::Account {
             label: account.label,
             owner: text(account.owner),
             state: account.state.as_str().to_owned(),
+            state_reason: account.state_reason,
+            state_since_ms: account.state_since.0,
             public_fields: account.public_fields.into_iter().collect(),
             created_at_ms: account.created_at.0,
             updated_at_ms: account.updated_at.0,
@@ -175,6 +189,8 @@ impl TryFrom<proto::Account> for Account {
             label: message.label,
             owner: subject(message.owner),
             state,
+            state_reason: message.state_reason,
+            state_since: Millis(message.state_since_ms),
             public_fields: message.public_fields.into_iter().collect(),
             created_at: Millis(message.created_at_ms),
             updated_at: Millis(message.updated_at_ms),
@@ -276,7 +292,8 @@ impl From<&AccountFields> for proto::ResolvedAccount {
 
 impl From<proto::ResolvedAccount> for AccountFields {
     fn from(message: proto::ResolvedAccount) -> Self {
-        let mut fields = Self { token: message.token.map(Secret::new), ..Self::default() };
+        let mut fields = Self::default();
+        fields.token = message.token.map(Secret::new);
         for (name, value) in message.fields {
             if message.secret_fields.contains(&name) {
                 fields.secret.insert(name, Secret::new(value));
@@ -297,6 +314,9 @@ impl From<&Change> for proto::Change {
                 Change::Beat => What::Beat(proto::Beat::default()),
                 Change::KeyRevoked(key) => What::KeyRevoked(key.as_str().to_owned()),
                 Change::AccountsChanged(organization) => What::AccountsChanged(organization.as_str().to_owned()),
+                Change::OrganizationChanged(organization) => {
+                    What::OrganizationChanged(organization.as_str().to_owned())
+                }
                 Change::Reset => What::Reset(proto::Reset {}),
             }),
         }
@@ -310,6 +330,7 @@ impl From<proto::Change> for Change {
             Some(What::Beat(_)) => Self::Beat,
             Some(What::KeyRevoked(key)) => Self::KeyRevoked(KeyId::trusted(key)),
             Some(What::AccountsChanged(organization)) => Self::AccountsChanged(OrganizationId::trusted(organization)),
+            Some(What::OrganizationChanged(id)) => Self::OrganizationChanged(OrganizationId::trusted(id)),
             // A kind of change from a newer version may concern anything that is cached.
             Some(What::Reset(_)) | None => Self::Reset,
         }

@@ -66,6 +66,23 @@ impl CredentialRules {
         Err(merged.problems.into_iter().map(|(error, _)| error).collect())
     }
 
+    /// Checks what is typed before a person signs in: every field of this one flow.
+    ///
+    /// # Errors
+    /// As [`CredentialRules::check`].
+    pub fn check_flow(
+        self,
+        manifest: &Manifest,
+        flow: &Flow,
+        given: &BTreeMap<String, Secret>,
+    ) -> Result<CheckedCredentials, Vec<FieldError>> {
+        let merged = self.merge_flow(manifest, flow, &BTreeMap::new(), given);
+        if merged.problems.is_empty() {
+            return Ok(merged.checked);
+        }
+        Err(merged.problems.into_iter().map(|(error, _)| error).collect())
+    }
+
     /// Checks some fields that replace those an account has. An empty value removes an optional field; fields of
     /// another flow than the one that now applies are dropped. When a host changes, the secrets that do not come with
     /// the change are dropped: they belong to the old host.
@@ -96,18 +113,18 @@ impl CredentialRules {
         old: &BTreeMap<String, Secret>,
         given: &BTreeMap<String, Secret>,
     ) -> Result<Merged, Vec<FieldError>> {
-        let kept: BTreeMap<&str, &str> = old
-            .iter()
-            .filter(|(name, _)| !given.contains_key(*name))
-            .map(|(name, value)| (name.as_str(), value.expose()))
-            .collect();
-        let given: BTreeMap<&str, &str> = given
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.expose().trim()))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        let flow = choose(manifest, &kept, &given)?;
+        let flow = choose(manifest, &kept(old, given), &filled(given))?;
+        Ok(self.merge_flow(manifest, flow, old, given))
+    }
 
+    fn merge_flow(
+        self,
+        manifest: &Manifest,
+        flow: &Flow,
+        old: &BTreeMap<String, Secret>,
+        given: &BTreeMap<String, Secret>,
+    ) -> Merged {
+        let (kept, given) = (kept(old, given), filled(given));
         let mut problems = Vec::new();
         let mut values: BTreeMap<&str, String> = BTreeMap::new();
         for (name, field) in &flow.fields {
@@ -137,14 +154,15 @@ impl CredentialRules {
                 checked.public.insert(name.to_owned(), value);
             }
         }
-        Ok(Merged { checked, problems })
+        Merged { checked, problems }
     }
 
     fn check_value(self, field: &CredentialField, value: &str) -> Result<String, String> {
         if value.len() > MAX_FIELD {
             return Err(format!("is longer than {MAX_FIELD} bytes"));
         }
-        if value.chars().any(char::is_control) {
+        let broken = |c: char| c.is_control() && !(field.multiline && matches!(c, '\n' | '\r' | '\t'));
+        if value.chars().any(broken) {
             return Err("has a line break or another control character inside; paste it as one line".to_owned());
         }
         let value = if field.host { normalize_host(value, self.allow_private_hosts)? } else { value.to_owned() };
@@ -156,6 +174,17 @@ impl CredentialRules {
             _ => Ok(value),
         }
     }
+}
+
+/// What an account has that is not given anew.
+fn kept<'v>(old: &'v BTreeMap<String, Secret>, given: &BTreeMap<String, Secret>) -> BTreeMap<&'v str, &'v str> {
+    let old = old.iter().filter(|(name, _)| !given.contains_key(*name));
+    old.map(|(name, value)| (name.as_str(), value.expose())).collect()
+}
+
+fn filled(given: &BTreeMap<String, Secret>) -> BTreeMap<&str, &str> {
+    let given = given.iter().map(|(name, value)| (name.as_str(), value.expose().trim()));
+    given.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// The flow that a complete set of fields belongs to: what an account's defaults and secrets are read by later.
@@ -230,7 +259,7 @@ fn shown(name: &str) -> String {
 }
 
 /// A pattern that does not compile matches nothing; `connectors lint` refuses it.
-fn matches_whole(pattern: &str, value: &str) -> bool {
+pub fn matches_whole(pattern: &str, value: &str) -> bool {
     Regex::new(&format!(r"\A(?:{pattern})\z")).is_ok_and(|pattern| pattern.is_match(value))
 }
 

@@ -9,6 +9,7 @@ pub mod credentials;
 mod formats;
 pub mod host;
 pub mod model;
+pub mod oauth;
 mod params;
 pub mod passport;
 mod path;
@@ -18,6 +19,7 @@ pub mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
+pub mod token;
 
 pub use call::{CallArguments, CheckedCall};
 pub use connector::{
@@ -25,5 +27,7 @@ pub use connector::{
 };
 pub use formats::KNOWN as KNOWN_FORMATS;
 pub use model::*;
+pub use oauth::{Dialect, Discovery, KeptField, OAuthFlow, RefreshRules, Source, TokenPointers, TokenRequestStyle};
 pub use path::{PathTemplate, PathTemplateError};
 pub use template::{Template, TemplateError, Variable};
+pub use token::{Assertion, ClientAuth, LoginRequest, TokenGrant, TokenGrantKind};

@@ -11,6 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::oauth::OAuthFlow;
+use super::token::TokenGrant;
+
 /// One connector: `catalog-service/connectors/<category>/<key>.yaml`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -125,8 +128,12 @@ pub struct Flow {
     /// Where the person finds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// Credential fields in the order of the form.
+    /// Credential fields in the order of the form; where a person signs in, what must be known before.
+    #[serde(default)]
     pub fields: IndexMap<String, CredentialField>,
+    /// The vendor's authorization server; with every kind but `credentials`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OAuthFlow>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -138,6 +145,36 @@ pub enum FlowKind {
     PopupOauth,
     /// RFC 8628.
     DeviceCode,
+}
+
+impl FlowKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::PopupOauth => "popup_oauth",
+            Self::DeviceCode => "device_code",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Credentials, Self::PopupOauth, Self::DeviceCode].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl Flow {
+    /// Whether an account that was connected this way has the field.
+    pub fn brings(&self, field: &str) -> bool {
+        let signed_in =
+            |oauth: &OAuthFlow| oauth.keep.contains_key(field) || oauth.token_field.as_deref() == Some(field);
+        self.fields.contains_key(field) || self.oauth.as_ref().is_some_and(signed_in)
+    }
+}
+
+impl Manifest {
+    /// The first flow of a kind.
+    pub fn flow(&self, kind: FlowKind) -> Option<&Flow> {
+        self.auth.flows.iter().find(|flow| flow.kind == kind)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -154,6 +191,9 @@ pub struct CredentialField {
     /// A host name typed by the tenant. Validated as a public DNS name; changing it clears the secrets.
     #[serde(default, skip_serializing_if = "is_false")]
     pub host: bool,
+    /// May have line breaks: a private key.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub multiline: bool,
     /// Regular expression the whole value must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
@@ -169,7 +209,8 @@ fn yes() -> bool {
     true
 }
 
-/// Where credentials travel. Every value is a template: `{account.<field>}` and `{token}` (see [`TokenGrant`]).
+/// Where credentials travel. Every value is a template: `{account.<field>}` and `{token}` (see [`TokenGrant`], or the
+/// access token of an account that signed in).
 /// A header or parameter whose template names an absent optional field is left out.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -200,37 +241,6 @@ pub struct BasicAuth {
     pub username: String,
     #[serde(default)]
     pub password: String,
-}
-
-/// A token obtained without a person.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TokenGrant {
-    pub kind: TokenGrantKind,
-    /// Token endpoint, a template.
-    pub url: String,
-    pub client_id: String,
-    pub client_secret: String,
-    /// RFC 6749 §2.3.1: `body` (client_id and client_secret in the form) or `basic`.
-    #[serde(default)]
-    pub client_auth: ClientAuth,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenGrantKind {
-    /// RFC 6749 §4.4.
-    ClientCredentials,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuth {
-    #[default]
-    Body,
-    Basic,
 }
 
 /// A group of operations behind one base URL.
@@ -285,7 +295,7 @@ pub enum BodyEncoding {
 }
 
 /// What a call does to the world; decides what a retry may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Changes nothing.

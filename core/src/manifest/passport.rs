@@ -8,10 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::connector::Connector;
-use super::model::{
-    Effect, ErrorRules, FlowKind, LimitScope, Manifest, Module, Operation, Param, Passport, RateLimit, Style,
-};
+use super::model::{Effect, ErrorRules, LimitScope, Manifest, Module, Operation, Param, Passport, RateLimit, Style};
 use super::template::Template;
+use super::token::TokenGrantKind;
 use crate::error::CallError;
 
 /// One row of `list_services`.
@@ -173,14 +172,12 @@ fn how_to_call(module: &Module) -> String {
 
 fn auth(manifest: &Manifest) -> Value {
     let flows = manifest.auth.flows.iter().map(|flow| {
-        let kind = match flow.kind {
-            FlowKind::Credentials => "credentials",
-            FlowKind::PopupOauth => "popup_oauth",
-            FlowKind::DeviceCode => "device_code",
-        };
         let mut line = Map::new();
-        line.insert("kind".to_owned(), json!(kind));
+        line.insert("kind".to_owned(), json!(flow.kind.as_str()));
         line.insert("label".to_owned(), json!(flow.label));
+        if let Some(oauth) = &flow.oauth {
+            put(&mut line, "scopes", &oauth.scopes);
+        }
         let fields: IndexMap<&String, String> = flow
             .fields
             .iter()
@@ -209,8 +206,13 @@ fn transport(manifest: &Manifest) -> String {
     if transport.basic.is_some() {
         words.push("HTTP Basic".to_owned());
     }
-    if transport.token.is_some() {
-        words.push("token obtained with client credentials".to_owned());
+    if let Some(token) = &transport.token {
+        let how = match token.kind {
+            TokenGrantKind::ClientCredentials => "token obtained with client credentials",
+            TokenGrantKind::Login => "session opened by signing in",
+            TokenGrantKind::JwtBearer => "token obtained with a signed assertion",
+        };
+        words.push(how.to_owned());
     }
     if manifest.modules.values().any(|module| has_variables(&module.base_url)) {
         words.push("parts of the address".to_owned());

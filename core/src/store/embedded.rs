@@ -1,5 +1,7 @@
 //! [`Store`] in the embedded data file.
 
+use std::ops::Bound;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{ReadableTable, ReadableTableMetadata};
@@ -39,14 +41,29 @@ impl Store for EmbeddedStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, StoreError> {
+        self.page(prefix, None, usize::MAX).await
+    }
+
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, StoreError> {
         let prefix = prefix.to_owned();
+        // A key before the prefix, or below it, is a place to begin; one after it leaves nothing to find.
+        let from = match after {
+            Some(after) if after >= prefix.as_str() => Bound::Excluded(after.to_owned()),
+            _ => Bound::Included(prefix.clone()),
+        };
         self.file
             .read_long(move |transaction| {
                 let table = transaction.open_table(STORE)?;
                 let mut found = Vec::new();
-                for entry in table.range(prefix.as_str()..)? {
+                let from = from.as_ref().map(String::as_str);
+                for entry in table.range::<&str>((from, Bound::Unbounded))? {
                     let (key, record) = entry?;
-                    if !key.value().starts_with(&prefix) {
+                    if found.len() >= limit || !key.value().starts_with(&prefix) {
                         break;
                     }
                     found.push(decode(record.value()).map(|record| (key.value().to_owned(), record)));

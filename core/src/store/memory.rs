@@ -63,6 +63,18 @@ impl Store for MemoryStore {
         Ok(under.map(|(key, record)| (key.clone(), record.clone())).collect())
     }
 
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, StoreError> {
+        let mut under = self.list(prefix).await?;
+        under.retain(|(key, _)| after.is_none_or(|after| key.as_str() > after));
+        under.truncate(limit);
+        Ok(under)
+    }
+
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {
         let inner = self.inner.lock();
         let upto = inner.notices.len() as u64;

@@ -60,6 +60,18 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be reached.
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, StoreError>;
 
+    /// At most `limit` records whose key begins with `prefix`, in key order, beginning after the key `after`. For walks
+    /// over more than fits in memory: what is written meanwhile may or may not be met.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, StoreError>;
+
     /// The notices after `sequence`, and the sequence number of the newest one. The log keeps at least the last 1,000;
     /// `missed` says that older ones than asked for are gone.
     ///

@@ -128,11 +128,18 @@ pub struct RedisConfig {
     pub namespace: String,
     /// Serve from a Redis that forgets when it restarts. Default: no.
     pub allow_volatile: bool,
+    /// Refuse a Redis that is not seen to keep everything it confirms. Default: no, warn.
+    pub require_durable: bool,
 }
 
 impl Default for RedisConfig {
     fn default() -> Self {
-        Self { url: Secret::new("redis://127.0.0.1:6379/0"), namespace: "plugboard".to_owned(), allow_volatile: false }
+        Self {
+            url: Secret::new("redis://127.0.0.1:6379/0"),
+            namespace: "plugboard".to_owned(),
+            allow_volatile: false,
+            require_durable: false,
+        }
     }
 }
 
@@ -142,6 +149,7 @@ pub struct RedisStore {
     connection: ConnectionManager,
     prefix: String,
     allow_volatile: bool,
+    require_durable: bool,
 }
 
 impl std::fmt::Debug for RedisStore {
@@ -169,14 +177,24 @@ impl RedisStore {
             connection,
             prefix: format!("{{{}}}:", config.namespace.replace(['{', '}'], "_")),
             allow_volatile: config.allow_volatile,
+            require_durable: config.require_durable,
         })
     }
 
     /// Asks the server how it keeps what it is given. Warnings are for the log; call it once at startup.
     ///
     /// # Errors
-    /// When a restart of Redis would lose accounts (`appendonly` off, without `allow_volatile`), or it cannot be asked.
+    /// When a restart of Redis would lose accounts (`appendonly` off, without `allow_volatile`), it cannot be asked, or
+    /// (with `require_durable`) for anything that would be a warning.
     pub async fn verify_durable(&self) -> Result<Vec<String>, StoreError> {
+        let warnings = self.durability().await?;
+        if self.require_durable && !warnings.is_empty() {
+            return Err(StoreError::Unavailable(format!("{} (redis.require_durable)", warnings.join("; "))));
+        }
+        Ok(warnings)
+    }
+
+    async fn durability(&self) -> Result<Vec<String>, StoreError> {
         let mut warnings = Vec::new();
         let Some(append_only) = self.setting("appendonly").await? else {
             warnings.push(
@@ -224,10 +242,38 @@ impl RedisStore {
         format!("{}{name}", self.prefix)
     }
 
+    /// One round trip of a listing.
+    async fn read_page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        // No UTF-8 text contains the byte FF, so this is above every key with the prefix.
+        let to = [b"(", prefix.as_bytes(), b"\xff"].concat();
+        let from = match after {
+            Some(after) if after >= prefix => format!("({after}"),
+            _ => format!("[{prefix}"),
+        };
+        let mut call = LIST.key(self.key("index"));
+        call.arg(self.record("")).arg(from).arg(to).arg(limit);
+        let found: Vec<(String, Option<Vec<u8>>)> = self.run(&call).await?;
+        let mut page = Page { seen: found.len(), last: None, records: Vec::with_capacity(found.len()) };
+        for (key, raw) in found {
+            if let Some(raw) = raw {
+                page.records.push((key.clone(), parse(&key, raw)?));
+            }
+            page.last = Some(key);
+        }
+        Ok(page)
+    }
+
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
         let mut connection = self.connection.clone();
         script.invoke_async(&mut connection).await.map_err(unavailable)
     }
+}
+
+struct Page {
+    /// Keys of the index; one without a record was deleted by hand.
+    seen: usize,
+    last: Option<String>,
+    records: Vec<(String, Versioned)>,
 }
 
 #[async_trait]
@@ -268,28 +314,38 @@ impl Store for RedisStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, StoreError> {
-        // No UTF-8 text contains the byte FF, so this is above every key with the prefix.
-        let to = [b"(", prefix.as_bytes(), b"\xff"].concat();
-        let mut from = format!("[{prefix}");
         let mut records = Vec::new();
+        let mut last = None;
         loop {
-            let mut call = LIST.key(self.key("index"));
-            call.arg(self.record("")).arg(from.as_str()).arg(to.as_slice()).arg(PAGE);
-            let page: Vec<(String, Option<Vec<u8>>)> = self.run(&call).await?;
-            let full = page.len() == PAGE;
-            if let Some((last, _)) = page.last() {
-                from = format!("({last}");
-            }
-            for (key, raw) in page {
-                if let Some(raw) = raw {
-                    let record = parse(&key, raw)?;
-                    records.push((key, record));
-                }
-            }
+            let page = self.read_page(prefix, last.as_deref(), PAGE).await?;
+            let full = page.seen == PAGE;
+            last = page.last;
+            records.extend(page.records);
             if !full {
                 return Ok(records);
             }
         }
+    }
+
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, StoreError> {
+        let mut after = after.map(str::to_owned);
+        let mut records = Vec::new();
+        while records.len() < limit {
+            let asked = (limit - records.len()).min(PAGE);
+            let page = self.read_page(prefix, after.as_deref(), asked).await?;
+            let full = page.seen == asked;
+            after = page.last;
+            records.extend(page.records);
+            if !full {
+                break;
+            }
+        }
+        Ok(records)
     }
 
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {

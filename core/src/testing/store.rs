@@ -17,6 +17,7 @@ pub async fn store_contract<W: World<Port = dyn Store>>(make: impl AsyncFn() -> 
     a_batch_is_whole(make().await).await;
     deletes(make().await).await;
     lists_by_prefix_in_key_order(make().await).await;
+    pages_go_on_where_the_last_one_ended(make().await).await;
     keeps_any_bytes(make().await).await;
     one_of_many_writers_wins(make().await).await;
     loses_no_update(make().await).await;
@@ -161,6 +162,39 @@ async fn lists_by_prefix_in_key_order<W: World<Port = dyn Store>>(mut world: W) 
     assert_eq!(under("p/\u{10FFFF}").await, ["p/\u{10FFFF}"], "nothing follows the greatest key");
     assert_eq!(under("none/").await, Vec::<String>::new());
     assert_eq!(under("").await.len(), ODD_KEYS.len() + 8);
+}
+
+async fn pages_go_on_where_the_last_one_ended<W: World<Port = dyn Store>>(mut world: W) {
+    let store = world.open().await;
+    for at in 0..7 {
+        put(&store, &format!("q/{at}"), "v", Expect::Absent).await.unwrap();
+    }
+    for key in ["p", "q", "q.", "q0", "r/0"] {
+        put(&store, key, "outside", Expect::Absent).await.unwrap();
+    }
+    let page = async |after: Option<&str>, limit: usize| {
+        let found = store.page("q/", after, limit).await.unwrap();
+        found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, 3).await, ["q/0", "q/1", "q/2"]);
+    assert_eq!(page(Some("q/2"), 3).await, ["q/3", "q/4", "q/5"]);
+    assert_eq!(page(Some("q/5"), 3).await, ["q/6"]);
+    assert_eq!(page(Some("q/6"), 3).await, Vec::<String>::new());
+    assert_eq!(page(None, 0).await, Vec::<String>::new());
+    // A place need not be a key, nor be within the prefix.
+    assert_eq!(page(Some("q/5x"), 9).await, ["q/6"]);
+    assert_eq!(page(Some("a"), 2).await, ["q/0", "q/1"]);
+    assert_eq!(page(Some("z"), 2).await, Vec::<String>::new());
+    // What is removed meanwhile is not met, and does not end the walk.
+    store.commit(vec![Write::delete("q/3", Expect::Anything)], None).await.unwrap();
+    assert_eq!(page(Some("q/3"), 2).await, ["q/4", "q/5"]);
+    // Many pages of the store's own.
+    for at in 0..1_200 {
+        put(&store, &format!("many/{at:04}"), "v", Expect::Absent).await.unwrap();
+    }
+    let many = store.page("many/", Some("many/0099"), 1_050).await.unwrap();
+    assert_eq!((many.len(), many[0].0.as_str(), many[1_049].0.as_str()), (1_050, "many/0100", "many/1149"));
+    assert_eq!(store.page("many/", Some("many/0099"), 2_000).await.unwrap().len(), 1_100);
 }
 
 async fn keeps_any_bytes<W: World<Port = dyn Store>>(mut world: W) {

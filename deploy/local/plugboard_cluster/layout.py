@@ -106,18 +106,22 @@ class Layout:
 
     def choose_ports(self):
         args = self.args
-        inner = free_ports(args.nats * 2 + 1 + 2 + args.auths * 2 + args.executors)
+        inner = free_ports(args.nats * 2 + 1 + 2 + args.auths * 3 + args.executors)
         take = iter(inner)
         self.nats_ports = [next(take) for _ in range(args.nats)]
         self.route_ports = [next(take) for _ in range(args.nats)]
         self.redis_port = next(take)
         self.catalog_port, self.catalog_health = next(take), next(take)
-        self.auth_ports = [(next(take), next(take)) for _ in range(args.auths)]
+        self.auth_ports = [(next(take), next(take), next(take)) for _ in range(args.auths)]
         self.executor_health = [next(take) for _ in range(args.executors)]
         if args.port:
             self.gateway_ports = [args.port + i for i in range(args.gateways)]
         else:
             self.gateway_ports = free_ports(args.gateways)
+
+    @property
+    def pages_url(self):
+        return f"http://127.0.0.1:{self.auth_ports[0][2]}"
 
     @property
     def urls(self):
@@ -160,11 +164,12 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
-      publish: [{api}, {shared}, "plugboard.reply.>"]
-      subscribe: ["_INBOX.>", "plugboard.reply.>"] }} }}
+      publish: [{api}, {shared}, "plugboard.reply.>", "plugboard.express", "plugboard.express_news.>"]
+      subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>"] }} }}
     {{ user: executor, password: "{self.secrets['nats_executor']}", permissions: {{
-      publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>", "plugboard.dead.>"]
-      subscribe: ["_INBOX.>"] }} }}
+      publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>",
+                "plugboard.express_news.>", "plugboard.dead.>"]
+      subscribe: ["_INBOX.>", "plugboard.express"] }} }}
   ]
 }}
 """
@@ -188,7 +193,7 @@ save ""
         args = self.args
         env = {
             "PLUGBOARD_SECRETS__CLUSTER_SECRET": f'"{self.secrets["PLUGBOARD_SECRETS__CLUSTER_SECRET"]}"',
-            "PLUGBOARD_PEERS__AUTH": json.dumps([f"http://127.0.0.1:{port}" for port, _ in self.auth_ports]),
+            "PLUGBOARD_PEERS__AUTH": json.dumps([f"http://127.0.0.1:{port}" for port, _, _ in self.auth_ports]),
             "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{self.catalog_port}",
             "PLUGBOARD_MODE__SANDBOX": "true" if args.sandbox else "false",
             "PLUGBOARD_EGRESS__ALLOW": json.dumps(args.egress_allow),
@@ -222,9 +227,12 @@ save ""
         return self.service("catalog", "catalog", env, ("http", self.catalog_health), 1)
 
     def auths(self):
-        for i, (port, health) in enumerate(self.auth_ports, 1):
+        for i, (port, health, pages) in enumerate(self.auth_ports, 1):
             env = {
                 "PLUGBOARD_AUTH__LISTEN": f'"127.0.0.1:{port}"',
+                "PLUGBOARD_AUTH__HTTP_LISTEN": f'"127.0.0.1:{pages}"',
+                # Browsers are sent to the first one, wherever a sign-in began.
+                "PLUGBOARD_AUTH__PUBLIC_URL": json.dumps(self.pages_url),
                 "PLUGBOARD_REDIS__URL": f"redis://:{self.secrets['redis']}@127.0.0.1:{self.redis_port}",
                 "PLUGBOARD_SEED_OPERATOR_KEY": self.secrets["PLUGBOARD_SEED_OPERATOR_KEY"],
                 "PLUGBOARD_SEED_API_KEY": self.secrets["PLUGBOARD_SEED_API_KEY"],
@@ -258,7 +266,7 @@ save ""
             "url": self.urls[0],
             "mcp_url": f"{self.urls[0]}/mcp",
             "grpc_url": self.urls[0],
-            "connect_url": f"{self.urls[0]}/connect",
+            "connect_url": f"{self.pages_url}/connect",
             "urls": self.urls,
             "operator_key": keys.get("PLUGBOARD_SEED_OPERATOR_KEY"),
             "api_key": keys.get("PLUGBOARD_SEED_API_KEY"),

@@ -33,6 +33,11 @@ pub enum Command {
     /// Issue, list and revoke API keys; generate the secrets of a deployment.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Make another master key the present one and seal everything anew under it, while calls go on. Operator's key.
+    Rotate(RotateArgs),
+    /// Read the audit log, or check that nobody has changed it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check and show connector manifests.
     #[command(subcommand)]
     Connectors(ConnectorsCommand),
@@ -133,6 +138,18 @@ pub enum KeysCommand {
         /// End user it is bound to.
         #[arg(long)]
         subject: Option<String>,
+        /// Id of the agent it is bound to.
+        #[arg(long)]
+        agent: Option<String>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Issue a second key with the same rights; the first ends after the overlap. The new one is shown once.
+    Rotate {
+        id: String,
+        /// 0 to 720.
+        #[arg(long, default_value_t = 24)]
+        overlap_hours: u32,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -142,6 +159,72 @@ pub enum KeysCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// Id of a configured key. Without it a new key is made, where the auth service may write to its key file.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["status", "retire"])]
+    pub to: Option<String>,
+    /// Show the keys, what is sealed under each, and how far a rotation is.
+    #[arg(long, conflicts_with = "retire")]
+    pub status: bool,
+    /// Give a key up for good; refused while anything is sealed under it.
+    #[arg(long, value_name = "ID")]
+    pub retire: Option<String>,
+    /// Begin, and do not wait for the end.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// The operator's key is taken from PLUGBOARD_OPERATOR_KEY when it is set.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Entries, oldest first, one a line.
+    List {
+        #[command(flatten)]
+        filter: AuditFilter,
+        /// The platform's own log, with the operator's key, instead of the organization's.
+        #[arg(long)]
+        platform: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Compute the whole chain anew and check its signed head: finds edits, cuts, another order and a chain written anew.
+    Verify {
+        /// File to remember the head in: the next check finds a log that was put back to an earlier state, too.
+        #[arg(long, value_name = "FILE")]
+        remember: Option<PathBuf>,
+        /// The platform's own log, with the operator's key, instead of the organization's.
+        #[arg(long)]
+        platform: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct AuditFilter {
+    /// Only entries after this number.
+    #[arg(long, default_value_t = 0)]
+    pub after: u64,
+    /// At most so many.
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+    /// Only this action, or all below it: account, account.create, calls.
+    #[arg(long)]
+    pub action: Option<String>,
+    /// Only what the key with this id did.
+    #[arg(long, value_name = "KEY_ID")]
+    pub by_key: Option<String>,
+    /// Only what was done for this end user.
+    #[arg(long)]
+    pub subject: Option<String>,
+    /// Only what was done to the thing with this id, or by calling it.
+    #[arg(long)]
+    pub target: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

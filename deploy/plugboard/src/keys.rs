@@ -2,19 +2,19 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use plugboard_core::secret::SecretKey;
 use serde_json::{Value, json};
 
-use crate::call::{http, key};
+use crate::call::http;
 use crate::cli::{ClientArgs, KeysCommand};
+use crate::operator::request;
 use crate::print_answer;
 
 pub async fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
     let answer = match command {
         KeysCommand::Generate => generate()?,
         KeysCommand::List { client } => request(&client, http(&client)?.get(keys_url(&client))).await?,
-        KeysCommand::Issue { name, scope, expires_in_days, subject, client } => {
+        KeysCommand::Issue { name, scope, expires_in_days, subject, agent, client } => {
             let mut wanted = json!({"name": name, "expires_in_days": expires_in_days});
             if !scope.is_empty() {
                 wanted["scopes"] = json!(scope);
@@ -22,7 +22,14 @@ pub async fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
             if let Some(subject) = subject {
                 wanted["subject"] = json!(subject);
             }
+            if let Some(agent) = agent {
+                wanted["agent"] = json!(agent);
+            }
             request(&client, http(&client)?.post(keys_url(&client)).json(&wanted)).await?
+        }
+        KeysCommand::Rotate { id, overlap_hours, client } => {
+            let wanted = json!({"overlap_hours": overlap_hours});
+            request(&client, http(&client)?.post(format!("{}/{id}/rotate", keys_url(&client))).json(&wanted)).await?
         }
         KeysCommand::Revoke { id, client } => {
             request(&client, http(&client)?.delete(format!("{}/{id}", keys_url(&client)))).await?
@@ -34,21 +41,6 @@ pub async fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
 
 fn keys_url(client: &ClientArgs) -> String {
     format!("{}/api/v1/organizations/me/api-keys", client.url.trim_end_matches('/'))
-}
-
-async fn request(client: &ClientArgs, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-    let sent = request.bearer_auth(key(client)?).send().await;
-    let response = sent.with_context(|| format!("{} cannot be reached", client.url))?;
-    let status = response.status();
-    let text = response.text().await?;
-    if text.is_empty() {
-        return Ok(json!({"ok": status.is_success()}));
-    }
-    let answer: Value = serde_json::from_str(&text).with_context(|| format!("the gateway answered {status}"))?;
-    if !status.is_success() {
-        bail!("{}", answer["detail"].as_str().unwrap_or("the gateway refused"));
-    }
-    Ok(answer)
 }
 
 /// Everything a new deployment presets.

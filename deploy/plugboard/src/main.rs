@@ -1,5 +1,6 @@
 //! The one binary: parses, then calls.
 
+mod audit;
 mod call;
 mod cli;
 mod connectors;
@@ -7,6 +8,8 @@ mod doctor;
 mod greeting;
 mod health;
 mod keys;
+mod operator;
+mod rotate;
 mod sandbox;
 mod services;
 mod settings;
@@ -45,6 +48,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Catalog(args) => services::catalog(&args).await,
         Command::Call(args) => call::run(args).await,
         Command::Keys(command) => keys::run(command).await,
+        Command::Rotate(args) => rotate::run(args).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Connectors(command) => connectors::run(command),
         Command::Doctor(args) => doctor::run(&args).await,
     }

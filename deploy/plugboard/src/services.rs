@@ -64,7 +64,7 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         sandbox: settings.mode.sandbox,
     };
     let (gateway, replies) = api_gateway::wiring::distributed(settings.gateway, remote, &life).await?;
-    api_gateway::run(gateway, replies, listener, &life).await?;
+    api_gateway::run(gateway, replies, listener, axum::Router::new(), &life).await?;
     tracing::info!("gateway started");
     finish(&life).await
 }
@@ -97,26 +97,43 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let config = auth_service::Config {
         sandbox: settings.mode.sandbox,
         allow_private_hosts: settings.auth.allow_private_hosts || !settings.egress.allow.is_empty(),
+        public_url: settings.auth.public_url.clone(),
     };
     let remote = auth_service::wiring::Remote {
         redis: RedisConfig {
             url: Secret::new(settings.redis.url.as_str()),
             namespace: settings.redis.namespace.clone(),
             allow_volatile: settings.redis.allow_volatile,
+            require_durable: settings.redis.require_durable,
         },
         catalog: settings.peers.catalog.clone(),
         cluster_secret: cluster_secret.clone(),
-        master_key: settings.secrets.master_key()?,
+        master_keys: settings.secrets.master_keys()?,
         ticket_key: settings.secrets.ticket_key()?,
     };
     let (service, catalog) =
         auth_service::wiring::distributed(&config, remote, |catalog| door.open(catalog, &life), &life).await?;
     bootstrap(&service).await?;
+    serve_pages(&settings.auth.http_listen, service.clone(), &life).await?;
     let routes = auth_service::grpc::router(service, ServiceAuth::new(&cluster_secret));
     serve_grpc("auth listener", listener, Server::builder().add_routes(routes), &life);
     health::serve(&settings.mode.health_listen, Arc::new(move || catalog.is_ready()), &life).await?;
     tracing::info!("auth started");
     finish(&life).await
+}
+
+/// Callback and pages for browsers: a listener of its own, because gRPC stays inside and this does not.
+async fn serve_pages(address: &str, service: Arc<auth_service::AuthService>, life: &Lifecycle) -> anyhow::Result<()> {
+    if address.is_empty() {
+        return Ok(());
+    }
+    let listener = bind("auth.http_listen", address).await?;
+    let router = auth_service::http::router(service);
+    let stopping = life.stopping();
+    life.supervise_result("auth pages", async move {
+        axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    });
+    Ok(())
 }
 
 /// The very first start of a deployment makes the operator's key and the organization `default`. Services have no

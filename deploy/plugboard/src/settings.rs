@@ -1,9 +1,12 @@
 //! The configuration of a single service: one file, all sections, documented in `deploy/config/default.toml`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use api_gateway::GatewayConfig;
+use auth_service::KeySource;
+use auth_service::key_source::{FileKeys, FixedKeys};
 use plugboard_core::config;
 use plugboard_core::egress::{Allowance, EgressPolicy};
 use plugboard_core::secret::SecretKey;
@@ -39,6 +42,8 @@ pub struct ExecutorSettings {
 #[serde(deny_unknown_fields)]
 pub struct AuthSettings {
     pub listen: String,
+    pub http_listen: String,
+    pub public_url: String,
     pub allow_private_hosts: bool,
 }
 
@@ -72,6 +77,7 @@ pub struct RedisSettings {
     pub url: String,
     pub namespace: String,
     pub allow_volatile: bool,
+    pub require_durable: bool,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +87,8 @@ pub struct Secrets {
     ticket_key: String,
     payload_key: String,
     master_key: String,
+    master_key_file: String,
+    master_key_file_shared: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,19 +145,35 @@ impl Secrets {
         key("payload_key", &self.payload_key)
     }
 
+    /// The key ring: a file, or the setting itself.
+    ///
     /// # Errors
-    /// As [`Secrets::cluster_secret`].
-    pub fn master_key(&self) -> anyhow::Result<SecretKey> {
-        key("master_key", &self.master_key)
+    /// As [`Secrets::cluster_secret`], and when both are set or a key is malformed.
+    pub fn master_keys(&self) -> anyhow::Result<Arc<dyn KeySource>> {
+        match (self.master_key.as_str(), self.master_key_file.as_str()) {
+            ("", "") => Err(missing("master_key")),
+            ("", file) => Ok(Arc::new(FileKeys::new(file, self.master_key_file_shared))),
+            (keys, "") => Ok(Arc::new(FixedKeys::parse("secrets.master_key", keys, ADD_A_KEY)?)),
+            _ => bail!("secrets.master_key and secrets.master_key_file are both set: keep one of them"),
+        }
     }
+}
+
+/// How a key is added to a setting.
+const ADD_A_KEY: &str = "append `,ID:<64 hex digits>` to PLUGBOARD_SECRETS__MASTER_KEY of every auth service \
+                         (`plugboard keys generate` prints a key; one without an id is `1`), restart them one by one, \
+                         then `plugboard rotate --to ID`";
+
+fn missing(name: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "secrets.{name} is not configured. Set PLUGBOARD_SECRETS__{} (`plugboard keys generate` prints a set).",
+        name.to_ascii_uppercase()
+    )
 }
 
 fn key(name: &str, text: &str) -> anyhow::Result<SecretKey> {
     if text.is_empty() {
-        bail!(
-            "secrets.{name} is not configured. Set PLUGBOARD_SECRETS__{} (`plugboard keys generate` prints a set).",
-            name.to_ascii_uppercase()
-        );
+        return Err(missing(name));
     }
     SecretKey::from_hex(text).with_context(|| format!("secrets.{name}"))
 }
@@ -185,7 +209,7 @@ mod tests {
     fn the_defaults_are_complete() {
         let settings: Settings = config::load(DEFAULTS, None, Vec::new()).unwrap();
         assert_eq!(settings.gateway.default_wait_ms, 45_000);
-        let error = settings.secrets.master_key().unwrap_err().to_string();
+        let error = settings.secrets.master_keys().err().unwrap().to_string();
         assert!(error.contains("PLUGBOARD_SECRETS__MASTER_KEY"), "{error}");
     }
 }

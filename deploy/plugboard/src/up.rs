@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api_gateway::GatewayConfig;
-use auth_service::{AuthService, Bootstrap};
+use auth_service::key_source::{FIRST, FileKeys, write_keys};
+use auth_service::{AuthService, Bootstrap, KeySource, MasterKey};
 use catalog_service::catalog::CatalogService;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::blobs::embedded::EmbeddedBlobs;
@@ -17,11 +18,12 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::SystemClock;
 use plugboard_core::egress::Egress;
 use plugboard_core::embedded::Embedded;
+use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::embedded::EmbeddedJournal;
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
-use plugboard_core::queue::Replies;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
+use plugboard_core::queue::{Express, Replies};
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::embedded::EmbeddedStore;
 use plugboard_core::telemetry::{self, TelemetryConfig};
@@ -32,7 +34,7 @@ use crate::cli::UpArgs;
 use crate::greeting::Ready;
 use crate::print_answer;
 use crate::sandbox::Door;
-use crate::settings::{Settings, egress_policy};
+use crate::settings::{AuthSettings, Settings, egress_policy};
 
 /// How long a start may take before something is wrong.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -47,22 +49,25 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let policy = egress_policy(&args.egress_allow, args.upstream.as_deref(), args.upstream_any)?;
     let door = Door::new(policy, args.sandbox).await?;
     let file = Embedded::open(&args.data, Arc::new(SystemClock))?;
-    let master = master_key(&args.data)?;
+    let keys = data_keys(&args.data)?;
 
     let life = Lifecycle::new();
     life.stop_on_signals()?;
     let catalog = catalog(&args, &life)?;
     let egress = door.open(&catalog, &life)?;
-    let shape = Shape::open(file, &master).await?;
-    let auth = shape.auth(&args, &master, catalog.clone(), egress.clone(), &life);
-    let keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
+    let master = &keys.local;
+    let shape = Shape::open(file, master).await?;
+    let public_url = public_url(&settings.gateway, &settings.auth, &url);
+    let auth = shape.auth(&args, public_url, &keys, catalog.clone(), egress.clone(), &life).await?;
+    let first_keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
-    shape.start_executor(auth.clone(), catalog.clone(), egress, &master, &life, drained.clone());
-    let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), &master);
-    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, &life).await?;
+    let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, &life, drained.clone());
+    let pages = auth_service::http::router(auth.clone());
+    let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), express, master, &life);
+    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;
-    announce(&args, &url, keys, catalog.snapshot().len());
+    announce(&args, &url, first_keys, catalog.snapshot().len());
     // Executors stop after the last waiting caller has its answer.
     let stopping = life.stopping();
     tokio::spawn(async move {
@@ -98,23 +103,28 @@ impl Shape {
         })
     }
 
-    fn auth(
+    async fn auth(
         &self,
         args: &UpArgs,
-        master: &SecretKey,
+        public_url: String,
+        keys: &DataKeys,
         catalog: Arc<CatalogHandle>,
         egress: Egress,
         life: &Lifecycle,
-    ) -> Arc<AuthService> {
-        let config = auth_service::Config { sandbox: args.sandbox, allow_private_hosts: !args.egress_allow.is_empty() };
+    ) -> anyhow::Result<Arc<AuthService>> {
+        let config = auth_service::Config {
+            sandbox: args.sandbox,
+            allow_private_hosts: !args.egress_allow.is_empty(),
+            public_url,
+        };
         let parts = auth_service::wiring::Parts {
             store: Arc::new(EmbeddedStore::new(self.file.clone())),
             catalog,
             egress,
-            master_key: master.clone(),
-            ticket_key: master.derive("tickets"),
+            master_keys: keys.masters.clone(),
+            ticket_key: keys.local.derive("tickets"),
         };
-        auth_service::wiring::assemble(&config, parts, life)
+        Ok(auth_service::wiring::assemble(&config, parts, life).await?)
     }
 
     fn start_executor(
@@ -125,19 +135,22 @@ impl Shape {
         master: &SecretKey,
         life: &Lifecycle,
         stop: CancellationToken,
-    ) {
+    ) -> Arc<dyn Express> {
         let parts = executor::wiring::Parts {
             queue: Arc::new(self.queue.clone()),
             replies: self.replies.clone(),
             journal: self.journal.clone(),
             blobs: self.blobs.clone(),
-            vault: auth,
+            vault: auth.clone(),
+            custody: auth,
             catalog,
             egress,
             idempotency_root: master.derive("vendor idempotency keys"),
         };
         let (executor, _) = executor::wiring::assemble(executor::Config::default(), parts, life);
+        let express = executor.express();
         life.supervise_result("executor", executor.run(stop));
+        express
     }
 
     fn gateway(
@@ -146,24 +159,37 @@ impl Shape {
         args: &UpArgs,
         auth: Arc<AuthService>,
         catalog: Arc<CatalogHandle>,
+        express: Arc<dyn Express>,
         master: &SecretKey,
+        life: &Lifecycle,
     ) -> Arc<api_gateway::Gateway> {
         let parts = api_gateway::wiring::Parts {
-            directory: auth,
+            directory: auth.clone(),
+            custody: auth.clone(),
+            connect: auth,
             catalog,
             queue: Arc::new(self.queue.clone()),
+            express,
             journal: self.journal.clone(),
             blobs: self.blobs.clone(),
             ticket_key: master.derive("tickets"),
             sandbox: args.sandbox,
         };
-        api_gateway::wiring::assemble(GatewayConfig { listen: args.listen.clone(), ..config }, parts)
+        let config = GatewayConfig { listen: args.listen.clone(), ..config };
+        api_gateway::wiring::assemble(config, InstanceId::generate(), parts, life)
     }
 
     fn close(&self) {
         self.queue.close();
         self.file.close();
     }
+}
+
+/// Pages share the gateway's listener: unless told otherwise, its URL is theirs.
+fn public_url(gateway: &GatewayConfig, auth: &AuthSettings, url: &str) -> String {
+    let asked = std::env::var("PLUGBOARD_AUTH__PUBLIC_URL").is_ok();
+    let given = if asked { &auth.public_url } else { &gateway.public_url };
+    if given.is_empty() { url.to_owned() } else { given.clone() }
 }
 
 /// Manifests, built in and from `--connectors`, followed by one handle for all services.
@@ -211,28 +237,48 @@ fn seed(name: &str) -> Option<Secret> {
     std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new)
 }
 
-/// The key that encrypts accounts: made at the first start, never again.
-fn master_key(data: &Path) -> anyhow::Result<SecretKey> {
+/// What an embedded deployment keeps secret.
+struct DataKeys {
+    /// Encrypt accounts: `master.key`.
+    masters: Arc<dyn KeySource>,
+    /// Root of what needs no rotation, because it guards nothing for longer than a day: tickets, payloads, idempotency
+    /// keys. `local.key`.
+    local: SecretKey,
+}
+
+/// The keys in the data directory: made at the first start, never again.
+fn data_keys(data: &Path) -> anyhow::Result<DataKeys> {
     let path = data.join("master.key");
-    let shown = path.display();
-    if path.is_file() {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {shown}"))?;
-        return SecretKey::from_hex(&text).with_context(|| format!("{shown}"));
+    if !path.is_file() {
+        make_master_key(data, &path)?;
     }
+    Ok(DataKeys { masters: Arc::new(FileKeys::new(path, true)), local: local_key(&data.join("local.key"))? })
+}
+
+fn make_master_key(data: &Path, path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
     if data.join("keyed").is_file() {
         bail!("{shown} is gone, but {} holds accounts sealed with it: put it back from your backup", data.display());
     }
-    let key = SecretKey::generate()?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("writing {shown}"))?;
-    file.write_all(key.to_hex().expose().as_bytes())?;
-    file.sync_all()?;
+    let key = MasterKey { id: FIRST.to_owned(), key: SecretKey::generate()? };
+    write_keys(path, &[key]).with_context(|| format!("writing {shown}"))?;
     std::fs::write(data.join("keyed"), "The accounts here are sealed with master.key. Back both up, apart.\n")?;
     say(&format!("Made {shown}, the key that seals accounts. Back it up: without it they cannot be opened."));
+    Ok(())
+}
+
+/// Losing it loses calls that have not ended and large answers that are kept, and nothing else.
+fn local_key(path: &Path) -> anyhow::Result<SecretKey> {
+    let shown = path.display();
+    if path.is_file() {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
+        return SecretKey::from_hex(&text).with_context(|| format!("{shown}"));
+    }
+    let key = SecretKey::generate()?;
+    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = opened.with_context(|| format!("writing {shown}"))?;
+    file.write_all(key.to_hex().expose().as_bytes())?;
+    file.sync_all()?;
     Ok(key)
 }
 

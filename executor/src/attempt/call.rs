@@ -27,6 +27,9 @@ const LARGE: usize = 1 << 20;
 /// Time to write down and carry back what the vendor said, or that it said nothing.
 const WAY_BACK: Duration = Duration::from_millis(50);
 
+/// For this long what the auth service said of an account is not asked for again before a byte is sent.
+const STILL_SURE: Duration = Duration::from_millis(100);
+
 /// How a call ended, before it is written down.
 #[derive(Debug)]
 pub(super) struct Called {
@@ -59,11 +62,13 @@ pub(super) fn jitter(most: Duration) -> Duration {
 
 /// Makes the call. For everything but a `read` the intent must be held.
 pub(super) async fn call(deps: &Deps, job: &Job, starts: u32, ready: Ready) -> Called {
-    let Ready { connector, body, fields, outgoing } = ready;
+    let Ready { connector, body, fields, resolved_at, outgoing } = ready;
+    let resolved_at = Some(resolved_at);
     let left = deps.clock.now().until(job.deadline);
     let deadline = Instant::now() + left.saturating_sub(WAY_BACK.min(left / 4));
-    let course = Course::new(job.effect, starts, connector.transport().token_url.is_some());
-    let mut tries = Tries { deps, job, connector: &connector, body, fields, deadline, course, attempts: 0 };
+    let course = Course::new(job.effect, starts, is_refreshable(&connector, &fields));
+    let mut tries =
+        Tries { deps, job, connector: &connector, body, fields, resolved_at, deadline, course, attempts: 0 };
     let mut called = tries.run(outgoing).await;
     called.attempts = Some(tries.attempts);
     if let Some(error) = &mut called.error {
@@ -72,12 +77,20 @@ pub(super) async fn call(deps: &Deps, job: &Job, starts: u32, ready: Ready) -> C
     called
 }
 
+/// There is a way to a new token: a grant of the manifest, or a person who has signed in.
+fn is_refreshable(connector: &Connector, fields: &AccountFields) -> bool {
+    let signs_in = || connector.manifest().auth.flows.iter().any(|flow| flow.oauth.is_some());
+    connector.transport().token_url.is_some() || (fields.token.is_some() && signs_in())
+}
+
 struct Tries<'a> {
     deps: &'a Deps,
     job: &'a Job,
     connector: &'a Connector,
     body: Option<Bytes>,
     fields: Arc<AccountFields>,
+    /// When the fields were asked for last; `None`: they are in doubt.
+    resolved_at: Option<Instant>,
     deadline: Instant,
     course: Course,
     attempts: u32,
@@ -89,12 +102,64 @@ enum After {
     /// The same request again, after a random part of this.
     Again(Duration),
     Refused(Shaped),
+    /// Before a byte left it was no longer certain that the account may be used.
+    Doubted,
 }
 
 impl Tries<'_> {
+    /// Whether the account may still be used, and as the request has it. A revocation that came since the fields were
+    /// resolved must find this call before its first byte does.
+    async fn look_again(&mut self) -> Result<bool, Box<Called>> {
+        if self.resolved_at.is_some_and(|at| at.elapsed() < STILL_SURE) {
+            return Ok(true);
+        }
+        let grant = grant(self.job, false);
+        if self.deps.vault.holds(&grant, &self.fields) {
+            return Ok(true);
+        }
+        let fields = match self.deps.vault.resolve(&grant).await {
+            Ok(fields) => fields,
+            Err(error) => {
+                tracing::warn!(reason = failure::reason(&error), "the account may not be used any more");
+                return Err(Box::new(Called::failed(failure::of_identity(&error))));
+            }
+        };
+        self.resolved_at = Some(Instant::now());
+        let same = fields.same_as(&self.fields);
+        self.fields = fields;
+        Ok(same)
+    }
+
+    /// Comes back when, with nothing sent yet, the fields are no longer known to be good: while a connection is being
+    /// made there is time for a revocation.
+    async fn doubt(&self, sent: &SentFlag) {
+        let grant = grant(self.job, false);
+        loop {
+            tokio::time::sleep(STILL_SURE).await;
+            if sent.get() {
+                return std::future::pending().await;
+            }
+            if self.deps.vault.holds(&grant, &self.fields) {
+                continue;
+            }
+            match self.deps.vault.resolve(&grant).await {
+                // Asked just now, and unchanged: good for another while.
+                Ok(fields) if fields.same_as(&self.fields) => {}
+                _ if sent.get() => return std::future::pending().await,
+                _ => return,
+            }
+        }
+    }
+
     async fn run(&mut self, first: Outgoing) -> Called {
         let mut next = Some(first);
         loop {
+            match self.look_again().await {
+                Ok(true) => {}
+                // The account has changed since the request was built.
+                Ok(false) => next = None,
+                Err(called) => return *called,
+            }
             // Rebuilt only for a repeat: the usual call pays for no copy.
             let outgoing = match next.take() {
                 Some(outgoing) => outgoing,
@@ -105,12 +170,18 @@ impl Tries<'_> {
             };
             match self.once(outgoing).await {
                 After::Ended(called) => return called,
-                After::Again(wait) => tokio::time::sleep(jitter(wait)).await,
+                After::Again(wait) => {
+                    self.resolved_at = None;
+                    tokio::time::sleep(jitter(wait)).await;
+                }
+                // Nothing was sent; the next look tells what has become of the account.
+                After::Doubted => self.resolved_at = None,
                 After::Refused(shaped) => {
                     if !self.course.may_refresh() {
                         return ended(shaped);
                     }
-                    if let Err(called) = self.refresh(shaped).await {
+                    // Boxed: it is rare, and every call would carry its size.
+                    if let Err(called) = Box::pin(self.refresh(shaped)).await {
                         return called;
                     }
                 }
@@ -134,7 +205,18 @@ impl Tries<'_> {
             sent: sent.clone(),
         };
         let began = Instant::now();
-        let answer = self.deps.egress.send(request).await;
+        let answer = tokio::select! {
+            biased;
+            answer = self.deps.egress.send(request) => answer,
+            () = self.doubt(&sent) => {
+                // The request is dropped; if it got under way in this very moment, it counts as sent.
+                if !sent.get() {
+                    return After::Doubted;
+                }
+                self.attempts += 1;
+                return self.given_up();
+            }
+        };
         metrics::histogram!("executor_upstream_ms").record(began.elapsed().as_secs_f64() * 1000.0);
         if sent.get() {
             self.attempts += 1;
@@ -142,6 +224,18 @@ impl Tries<'_> {
         match answer {
             Ok(answer) => self.answered(&answer, derived),
             Err(error) => self.unanswered(&error, derived),
+        }
+    }
+
+    /// Dropped with a byte perhaps sent.
+    fn given_up(&mut self) -> After {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match self.course.after(super::course::Failed::Unclear, left) {
+            Next::Again(wait) => After::Again(wait),
+            Next::End => After::Ended(Called::failed(failure::unknown(
+                self.job.effect,
+                "The call was stopped while it began, because the account may not be used any more.",
+            ))),
         }
     }
 
@@ -178,8 +272,11 @@ impl Tries<'_> {
     }
 
     fn shape(&self, answer: Answer<'_>, derived: Option<Zeroizing<String>>) -> Shaped {
-        let derived = derived.as_ref().map(|text| text.as_str());
-        let scrubber = Scrubber::new(self.fields.secrets().chain(derived));
+        // Making the forms of a secret costs more than looking for them in a short answer.
+        let scrubber = match derived {
+            None => self.fields.prepared(|fields| Scrubber::new(fields.secrets())),
+            Some(derived) => Arc::new(Scrubber::new(self.fields.secrets().chain([derived.as_str()]))),
+        };
         let about = About {
             connector: self.connector,
             operation: operation_of(self.connector, self.job).unwrap_or_default(),
@@ -195,6 +292,7 @@ impl Tries<'_> {
         match self.deps.vault.resolve(&grant(self.job, true)).await {
             Ok(fields) => {
                 self.fields = fields;
+                self.resolved_at = Some(Instant::now());
                 Ok(())
             }
             // The account is not to blame for our own trouble.

@@ -62,6 +62,9 @@ pub(super) fn of_identity(error: &IdentityError) -> CallError {
         IdentityError::NeedsReauth => {
             reconnect(ErrorCode::AccountExpired, "The account must be connected again.".to_owned())
         }
+        IdentityError::Revoked => {
+            reconnect(ErrorCode::AccountRevoked, "The account has been revoked. Nothing was sent.".to_owned())
+        }
         IdentityError::VendorRefused { message } => reconnect(
             ErrorCode::AccountExpired,
             format!("The vendor refused to sign the account in: {}", crate::http::text::tidy(message)),
@@ -80,6 +83,7 @@ pub(super) fn of_identity(error: &IdentityError) -> CallError {
         IdentityError::TicketRefused
         | IdentityError::KeyRefused
         | IdentityError::Exists { .. }
+        | IdentityError::Conflict { .. }
         | IdentityError::Invalid { .. } => CallError::internal(),
     }
 }
@@ -96,11 +100,13 @@ pub(super) fn reason(error: &IdentityError) -> &str {
         IdentityError::VendorRefused { .. } => "the vendor refused the account",
         IdentityError::VendorDown { .. } => "the vendor's sign-in does not answer",
         IdentityError::NeedsReauth => "the account must be connected again",
+        IdentityError::Revoked => "the account has been revoked",
         IdentityError::NotFound { .. } => "there is no such account",
         IdentityError::TicketRefused => "the ticket does not fit",
-        IdentityError::KeyRefused | IdentityError::Exists { .. } | IdentityError::Invalid { .. } => {
-            "an unfitting answer"
-        }
+        IdentityError::KeyRefused
+        | IdentityError::Exists { .. }
+        | IdentityError::Conflict { .. }
+        | IdentityError::Invalid { .. } => "an unfitting answer",
     }
 }
 

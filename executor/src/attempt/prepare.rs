@@ -11,6 +11,7 @@ use plugboard_core::identity::{Grant, IdentityError};
 use plugboard_core::job::{Job, Payload};
 use plugboard_core::manifest::Connector;
 use plugboard_core::secret::AccountFields;
+use tokio::time::Instant;
 
 use super::failure;
 use crate::Deps;
@@ -26,6 +27,8 @@ pub(super) struct Ready {
     pub(super) connector: Arc<Connector>,
     pub(super) body: Option<Bytes>,
     pub(super) fields: Arc<AccountFields>,
+    /// Before the question, not after the answer.
+    pub(super) resolved_at: Instant,
     pub(super) outgoing: Outgoing,
 }
 
@@ -43,6 +46,7 @@ fn failed(error: CallError) -> Stop {
 pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
     let connector = connector(deps, job).await?;
     let body = body(deps, job).await?;
+    let resolved_at = Instant::now();
     let fields = resolve(deps, job).await.map_err(|error| {
         if matches!(error, IdentityError::TicketRefused) {
             // Either clocks differ by more than the call's time, or somebody made the job up.
@@ -61,7 +65,7 @@ pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
         idempotency_root: &deps.idempotency_root,
     };
     let outgoing = build(&parts).map_err(|error| failed(error.into()))?;
-    Ok(Ready { connector, body, fields, outgoing })
+    Ok(Ready { connector, body, fields, resolved_at, outgoing })
 }
 
 async fn connector(deps: &Deps, job: &Job) -> Result<Arc<Connector>, Stop> {

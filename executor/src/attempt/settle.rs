@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use plugboard_core::blobs::INLINE_LIMIT;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
+use plugboard_core::identity::CallFacts;
 use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Outcome, Payload};
 use plugboard_core::journal::{Claim, Closed, Finished, Intent, JournalError, is_final};
 use plugboard_core::manifest::Effect;
@@ -196,7 +197,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Envelope and data as they travel.
-    async fn outcome(&self, mut called: Called) -> Outcome {
+    pub(super) async fn outcome(&self, mut called: Called) -> Outcome {
         let data = match called.data.take() {
             Some(data) if data.len() > INLINE_LIMIT => match self.store(data).await {
                 Some(stored) => Some(stored),
@@ -208,15 +209,28 @@ impl<'a> Desk<'a> {
             },
             data => data.map(Payload::Inline),
         };
-        match &called.error {
-            None => self.count("OK"),
-            Some(error) => self.count(&error.code.to_string()),
-        }
+        let code = called.error.as_ref().map_or_else(|| "OK".to_owned(), |error| error.code.to_string());
+        self.count(&code);
+        self.enter(code);
         let envelope = serde_json::to_vec(&self.envelope(called)).unwrap_or_else(|error| {
             tracing::error!(%error, "an envelope could not be written");
             br#"{"ok":false,"state":"unknown"}"#.to_vec()
         });
         Outcome { execution_id: self.job.execution_id.clone(), envelope: Bytes::from(envelope), data }
+    }
+
+    /// In the audit log.
+    fn enter(&self, code: String) {
+        let Some(calls) = &self.deps.calls else { return };
+        let facts = CallFacts {
+            key: self.job.key_id.clone(),
+            subject: self.job.subject.clone(),
+            service: self.job.service.clone(),
+            account: Some(self.job.account.clone()),
+            operation: self.job.operation.clone(),
+            code,
+        };
+        calls.note(&self.job.organization, facts);
     }
 
     async fn store(&self, data: Bytes) -> Option<Payload> {

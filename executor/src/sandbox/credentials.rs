@@ -4,7 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method};
-use plugboard_core::manifest::{ClientAuth, Connector, Template, Variable};
+use plugboard_core::manifest::{
+    ClientAuth, Connector, Template, TokenGrant, TokenGrantKind, TokenRequestStyle, Variable,
+};
 use regex::Regex;
 use serde_json::Value;
 use url::form_urlencoded;
@@ -32,7 +34,7 @@ pub(super) struct Wanted {
 
 /// What a token endpoint wants.
 pub(super) struct Grant {
-    auth: ClientAuth,
+    grant: TokenGrant,
 }
 
 impl Wanted {
@@ -91,25 +93,48 @@ impl Wanted {
 
 impl Grant {
     pub(super) fn of(connector: &Connector) -> Option<Self> {
-        connector.manifest().transport.token.as_ref().map(|token| Self { auth: token.client_auth })
+        connector.manifest().transport.token.clone().map(|grant| Self { grant })
     }
 
-    /// The first thing that is not there (RFC 6749, section 4.4.2).
-    pub(super) fn missing(&self, request: &Request<'_>) -> Option<&'static str> {
-        let has = |name: &str| pairs(request.body).any(|(key, value)| key == name && !value.is_empty());
-        if !pairs(request.body).any(|(key, value)| key == "grant_type" && value == "client_credentials") {
-            return Some("grant_type=client_credentials");
+    /// The first thing that is not there: of client credentials what RFC 6749, section 4.4.2, asks for in the vendor's
+    /// words; of a login its body; of a service account its assertion.
+    pub(super) fn missing(&self, request: &Request<'_>) -> Option<String> {
+        let grant = &self.grant;
+        let named = |name: &str| grant.names.get(name).cloned().unwrap_or_else(|| name.to_owned());
+        let absent = |name: &str| {
+            let name = named(name);
+            (!name.is_empty() && self.parameter(request, &name).is_none()).then_some(name)
+        };
+        match grant.kind {
+            TokenGrantKind::Login => request.body.is_empty().then(|| "a body".to_owned()),
+            TokenGrantKind::JwtBearer => absent("assertion"),
+            TokenGrantKind::ClientCredentials => absent("grant_type").or_else(|| match grant.client_auth {
+                ClientAuth::Body => absent("client_id").or_else(|| absent("client_secret")),
+                ClientAuth::None => absent("client_id"),
+                ClientAuth::Basic => {
+                    let fits =
+                        basic(request.headers).is_some_and(|(user, password)| !user.is_empty() && !password.is_empty());
+                    (!fits).then(|| "HTTP Basic".to_owned())
+                }
+            }),
         }
-        match self.auth {
-            ClientAuth::Body if !has("client_id") => Some("client_id"),
-            ClientAuth::Body if !has("client_secret") => Some("client_secret"),
-            ClientAuth::Body => None,
-            ClientAuth::Basic => {
-                let fits =
-                    basic(request.headers).is_some_and(|(user, password)| !user.is_empty() && !password.is_empty());
-                (!fits).then_some("HTTP Basic")
+    }
+
+    /// A parameter that is not empty, however the vendor wants them.
+    fn parameter(&self, request: &Request<'_>, name: &str) -> Option<String> {
+        let found = match self.grant.request {
+            TokenRequestStyle::Form => {
+                pairs(request.body).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
             }
-        }
+            TokenRequestStyle::Query => {
+                pairs(request.query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+            }
+            TokenRequestStyle::Json => {
+                let body: Option<Value> = serde_json::from_slice(request.body).ok();
+                body.and_then(|body| body.get(name)?.as_str().map(str::to_owned))
+            }
+        };
+        found.filter(|value| !value.is_empty())
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod headers;
 pub(crate) mod path;
 pub(crate) mod query;
 
-use plugboard_core::manifest::{Connector, CredentialField, Template, Variable};
+use plugboard_core::manifest::{Connector, CredentialField, KeptField, Template, Variable};
 use plugboard_core::secret::AccountFields;
 
 use crate::http::request::BuildError;
@@ -59,9 +59,22 @@ impl<'a> Values<'a> {
         self.connector.manifest().auth.flows.iter().find_map(|flow| flow.fields.get(name))
     }
 
+    /// A field that a vendor tells at sign-in.
+    fn kept(&self, name: &str) -> Option<&'a KeptField> {
+        let mut flows = self.connector.manifest().auth.flows.iter();
+        flows.find_map(|flow| flow.oauth.as_ref()?.keep.get(name))
+    }
+
+    /// The whole host of a URL, checked when it came.
+    pub(crate) fn is_host(&self, name: &str) -> bool {
+        self.field(name).map_or_else(|| self.kept(name).is_some_and(|kept| kept.host), |field| field.host)
+    }
+
     fn is_optional(&self, variable: &Variable) -> bool {
         match variable {
-            Variable::Account(field) => self.field(field).is_some_and(|field| field.optional),
+            Variable::Account(name) => self
+                .field(name)
+                .map_or_else(|| self.kept(name).is_some_and(|kept| kept.optional), |field| field.optional),
             Variable::Token | Variable::Method => false,
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn base_url(values: &Values<'_>, template: &Template) -> Result<Strin
     let mut filled: Vec<(&Variable, Cow<'_, str>)> = Vec::new();
     for variable in template.variables() {
         let value = values.get(variable).ok_or_else(|| BuildError::MissingField(name_of(variable)))?;
-        let is_host = matches!(variable, Variable::Account(name) if values.field(name).is_some_and(|f| f.host));
+        let is_host = matches!(variable, Variable::Account(name) if values.is_host(name));
         if is_host {
             if !is_bare_host(value) {
                 return Err(BuildError::BadHost(name_of(variable)));
@@ -80,8 +80,14 @@ fn is_bare_host(text: &str) -> bool {
 /// call would reach another API of the same host.
 pub(crate) fn climbs(path: &str) -> bool {
     path.split('/').any(|segment| {
-        segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+        let rest = without_dot(segment).map(|rest| without_dot(rest).unwrap_or(rest));
+        rest.is_some_and(str::is_empty)
     })
+}
+
+/// What follows a dot, written as one or escaped.
+fn without_dot(text: &str) -> Option<&str> {
+    text.strip_prefix('.').or_else(|| text.strip_prefix("%2e")).or_else(|| text.strip_prefix("%2E"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod custody;
 mod http;
 mod load;
 mod naive;
@@ -20,7 +21,8 @@ use crate::load::Target;
 use crate::plugboard::{Cluster, Up};
 use crate::report::Table;
 
-/// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names).
+/// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names,
+/// among them `custody`).
 struct Plan {
     rounds: usize,
     seconds: Duration,
@@ -96,5 +98,8 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     }
     println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, &up, &cluster));
     println!("{}", table.render());
+    if plan.wants("custody") {
+        println!("{}", custody::measure(&scratch.path().join("cluster"), cluster.key()?, plan.seconds).await?);
+    }
     table.check()
 }

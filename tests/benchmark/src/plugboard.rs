@@ -166,6 +166,14 @@ impl Cluster {
         self.0.targets(name)
     }
 
+    /// A key of one of its organizations.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn key(&self) -> anyhow::Result<&str> {
+        self.0.keys.first().map(String::as_str).context("no organization")
+    }
+
     pub fn memory(&self) -> u64 {
         self.0.memory()
     }

@@ -17,6 +17,7 @@ async fn from_creation_to_removal() {
     assert_eq!(
         created,
         json!({"id": id, "service": "alpha", "label": "Main", "state": "connected", "owner": null,
+            "state_reason": null, "state_since": "2026-11-22T21:20:00Z",
             "fields": {"host": "alpha.example"},
             "created_at": "2026-11-22T21:20:00Z", "updated_at": "2026-11-22T21:20:00Z"})
     );

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use plugboard_core::catalog::{Catalog, CatalogError, CatalogHandle, ManifestDocument};
 use plugboard_core::clock::{Millis, SystemClock};
 use plugboard_core::identity::{
-    Account, AccountChange, AccountState, CachedDirectory, Change, Directory, IdentityError, IssuedKey, Key,
-    NewAccount, NewKey, Organization, Principal, Scope, Scopes, fold_label,
+    Account, AccountChange, AccountState, CachedDirectory, CallLog, Change, Custody, Directory, IdentityError,
+    IssuedKey, Key, NewAccount, NewKey, Organization, Principal, Scope, Scopes, fold_label,
 };
 use plugboard_core::ids::{AccountId, InstanceId, KeyId, OrganizationId, Subject};
 use plugboard_core::job::TicketKey;
@@ -27,6 +27,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::connect::FakeConnect;
+use super::fake_custody::FakeCustody;
 use super::vendor::{FakeVendor, Nothing};
 use crate::config::GatewayConfig;
 use crate::state::Gateway;
@@ -40,6 +42,8 @@ pub(super) struct World {
     pub(super) router: Router,
     pub(super) gateway: Arc<Gateway>,
     pub(super) auth: Arc<FakeAuth>,
+    pub(super) custody: Arc<FakeCustody>,
+    pub(super) connecting: Arc<FakeConnect>,
     pub(super) vendor: Arc<FakeVendor>,
     pub(super) org: OrganizationId,
     pub(super) other: OrganizationId,
@@ -98,31 +102,40 @@ impl World {
 
     pub(super) async fn with_url(public_url: &str) -> Self {
         let (auth, org, other) = FakeAuth::with_keys();
-        let (vendor, outcomes) = FakeVendor::new();
+        let waiters = Waiters::default();
+        let vendor = FakeVendor::new(waiters.clone());
         let clock = Arc::new(SystemClock);
         let directory = CachedDirectory::new(auth.clone(), clock.clone());
+        let custody = Arc::new(FakeCustody::default());
+        let port: Arc<dyn Custody> = custody.clone();
+        let (call_log, writer) = CallLog::new(Arc::new(port), clock.clone());
         let catalog = CatalogHandle::new(Arc::new(FakeCatalog));
         let stop = CancellationToken::new();
         tokio::spawn(catalog.clone().follow(stop.clone()));
         catalog.ready().await;
-        let waiters = Waiters::default();
-        tokio::spawn(waiters.clone().dispatch(outcomes, stop.clone()));
+        tokio::spawn(writer.run(stop.clone()));
         let me = InstanceId::generate();
+        let connecting = Arc::new(FakeConnect::default());
         let gateway = Arc::new(Gateway {
             config: config(public_url),
             directory,
+            custody: custody.clone(),
+            call_log,
+            connect: connecting.clone(),
             catalog,
             queue: vendor.clone(),
+            express: Arc::new(plugboard_core::queue::NoExpress),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
             blobs: Arc::new(Nothing),
             clock,
             ticket_key: TicketKey::new(SecretKey::new([1; 32])),
             me,
             waiters,
+            callers: crate::waiters::Callers::default(),
             sandbox: false,
         });
         let router = crate::rest::router(gateway.clone());
-        Self { router, gateway, auth, vendor, org, other, _stop: stop.drop_guard() }
+        Self { router, gateway, auth, custody, connecting, vendor, org, other, _stop: stop.drop_guard() }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Reply {
@@ -224,6 +237,7 @@ impl FakeAuth {
             organization: organization.cloned(),
             scopes,
             subject,
+            agent: None,
             expires_at: Millis(i64::MAX),
         };
         self.keys.lock().push((secret.to_owned(), principal, key));
@@ -266,6 +280,7 @@ fn key(organization: OrganizationId, secret: &str, scopes: Scopes, subject: Opti
         prefix: format!("sk-org-{}", secret.chars().take(4).collect::<String>()),
         scopes,
         subject,
+        agent: None,
         created_at: NOW,
         expires_at: Millis(NOW.0 + i64::from(days) * 86_400_000),
         revoked_at: None,
@@ -341,6 +356,8 @@ impl Directory for FakeAuth {
             label,
             owner: request.owner,
             state: AccountState::Connected,
+            state_reason: String::new(),
+            state_since: NOW,
             public_fields: self.store(&request.credentials),
             created_at: NOW,
             updated_at: NOW,

@@ -11,8 +11,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-use super::super::IdentityError;
 use super::super::status::{from_status, is_answer};
+use super::super::{ACTOR_METADATA, Actor, IdentityError, actor};
 use crate::secret::Secret;
 
 const CONNECT: Duration = Duration::from_millis(500);
@@ -53,6 +53,13 @@ pub(super) struct Bearer(MetadataValue<Ascii>);
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request.metadata_mut().insert("authorization", self.0.clone());
+        // Who asks the gateway, for the audit log.
+        let actor = actor();
+        if actor != Actor::default()
+            && let Ok(json) = serde_json::to_vec(&actor)
+        {
+            request.metadata_mut().insert_bin(ACTOR_METADATA, MetadataValue::from_bytes(&json));
+        }
         Ok(request)
     }
 }

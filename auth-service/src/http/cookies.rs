@@ -1,0 +1,53 @@
+//! Cookies that mark a browser. Over https they carry the `__Host-` prefix, so that no other host can set them.
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+use plugboard_core::secret::Secret;
+
+/// Of a browser that has followed a sign-in link.
+pub const SIGN_IN: &str = "plugboard_sign_in";
+/// Of a browser inside a connect session.
+pub const SESSION: &str = "plugboard_connect";
+
+/// `SameSite=Lax`: the vendor's redirect is a top-level GET from another site, and must bring the cookie.
+pub fn set(name: &str, value: &Secret, https: bool) -> Option<HeaderValue> {
+    let (prefix, secure) = if https { ("__Host-", "; Secure") } else { ("", "") };
+    let text = format!("{prefix}{name}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600{secure}", value.expose());
+    let mut cookie = HeaderValue::try_from(text).ok()?;
+    cookie.set_sensitive(true);
+    Some(cookie)
+}
+
+/// The one with the prefix goes first.
+pub fn get(headers: &HeaderMap, name: &str) -> Option<Secret> {
+    let sent = || {
+        let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    };
+    let prefixed = format!("__Host-{name}");
+    let found = sent().find(|(one, _)| *one == prefixed).or_else(|| sent().find(|(one, _)| *one == name));
+    found.map(|(_, value)| Secret::new(value)).filter(|value| !value.expose().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("a=b; plugboard_sign_in=plain; c=d"));
+        assert_eq!(get(&headers, SIGN_IN).unwrap().expose(), "plain");
+        headers.append(COOKIE, HeaderValue::from_static("__Host-plugboard_sign_in=sure"));
+        assert_eq!(get(&headers, SIGN_IN).unwrap().expose(), "sure");
+        assert!(get(&headers, SESSION).is_none());
+    }
+
+    #[test]
+    fn over_https_a_cookie_is_this_hosts_alone() {
+        let cookie = |https| set(SESSION, &Secret::new("x"), https).unwrap().to_str().unwrap().to_owned();
+        assert!(cookie(true).starts_with("__Host-plugboard_connect=x; Path=/; HttpOnly; SameSite=Lax"));
+        assert!(cookie(true).ends_with("; Secure"));
+        assert!(!cookie(false).contains("Secure") && !cookie(false).contains("__Host-"));
+    }
+}
