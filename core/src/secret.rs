@@ -108,6 +108,11 @@ impl Clone for Prepared {
 }
 
 impl AccountFields {
+    /// Secret fields alone.
+    pub fn of_secrets(secret: BTreeMap<String, Secret>) -> Self {
+        Self { secret, ..Self::default() }
+    }
+
     /// What `make` makes of these fields, made once and kept exactly as long as they are. Of one type only: for another
     /// it is made anew each time.
     pub fn prepared<T: Any + Send + Sync>(self: &Arc<Self>, make: impl Fn(&Self) -> T) -> Arc<T> {
