@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
-use plugboard_core::identity::{Grant, IdentityError};
+use plugboard_core::identity::{AccountState, Grant, IdentityError};
 use plugboard_core::job::{TicketFacts, TicketKey};
 use plugboard_core::manifest::Manifest;
 use plugboard_core::manifest::credentials::flow_of;

@@ -27,15 +27,17 @@ mod worker;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::egress::Egress;
 use plugboard_core::identity::{CallLog, Vault};
-use plugboard_core::job::TraceContext;
+use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
-use plugboard_core::queue::{JobQueue, QueueError, Replies};
+use plugboard_core::queue::{Express, JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::Config;
@@ -67,13 +69,16 @@ pub struct Deps {
 pub struct Executor {
     config: Config,
     deps: Arc<Deps>,
+    /// One permit for each job that may run.
+    slots: Arc<Semaphore>,
     /// Dropped when the last call has ended.
     ended: Option<DropGuard>,
 }
 
 impl Executor {
     pub fn new(config: Config, deps: Deps) -> Self {
-        Self { config, deps: Arc::new(deps), ended: None }
+        let slots = Semaphore::new(config.slots.clamp(1, Semaphore::MAX_PERMITS));
+        Self { config, deps: Arc::new(deps), slots: Arc::new(slots), ended: None }
     }
 
     /// Cancelled when nothing is run any more.
@@ -83,13 +88,34 @@ impl Executor {
         self
     }
 
+    /// The express lane into this executor's slots.
+    pub fn express(&self) -> Arc<dyn Express> {
+        Arc::new(ExpressSlots { deps: self.deps.clone(), slots: self.slots.clone() })
+    }
+
     /// Runs until `stop`, then finishes what is running for at most [`Config::grace`] and hands back the rest.
     ///
     /// # Errors
     /// [`QueueError::Closed`] when the queue ended by itself.
     pub async fn run(self, stop: CancellationToken) -> Result<(), QueueError> {
         let _ended = self.ended;
-        worker::run(self.config, self.deps, stop).await
+        worker::run(self.config, self.deps, self.slots, stop).await
+    }
+}
+
+/// Runs reads where their callers wait, in the slots of an [`Executor`].
+pub struct ExpressSlots {
+    deps: Arc<Deps>,
+    slots: Arc<Semaphore>,
+}
+
+/// Jobs from the queue come first: a freed slot is theirs when one of them waits.
+impl Express for ExpressSlots {
+    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Option<Outcome>> {
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            return Box::pin(std::future::ready(None));
+        };
+        Box::pin(worker::express(self.deps.clone(), job, permit))
     }
 }
 

@@ -127,7 +127,7 @@ impl OAuth {
         verifier: &Secret,
     ) -> Result<String, IdentityError> {
         let broken = |what: &str| IdentityError::Unavailable(format!("{}: {what}", connector.key()));
-        let fields = AccountFields { secret: typed.clone(), ..AccountFields::default() };
+        let fields = AccountFields::of_secrets(typed.clone());
         let template = oauth.authorize_url.as_deref().ok_or_else(|| broken("no authorize_url"))?;
         let url =
             rendering::url(template, connector.manifest(), &fields).ok_or_else(|| broken("a field is missing"))?;

@@ -133,7 +133,7 @@ impl OAuth {
             .same_client(&intent.organization, &intent.service, oauth, intent.platform_client, &intent.client_id)
             .await?
             .ok_or(IdentityError::NotFound { what: "the OAuth client" })?;
-        let mut fields = AccountFields { secret: typed.clone(), ..AccountFields::default() };
+        let mut fields = AccountFields::of_secrets(typed.clone());
         // A host that the vendor told on the way may be part of the token URL; it is checked as every host is.
         for (name, kept) in &oauth.keep {
             if let Some(parameter) = &kept.callback {

@@ -42,7 +42,7 @@ impl OAuth {
         let Prepared { intent, mut typed } =
             self.prepare(request, &connector, flow, oauth, visit.as_ref(), claim).await?;
         let found = self.client(&intent.organization, &intent.service, oauth).await?;
-        let fields = AccountFields { secret: typed.clone(), ..AccountFields::default() };
+        let fields = AccountFields::of_secrets(typed.clone());
         let exchange = Exchange {
             manifest: connector.manifest(),
             oauth,
@@ -182,7 +182,7 @@ impl OAuth {
             .same_client(&intent.organization, &intent.service, oauth, intent.platform_client, &intent.client_id)
             .await?;
         let Some(client) = client else { return Ok(DeviceEnd::Failed("the OAuth client is gone".to_owned())) };
-        let fields = AccountFields { secret: typed.clone(), ..AccountFields::default() };
+        let fields = AccountFields::of_secrets(typed.clone());
         let exchange = Exchange {
             manifest: connector.manifest(),
             oauth,

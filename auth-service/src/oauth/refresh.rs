@@ -242,7 +242,7 @@ impl Refresh {
         let mut secret = open(&self.oauth.masters, record)?;
         let refresh_token = secret.remove(REFRESH_TOKEN).ok_or(IdentityError::NeedsReauth)?;
         secret.remove(ACCESS_TOKEN);
-        let fields = AccountFields { secret, ..AccountFields::default() };
+        let fields = AccountFields::of_secrets(secret);
         let exchange = Exchange {
             manifest: connector.manifest(),
             oauth,

@@ -35,7 +35,7 @@ impl OAuth {
         let client = self.client(organization, service, oauth).await?.client;
         let known = fields.iter().filter(|(name, _)| !name.starts_with(':'));
         let secret = known.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let fields = AccountFields { secret, ..AccountFields::default() };
+        let fields = AccountFields::of_secrets(secret);
         let exchange =
             Exchange { manifest: connector.manifest(), oauth, client: &client, url, fields: &fields, once: false };
         let url = exchange.url()?;
