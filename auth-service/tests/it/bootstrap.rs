@@ -93,6 +93,8 @@ async fn the_operator_can_have_another_key() {
 #[tokio::test]
 async fn without_a_store_nothing_starts() {
     let world = world().await;
+    let service = world.idle_service().await;
     world.store.set_down(true);
-    assert!(matches!(world.idle_service().await.bootstrap(None, None).await, Err(IdentityError::Unavailable(_))));
+    assert!(matches!(service.open_key_ring().await, Err(IdentityError::Unavailable(_))));
+    assert!(matches!(service.bootstrap(None, None).await, Err(IdentityError::Unavailable(_))));
 }
