@@ -29,7 +29,7 @@ impl Default for Waiters {
 
 impl std::fmt::Debug for Waiters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Waiters").field("waiting", &self.len()).finish()
+        f.debug_struct("Waiters").field("waiting", &self.waiting()).finish()
     }
 }
 
@@ -46,8 +46,7 @@ impl Waiters {
         Waiter { id: id.clone(), receiver, waiters: self.clone() }
     }
 
-    /// Calls now waiting.
-    pub fn len(&self) -> usize {
+    fn waiting(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 

@@ -160,9 +160,7 @@ mod tests {
 
     #[test]
     fn what_is_prepared_is_made_once_and_not_copied() {
-        let mut fields = AccountFields::default();
-        fields.token = Some(Secret::new("one"));
-        let fields = Arc::new(fields);
+        let fields = Arc::new(AccountFields { token: Some(Secret::new("one")), ..AccountFields::default() });
         let length = |fields: &AccountFields| fields.secrets().map(str::len).sum::<usize>();
         assert!(Arc::ptr_eq(&fields.prepared(length), &fields.prepared(length)));
         assert_eq!(*fields.prepared(|fields| fields.secrets().map(str::to_owned).collect::<Vec<_>>()), ["one"]);

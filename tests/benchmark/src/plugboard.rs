@@ -116,6 +116,11 @@ fn binary() -> anyhow::Result<PathBuf> {
     Ok(beside)
 }
 
+/// Bytes of what is measured; 0 where it cannot be told.
+pub fn binary_size() -> u64 {
+    binary().and_then(|path| Ok(std::fs::metadata(path)?.len())).unwrap_or_default()
+}
+
 fn diverted(command: &mut Command, vendor: &str) {
     command
         .args(["--json", "--upstream", vendor, "--egress-allow"])

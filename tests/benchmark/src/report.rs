@@ -94,9 +94,11 @@ pub fn environment(rounds: &str, seconds: Duration, up: &Up, cluster: &Cluster) 
         "{cores} cores ({model}), shared by the load generator, the mock vendor and everything else. {rounds} rounds, \
          interleaved, {} s each; medians. Every check on: keys, manifest, tickets, sealed accounts, egress guard, \
          journal; the bench connector's vendor limits are out of reach. Cluster: 1 gateway, 1 executor, 1 auth, catalog, \
-         nats-server (file, default sync), redis (fsync always). Memory now: up {} MB, cluster {} MB with servers.\n",
+         nats-server (file, default sync), redis (fsync always). Memory now: up {} MB, cluster {} MB with servers. Binary: \
+         {:.1} MB.\n",
         seconds.as_secs(),
         up.memory(),
-        cluster.memory()
+        cluster.memory(),
+        crate::plugboard::binary_size() as f64 / 1e6
     )
 }
