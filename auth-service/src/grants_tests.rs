@@ -107,10 +107,6 @@ fn a_login_sends_what_its_template_says() {
             "login": {"headers": {"X-Key": "{account.secret}"}, "body": {"user": "{account.tenant}", "deep": {"list": ["{account.secret}", 1]}}},
         }))
     };
-    let refused = request(&json!({
-        "kind": "login", "url": "https://a.example/x", "login": {"headers": {"X": "{account.secret}"}, "body": {}},
-    }));
-    assert!(matches!(refused.outgoing(NOW), Ok(_)), "a header may hold any visible text");
     let json = login("json");
     let sent: Value = serde_json::from_str(body(&json)).unwrap();
     assert_eq!(sent, json!({"user": "t 1", "deep": {"list": ["s&cret ю", 1]}}));
