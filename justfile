@@ -5,8 +5,8 @@ verify:
 # The quick loop: format, lints, unit tests.
 check:
     cargo fmt --all --check
-    cargo clippy --release --workspace --all-targets --all-features -- -D warnings
-    cargo nextest run --release --workspace --lib
+    cargo clippy --profile ci --workspace --all-targets --all-features -- -D warnings
+    cargo nextest run --cargo-profile ci --workspace --lib
 
 # Everything on one machine, in one process, without an account.
 sandbox:

@@ -13,11 +13,11 @@ use crate::submit::about;
 /// Armed while a caller waits. Dropped armed, the caller has left: the call is closed in the journal, which an executor
 /// asks before the first byte. A call that has begun is not disturbed; its end is found by its execution id.
 pub(crate) struct Departure {
-    watched: Option<(Arc<Gateway>, Job)>,
+    watched: Option<(Arc<Gateway>, Arc<Job>)>,
 }
 
 impl Departure {
-    pub(crate) fn watch(gateway: &Arc<Gateway>, job: &Job) -> Self {
+    pub(crate) fn watch(gateway: &Arc<Gateway>, job: &Arc<Job>) -> Self {
         // A read has no effect to prevent.
         Self { watched: (job.effect != Effect::Read).then(|| (gateway.clone(), job.clone())) }
     }

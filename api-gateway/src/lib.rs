@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
 pub use state::Gateway;
-pub use waiters::Waiters;
+pub use waiters::{Callers, Waiters};
 
 use crate::mcp::{HostPolicy, McpEndpoint, SettingsError};
 use crate::tools::Tools;
@@ -62,9 +62,8 @@ pub async fn run(
     beside: Router,
     life: &Lifecycle,
 ) -> Result<(), GatewayError> {
-    let outcomes = replies.subscribe(&gateway.me).await?;
-    // Not supervised: calls that are being finished during a drain still wait for their outcomes.
-    tokio::spawn(gateway.waiters.clone().dispatch(outcomes, life.dropping()));
+    let waiters = gateway.waiters.clone();
+    replies.subscribe(&gateway.me, Arc::new(move |outcome| waiters.deliver(outcome))).await?;
     life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = router(gateway, loopback, beside).await?;

@@ -10,10 +10,10 @@ use plugboard_core::identity::{CachedDirectory, Connect};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::TicketKey;
 use plugboard_core::journal::Journal;
-use plugboard_core::queue::JobQueue;
+use plugboard_core::queue::{Express, JobQueue};
 
 use crate::config::GatewayConfig;
-use crate::waiters::Waiters;
+use crate::waiters::{Callers, Waiters};
 
 /// The parts of one gateway. Shared behind an `Arc`.
 pub struct Gateway {
@@ -22,12 +22,14 @@ pub struct Gateway {
     pub connect: Arc<dyn Connect>,
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
+    pub express: Arc<dyn Express>,
     pub journal: Journal,
     pub blobs: Arc<dyn Blobs>,
     pub clock: Arc<dyn Clock>,
     pub ticket_key: TicketKey,
     pub me: InstanceId,
     pub waiters: Waiters,
+    pub callers: Callers,
     /// Every organization has an account for every service.
     pub sandbox: bool,
 }
@@ -47,7 +49,7 @@ impl Gateway {
     /// Returns when no caller waits any more, or after `limit`.
     pub async fn drained(&self, limit: Duration) {
         let empty = async {
-            while !self.waiters.is_empty() {
+            while !self.callers.is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

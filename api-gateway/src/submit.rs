@@ -8,7 +8,9 @@ use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
 use plugboard_core::identity::{IdentityError, Principal, Scope};
 use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
-use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Payload, RequestParts, TicketFacts, TraceContext};
+use plugboard_core::job::{
+    AccountRef, CallState, Envelope, Job, Outcome, Payload, RequestParts, TicketFacts, TraceContext,
+};
 use plugboard_core::journal::Closed;
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
 use plugboard_core::queue::QueueError;
@@ -70,7 +72,7 @@ impl Gateway {
         let accounts = self.directory.accounts(organization).await.map_err(auth_away)?;
         let named = Named { label, instance_id: call.instance_id.as_deref() };
         let account = accounts::choose(&accounts, principal, connector.key(), named, self.sandbox)?;
-        let job = self.job(principal, organization, &connector, checked, account, &call, trace).await?;
+        let job = Arc::new(self.job(principal, organization, &connector, checked, account, &call, trace).await?);
         if call.wait_ms == Some(0) {
             return self.run_in_background(job).await;
         }
@@ -171,7 +173,7 @@ impl Gateway {
         Ok(Payload::Blob { id, bytes })
     }
 
-    async fn run_in_background(&self, job: Job) -> Result<Answer, CallError> {
+    async fn run_in_background(&self, job: Arc<Job>) -> Result<Answer, CallError> {
         self.note(&job).await?;
         let handle = running(&job, self.clock.now());
         match self.queue.publish(job).await {
@@ -188,9 +190,69 @@ impl Gateway {
         })
     }
 
-    async fn run_and_wait(self: &Arc<Self>, job: Job, wait: Duration) -> Result<Answer, CallError> {
+    async fn run_and_wait(self: &Arc<Self>, job: Arc<Job>, wait: Duration) -> Result<Answer, CallError> {
+        let _caller = self.callers.enter();
+        let until_deadline = self.clock.now().until(job.deadline) + GRACE;
+        let within = wait.min(until_deadline);
+        let outcome = if job.effect == Effect::Read {
+            let mut read = Box::pin(self.clone().read(job.clone()));
+            let outcome = tokio::time::timeout(within, &mut read).await.ok().transpose()?;
+            if outcome.is_none() && wait < until_deadline {
+                self.keep_when_done(job.clone(), read);
+            }
+            outcome
+        } else {
+            self.write(&job, within).await?
+        };
+        match outcome {
+            Some(outcome) => Ok(self.present(&job.organization, outcome).await),
+            // The caller's patience is over before the deadline: it gets a handle, and the call goes on.
+            None if wait < until_deadline => {
+                self.note(&job).await?;
+                Ok(Answer::of(&running(&job, self.clock.now())))
+            }
+            None => Ok(self.settle(&job).await),
+        }
+    }
+
+    /// Runs a read: where there is a place for it now, else through the queue.
+    async fn read(self: Arc<Self>, job: Arc<Job>) -> Result<Outcome, CallError> {
+        if let Some(outcome) = self.express.clone().run(job.clone()).await {
+            return Ok(outcome);
+        }
         let mut waiter = self.waiters.register(&job.execution_id);
-        let departure = Departure::watch(self, &job);
+        match self.queue.publish(job).await {
+            Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
+            Err(error) => return Err(queue_away(&error)),
+        }
+        match waiter.outcome().await {
+            Some(outcome) => Ok(outcome),
+            None => Err(CallError::internal()),
+        }
+    }
+
+    /// Executors journal what is not a read; the outcome of a read whose caller has left with a handle exists here only.
+    fn keep_when_done(
+        self: &Arc<Self>,
+        job: Arc<Job>,
+        read: impl Future<Output = Result<Outcome, CallError>> + Send + 'static,
+    ) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let left = this.clock.now().until(job.deadline) + GRACE;
+            if let Ok(Ok(outcome)) = tokio::time::timeout(left, read).await
+                && let Err(error) = this.journal.keep(&job, &outcome).await
+            {
+                tracing::warn!(%error, "the outcome of a read could not be kept");
+            }
+        });
+    }
+
+    /// Publishes a call that is not a read and waits for its outcome. `None`: there was none in time, and the call goes
+    /// on, to be found by its handle.
+    async fn write(self: &Arc<Self>, job: &Arc<Job>, within: Duration) -> Result<Option<Outcome>, CallError> {
+        let mut waiter = self.waiters.register(&job.execution_id);
+        let departure = Departure::watch(self, job);
         match self.queue.publish(job.clone()).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
             Err(error) => {
@@ -198,52 +260,28 @@ impl Gateway {
                 return Err(queue_away(&error));
             }
         }
-        let until_deadline = self.clock.now().until(job.deadline) + GRACE;
-        let give_up = tokio::time::sleep(wait.min(until_deadline));
-        tokio::pin!(give_up);
-        let outcome = loop {
+        let outcome = tokio::time::timeout(within, async {
             tokio::select! {
                 biased;
-                Some(outcome) = waiter.outcome() => break Some(outcome),
-                () = &mut give_up => break None,
-                () = tokio::time::sleep(LOOK_EVERY), if job.effect != Effect::Read => {
-                    if let Ok(Some(record)) = self.journal.look(&job.execution_id).await
-                        && let Some(outcome) = record.outcome
-                    {
-                        break Some(outcome);
-                    }
-                }
+                Some(outcome) = waiter.outcome() => outcome,
+                outcome = self.recorded(job) => outcome,
             }
-        };
+        });
+        let outcome = outcome.await.ok();
         departure.disarm();
-        match outcome {
-            Some(outcome) => Ok(self.present(&job.organization, outcome).await),
-            None if wait < until_deadline => self.leave_with_handle(job, waiter).await,
-            None => Ok(self.settle(&job).await),
-        }
+        Ok(outcome)
     }
 
-    /// The caller's patience is over before the deadline: it gets a handle, and the call goes on.
-    async fn leave_with_handle(
-        self: &Arc<Self>,
-        job: Job,
-        mut waiter: crate::waiters::Waiter,
-    ) -> Result<Answer, CallError> {
-        self.note(&job).await?;
-        let handle = running(&job, self.clock.now());
-        if job.effect == Effect::Read {
-            // Executors journal what is not a read; the outcome of this one exists here only.
-            let this = self.clone();
-            tokio::spawn(async move {
-                let left = this.clock.now().until(job.deadline) + GRACE;
-                if let Ok(Some(outcome)) = tokio::time::timeout(left, waiter.outcome()).await
-                    && let Err(error) = this.journal.keep(&job, &outcome).await
-                {
-                    tracing::warn!(%error, "the outcome of a read could not be kept");
-                }
-            });
+    /// Looks into the journal from time to time until it has the outcome.
+    async fn recorded(&self, job: &Job) -> Outcome {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Ok(Some(record)) = self.journal.look(&job.execution_id).await
+                && let Some(outcome) = record.outcome
+            {
+                return outcome;
+            }
         }
-        Ok(Answer::of(&handle))
     }
 
     /// The deadline has passed without a word. Only the journal can tell what may be said.
@@ -273,11 +311,8 @@ impl Gateway {
             false,
             "No answer came before the deadline. Whether the vendor did it is not known: look it up there, or ask again with `execution_id`.",
         );
-        let outcome = plugboard_core::job::Outcome {
-            execution_id: job.execution_id.clone(),
-            envelope: Answer::of(&not_sent).json,
-            data: None,
-        };
+        let outcome =
+            Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&not_sent).json, data: None };
         match self.journal.close(job, &outcome).await {
             Ok(Closed::Yes) => Answer::of(&not_sent),
             Ok(Closed::AlreadyEnded(outcome)) => self.present(&job.organization, *outcome).await,

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use plugboard_core::ids::ExecutionId;
 use plugboard_core::job::Outcome;
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 
 /// Enough to keep 64 callers from meeting at one lock.
 const SHARDS: usize = 16;
@@ -51,24 +51,38 @@ impl Waiters {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Hands an outcome to whom it belongs.
+    pub fn deliver(&self, outcome: Outcome) {
+        let waiting = self.shard(&outcome.execution_id).lock().remove(&outcome.execution_id);
+        if let Some(waiting) = waiting {
+            // The receiver is gone when its caller has left: the journal has what must be kept.
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+/// Counts callers that wait, whichever way their call takes.
+#[derive(Debug, Clone, Default)]
+pub struct Callers(Arc<AtomicUsize>);
+
+impl Callers {
+    /// Counts until it is dropped.
+    pub fn enter(&self) -> Caller {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Caller(self.0.clone())
     }
 
-    /// Hands outcomes to whom they belong; run it as a supervised task.
-    pub async fn dispatch(self, mut outcomes: mpsc::Receiver<Outcome>, stop: CancellationToken) {
-        loop {
-            let outcome = tokio::select! {
-                outcome = outcomes.recv() => outcome,
-                // While draining, calls still wait for their outcome; the queue's adapter ends the stream.
-                () = stop.cancelled() => return,
-            };
-            let Some(outcome) = outcome else { return };
-            if let Some(waiting) = self.shard(&outcome.execution_id).lock().remove(&outcome.execution_id) {
-                // The receiver is gone when its caller has left: the journal has what must be kept.
-                let _ = waiting.send(outcome);
-            }
-        }
+    pub fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[derive(Debug)]
+pub struct Caller(Arc<AtomicUsize>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -15,13 +15,13 @@ use plugboard_core::job::TicketKey;
 use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
-use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
-use plugboard_core::queue::{JobQueue, QueueError, Replies};
+use plugboard_core::queue::nats::{NatsConfig, NatsExpress, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
+use plugboard_core::queue::{Express, JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
 
 use crate::config::GatewayConfig;
 use crate::state::Gateway;
-use crate::waiters::Waiters;
+use crate::waiters::{Callers, Waiters};
 
 /// What a gateway stands on, whichever shape it runs in.
 pub struct Parts {
@@ -30,6 +30,7 @@ pub struct Parts {
     /// Followed by whoever made it.
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
+    pub express: Arc<dyn Express>,
     pub journal: Arc<dyn JournalStore>,
     pub blobs: Arc<dyn Blobs>,
     pub ticket_key: SecretKey,
@@ -62,21 +63,22 @@ pub enum WiringError {
 }
 
 /// Joins the parts.
-pub fn assemble(config: GatewayConfig, parts: Parts) -> Arc<Gateway> {
+pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts) -> Arc<Gateway> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let me = InstanceId::generate();
     Arc::new(Gateway {
         config,
         directory: CachedDirectory::new(parts.directory, clock.clone()),
         connect: parts.connect,
         catalog: parts.catalog,
         queue: parts.queue,
+        express: parts.express,
         journal: Journal::new(parts.journal, clock.clone(), me.clone()),
         blobs: parts.blobs,
         clock,
         ticket_key: TicketKey::new(parts.ticket_key),
         me,
         waiters: Waiters::default(),
+        callers: Callers::default(),
         sandbox: parts.sandbox,
     })
 }
@@ -97,15 +99,17 @@ pub async fn distributed(
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
     let link = NatsLink::connect(&NatsConfig { connect_within: Duration::from_secs(30), ..remote.nats }).await?;
     let queue = NatsQueue::open(&link, NatsQueueConfig::default(), clock).await?;
+    let me = InstanceId::generate();
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
         connect: Arc::new(GrpcConnect::new(&remote.auth, &token)?),
         catalog,
         queue: Arc::new(queue),
+        express: NatsExpress::open(&link, &me).await?,
         journal: Arc::new(NatsJournal::open(&link).await?),
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
         ticket_key: remote.ticket_key,
         sandbox: remote.sandbox,
     };
-    Ok((assemble(config, parts), Arc::new(NatsReplies::new(&link))))
+    Ok((assemble(config, me, parts), Arc::new(NatsReplies::new(&link))))
 }

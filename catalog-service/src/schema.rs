@@ -121,7 +121,7 @@ mod tests {
             std::fs::write(path, &current).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == current, "stale: UPDATE_SCHEMA=1 cargo test --release -p catalog-service schema");
+        assert!(committed == current, "stale: UPDATE_SCHEMA=1 cargo test --profile ci -p catalog-service schema");
     }
 
     #[test]

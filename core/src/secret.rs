@@ -1,6 +1,8 @@
 //! Values that must not be seen: redacted in Debug, not serializable, wiped on drop.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -92,9 +94,27 @@ pub struct AccountFields {
     pub secret: BTreeMap<String, Secret>,
     /// Obtained by the manifest's token grant.
     pub token: Option<Secret>,
+    prepared: Prepared,
+}
+
+/// Not copied with the fields: a copy is made to be changed.
+#[derive(Default)]
+struct Prepared(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Clone for Prepared {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl AccountFields {
+    /// What `make` makes of these fields, made once and kept exactly as long as they are. Of one type only: for another
+    /// it is made anew each time.
+    pub fn prepared<T: Any + Send + Sync>(self: &Arc<Self>, make: impl Fn(&Self) -> T) -> Arc<T> {
+        let kept = self.prepared.0.get_or_init(|| Arc::new(make(self))).clone();
+        kept.downcast().unwrap_or_else(|_| Arc::new(make(self)))
+    }
+
     pub fn get(&self, field: &str) -> Option<&str> {
         self.secret.get(field).map(Secret::expose).or_else(|| self.public.get(field).map(String::as_str))
     }
@@ -126,6 +146,19 @@ mod tests {
         let key = SecretKey::new([0xca; 32]);
         assert!(!format!("{fields:?} {:?} {key:?}", Secret::new("canary")).contains("canary"));
         assert!(!format!("{key:?}").contains("ca"));
+    }
+
+    #[test]
+    fn what_is_prepared_is_made_once_and_not_copied() {
+        let mut fields = AccountFields::default();
+        fields.token = Some(Secret::new("one"));
+        let fields = Arc::new(fields);
+        let length = |fields: &AccountFields| fields.secrets().map(str::len).sum::<usize>();
+        assert!(Arc::ptr_eq(&fields.prepared(length), &fields.prepared(length)));
+        assert_eq!(*fields.prepared(|fields| fields.secrets().map(str::to_owned).collect::<Vec<_>>()), ["one"]);
+        let mut changed = (*fields).clone();
+        changed.token = Some(Secret::new("three"));
+        assert_eq!(*Arc::new(changed).prepared(length), 5);
     }
 
     #[test]

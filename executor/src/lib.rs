@@ -27,15 +27,17 @@ mod worker;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::egress::Egress;
 use plugboard_core::identity::Vault;
-use plugboard_core::job::TraceContext;
+use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
-use plugboard_core::queue::{JobQueue, QueueError, Replies};
+use plugboard_core::queue::{Express, JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -61,15 +63,19 @@ pub struct Deps {
     pub adopt_trace: Option<AdoptTrace>,
 }
 
-/// Takes jobs and makes calls until told to stop.
+/// Takes jobs and makes calls until told to stop. Clones share their slots.
+#[derive(Clone)]
 pub struct Executor {
     config: Config,
     deps: Arc<Deps>,
+    /// One permit for each job that may run.
+    slots: Arc<Semaphore>,
 }
 
 impl Executor {
     pub fn new(config: Config, deps: Deps) -> Self {
-        Self { config, deps: Arc::new(deps) }
+        let slots = Semaphore::new(config.slots.clamp(1, Semaphore::MAX_PERMITS));
+        Self { config, deps: Arc::new(deps), slots: Arc::new(slots) }
     }
 
     /// Runs until `stop`, then finishes what is running for at most [`Config::grace`] and hands back the rest.
@@ -77,7 +83,19 @@ impl Executor {
     /// # Errors
     /// [`QueueError::Closed`] when the queue ended by itself.
     pub async fn run(self, stop: CancellationToken) -> Result<(), QueueError> {
-        worker::run(self.config, self.deps, stop).await
+        worker::run(self.config, self.deps, self.slots, stop).await
+    }
+}
+
+/// A read runs where its caller waits, if a slot is free. Jobs from the queue come first: a freed slot is theirs when
+/// one of them waits.
+impl Express for Executor {
+    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Option<Outcome>> {
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            return Box::pin(std::future::ready(None));
+        };
+        let deps = self.deps.clone();
+        Box::pin(worker::express(deps, job, permit))
     }
 }
 

@@ -56,6 +56,35 @@ const IN_ADDRESSES: [&AsciiSet; 5] = [NON_ALPHANUMERIC, UNRESERVED, ADDRESS, SEG
 pub(crate) struct Scrubber {
     /// Longest first, so that a form is taken out whole before a part of it is.
     forms: Vec<Zeroizing<Vec<u8>>>,
+    openings: Openings,
+}
+
+/// The first bytes of all forms, as a set that may hold more than it was given: one pass over an answer finds the few
+/// places where a form can begin, however many forms there are.
+struct Openings(Box<[u64; Openings::WORDS]>);
+
+impl Openings {
+    const WORDS: usize = 64;
+
+    fn of(forms: &[Zeroizing<Vec<u8>>]) -> Self {
+        let mut set = Self(Box::new([0; Self::WORDS]));
+        for opening in forms.iter().filter_map(|form| form.first_chunk()) {
+            let (word, bit) = Self::place(*opening);
+            set.0[word] |= bit;
+        }
+        set
+    }
+
+    fn may_have(&self, opening: [u8; LEAST]) -> bool {
+        let (word, bit) = Self::place(opening);
+        self.0[word] & bit != 0
+    }
+
+    /// Multiplicative hashing to 12 bits; the first six choose the word, which is below [`Self::WORDS`].
+    fn place(opening: [u8; LEAST]) -> (usize, u64) {
+        let hash = u32::from_le_bytes(opening).wrapping_mul(0x9e37_79b1) >> 20;
+        ((hash >> 6) as usize % Self::WORDS, 1 << (hash & 63))
+    }
 }
 
 impl Scrubber {
@@ -69,7 +98,7 @@ impl Scrubber {
         }
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { forms }
+        Self { openings: Openings::of(&forms), forms }
     }
 
     /// `None`: nothing to take out. The text must be valid JSON; so is the result.
@@ -104,7 +133,13 @@ impl Scrubber {
     }
 
     fn has(&self, bytes: &[u8]) -> bool {
-        self.forms.iter().any(|form| find(bytes, form, 0).is_some())
+        let begins = |(at, opening): (usize, &[u8])| {
+            opening.first_chunk().is_some_and(|opening| self.openings.may_have(*opening))
+                && self.forms.iter().any(|form| {
+                    bytes[at..].starts_with(form) && (form.len() >= ANYWHERE || stands_alone(bytes, at, form.len()))
+                })
+        };
+        bytes.windows(LEAST).enumerate().any(begins)
     }
 
     /// Token by token, so that a number that is a secret becomes a string and an escaped string is read unescaped.

@@ -2,7 +2,7 @@
 
 mod vendor;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use plugboard_core::ids::{AccountId, ExecutionId, InstanceId, KeyId, Organizatio
 use plugboard_core::job::{Job, Outcome, Payload, TraceContext};
 use plugboard_core::journal::{Journal, JournalError, JournalStore, Revision};
 use plugboard_core::manifest::{Connector, Manifest, document};
-use plugboard_core::queue::{Delivery, Hold, JobQueue, QueueDepth, QueueError, Replies};
+use plugboard_core::queue::{Delivery, Hold, Inbox, JobQueue, QueueDepth, QueueError, Replies};
 use plugboard_core::secret::{AccountFields, Secret, SecretKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -276,8 +276,8 @@ impl World {
 
 #[async_trait]
 impl JobQueue for World {
-    async fn publish(&self, job: Job) -> Result<(), QueueError> {
-        self.enqueue(job, 1);
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
+        self.enqueue((*job).clone(), 1);
         Ok(())
     }
 
@@ -309,7 +309,7 @@ impl Replies for World {
         Ok(())
     }
 
-    async fn subscribe(&self, _: &InstanceId) -> Result<mpsc::Receiver<Outcome>, QueueError> {
+    async fn subscribe(&self, _: &InstanceId, _: Inbox) -> Result<(), QueueError> {
         Err(QueueError::Closed)
     }
 }
@@ -443,7 +443,7 @@ pub(crate) async fn closed_port() -> SocketAddr {
 
 /// Field values that fit a manifest's own account form.
 pub(crate) fn sandbox_fields(manifest: &Manifest) -> AccountFields {
-    let mut account = AccountFields { public: BTreeMap::new(), secret: BTreeMap::new(), token: None };
+    let mut account = AccountFields::default();
     for (name, field) in manifest.auth.flows.iter().flat_map(|flow| &flow.fields) {
         let made_up = if field.host { "sandbox.example".to_owned() } else { format!("sandbox-{name}") };
         let value = field.sandbox.clone().unwrap_or(made_up);

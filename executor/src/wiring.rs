@@ -12,7 +12,7 @@ use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
-use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
+use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
 use plugboard_core::queue::{JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
 
@@ -94,7 +94,7 @@ pub async fn distributed(
     let link = NatsLink::connect(&remote.nats).await?;
     let queue = NatsQueueConfig { slots: config.slots, ..NatsQueueConfig::default() };
     let parts = Parts {
-        queue: Arc::new(NatsQueue::open(&link, queue, clock).await?),
+        queue: Arc::new(NatsQueue::open(&link, queue, clock.clone()).await?),
         replies: Arc::new(NatsReplies::new(&link)),
         journal: Arc::new(NatsJournal::open(&link).await?),
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
@@ -104,6 +104,8 @@ pub async fn distributed(
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);
+    let express = NatsExpressHost::open(&link, clock, Arc::new(executor.clone())).await?;
+    life.supervise("express lane", express.run(life.stopping(), config.grace()));
     let ready = move || link.connected() && catalog.is_ready() && vault.is_fresh();
     Ok((executor, Arc::new(ready)))
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugboard_core::queue::{Delivery, QueueError};
-use tokio::sync::Semaphore;
+use plugboard_core::job::{Job, Outcome};
+use plugboard_core::queue::QueueError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -15,8 +16,12 @@ use crate::{Config, Deps, attempt};
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// See [`crate::Executor::run`].
-pub(crate) async fn run(config: Config, deps: Arc<Deps>, stop: CancellationToken) -> Result<(), QueueError> {
-    let slots = Arc::new(Semaphore::new(config.slots.clamp(1, Semaphore::MAX_PERMITS)));
+pub(crate) async fn run(
+    config: Config,
+    deps: Arc<Deps>,
+    slots: Arc<Semaphore>,
+    stop: CancellationToken,
+) -> Result<(), QueueError> {
     let mut tasks = JoinSet::new();
     let end = loop {
         // The slot comes first: a job in hand without a slot would only age.
@@ -35,14 +40,15 @@ pub(crate) async fn run(config: Config, deps: Arc<Deps>, stop: CancellationToken
         };
         match delivery {
             Ok(delivery) => {
-                let span = span_of(&deps, &delivery);
+                let span = span_of(&deps, &delivery.job, delivery.starts);
                 let deps = Arc::clone(&deps);
                 let task = async move {
                     let _permit = permit;
                     let _running = Running::begin();
                     attempt::run(&deps, delivery).await;
                 };
-                tasks.spawn(task.instrument(span));
+                // Boxed: a task's future is moved when it is spawned and again when it ends, and this one is large.
+                tasks.spawn(Box::pin(task).instrument(span));
             }
             Err(QueueError::Closed) => break Err(QueueError::Closed),
             Err(error) => {
@@ -56,6 +62,14 @@ pub(crate) async fn run(config: Config, deps: Arc<Deps>, stop: CancellationToken
     };
     finish(tasks, config.grace()).await;
     end
+}
+
+/// See [`crate::Executor`] as an express lane.
+pub(crate) async fn express(deps: Arc<Deps>, job: Arc<Job>, permit: OwnedSemaphorePermit) -> Option<Outcome> {
+    let _permit = permit;
+    let _running = Running::begin();
+    let span = span_of(&deps, &job, 1);
+    attempt::express(&deps, &job).instrument(span).await
 }
 
 /// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.
@@ -82,14 +96,13 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 /// No path, query or body: they may hold secrets, and they are the tenant's.
-fn span_of(deps: &Deps, delivery: &Delivery) -> tracing::Span {
-    let job = &delivery.job;
+fn span_of(deps: &Deps, job: &Job, starts: u32) -> tracing::Span {
     let span = tracing::info_span!(
         "job",
         execution_id = job.execution_id.as_str(),
         service = job.service.as_str(),
         operation = job.operation.as_deref().unwrap_or_default(),
-        start = delivery.starts,
+        start = starts,
     );
     if let Some(adopt) = &deps.adopt_trace {
         adopt(&span, &job.trace);
@@ -125,6 +138,10 @@ mod tests {
         (Bench::new(bearer(), fields(&[("api_key", "k-1234567890")]), vendor.addr), vendor)
     }
 
+    fn slots(count: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(count))
+    }
+
     async fn eventually(what: impl Fn() -> bool) {
         for _ in 0..500 {
             if what() {
@@ -143,7 +160,7 @@ mod tests {
             bench.world.enqueue(bench.job("send", "/messages"), 1);
         }
         let config = Config { slots: 3, ..Config::default() };
-        let worker = tokio::spawn(run(config, Arc::new(bench.deps.clone()), stop.clone()));
+        let worker = tokio::spawn(run(config, Arc::new(bench.deps.clone()), slots(3), stop.clone()));
         eventually(|| bench.world.fates.lock().len() == 20).await;
         stop.cancel();
         assert!(worker.await.unwrap().is_ok());
@@ -158,7 +175,7 @@ mod tests {
             bench.world.enqueue(bench.job("send", "/messages"), 1);
         }
         let config = Config { slots: 2, grace_seconds: 0 };
-        let worker = tokio::spawn(run(config, Arc::new(bench.deps.clone()), stop.clone()));
+        let worker = tokio::spawn(run(config, Arc::new(bench.deps.clone()), slots(2), stop.clone()));
         eventually(|| vendor.calls() == 2).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(vendor.calls(), 2);
@@ -176,7 +193,7 @@ mod tests {
         let id = poison.execution_id.clone();
         let mut deps = bench.deps.clone();
         deps.clock = Arc::new(Panicking);
-        let worker = tokio::spawn(run(Config::default(), Arc::new(deps), stop.clone()));
+        let worker = tokio::spawn(run(Config::default(), Arc::new(deps), slots(256), stop.clone()));
         bench.world.enqueue(poison, 1);
         eventually(|| bench.world.fates.lock().contains(&Fate::Dropped)).await;
         assert!(!worker.is_finished(), "{id}");

@@ -70,7 +70,7 @@ async fn publish_packed(process: &Process, jobs: &[Job]) {
         .cloned()
         .map(|job| {
             let queue = process.queue.clone();
-            tokio::spawn(async move { queue.publish(job).await.unwrap() })
+            tokio::spawn(async move { queue.publish(job.into()).await.unwrap() })
         })
         .collect();
     for task in publishing {
@@ -203,7 +203,7 @@ async fn an_ack_is_repeated_until_it_is_confirmed() {
     let namespace = namespace();
     let server = NatsServer::shared();
     let (process, other) = (Process::start(server, &namespace).await, Process::start(server, &namespace).await);
-    process.queue.publish(jobs(1).remove(0)).await.unwrap();
+    process.queue.publish(jobs(1).remove(0).into()).await.unwrap();
     let delivery = process.next().await;
     process.cable.cut();
     delivery.ack();
@@ -219,7 +219,7 @@ async fn a_late_ack_does_no_harm() {
     let mut server = NatsServer::start();
     let (paused, other) = (Process::start(&server, &namespace).await, Process::start(&server, &namespace).await);
     let job = jobs(1).remove(0);
-    paused.queue.publish(job.clone()).await.unwrap();
+    paused.queue.publish(job.clone().into()).await.unwrap();
     let late = paused.next().await;
     // Nowhere to go: no sign of life for longer than the server waits.
     paused.cable.point_to(([127, 0, 0, 1], 1).into());
@@ -242,7 +242,7 @@ async fn publishing_without_a_server_ends_in_time() {
     server.kill();
     process.cable.cut();
     let at = Instant::now();
-    let result = timeout(GIVES_UP, process.queue.publish(jobs(1).remove(0))).await.expect("in time");
+    let result = timeout(GIVES_UP, process.queue.publish(jobs(1).remove(0).into())).await.expect("in time");
     assert!(matches!(result, Err(QueueError::Unavailable(_) | QueueError::Unconfirmed(_))), "{result:?}");
     assert!(timeout(SOON * 2, process.queue.depth()).await.expect("in time").is_err());
     assert!(at.elapsed() > Duration::from_secs(10), "an interruption of some seconds is waited out");
@@ -264,7 +264,7 @@ async fn no_confirmed_job_is_lost_when_nats_dies() {
                 while !stop.load(Ordering::Relaxed) {
                     let job = JobBuilder::new(Effect::Once).organization(&organization).build();
                     let id = job.execution_id.clone();
-                    match timeout(GIVES_UP, queue.publish(job)).await.expect("publish hangs") {
+                    match timeout(GIVES_UP, queue.publish(job.into())).await.expect("publish hangs") {
                         Ok(()) => confirmed.insert(id),
                         Err(QueueError::Unconfirmed(unknown)) => unconfirmed.insert(unknown),
                         Err(QueueError::Unavailable(_)) => false,

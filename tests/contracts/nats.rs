@@ -1,19 +1,24 @@
 //! Everything that lives on NATS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::clock::SystemClock;
-use plugboard_core::ids::ExecutionId;
+use plugboard_core::ids::{ExecutionId, InstanceId};
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::nats::NatsJournal;
-use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
-use plugboard_core::queue::{JobQueue, Replies};
+use plugboard_core::lifecycle::Lifecycle;
+use plugboard_core::queue::nats::{
+    NatsConfig, NatsExpress, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies,
+};
+use plugboard_core::queue::{Express, JobQueue, Replies};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::testing::{
-    QueueWorld, SeenDeadLetter, World, blobs_contract, journal_contract, queue_contract, replies_contract,
+    ExpressWorld, QueueWorld, SeenDeadLetter, World, blobs_contract, express_contract, journal_contract,
+    queue_contract, replies_contract,
 };
 use plugboard_tests::cable::Cable;
 use plugboard_tests::servers::{NatsServer, namespace};
@@ -161,4 +166,36 @@ async fn the_journal_keeps_its_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payloads_keep_their_contract() {
     blobs_contract(async || BlobProcesses(Processes::new().await)).await;
+}
+
+struct ExpressProcesses {
+    gateways: Processes,
+    executors: Processes,
+}
+
+#[async_trait]
+impl ExpressWorld for ExpressProcesses {
+    async fn gateway(&mut self, me: &InstanceId) -> Arc<dyn Express> {
+        NatsExpress::open(&self.gateways.connect().await, me).await.unwrap()
+    }
+
+    async fn executor(&mut self, runner: Arc<dyn Express>) {
+        let host = NatsExpressHost::open(&self.executors.connect().await, Arc::new(SystemClock), runner).await.unwrap();
+        tokio::spawn(host.run(Lifecycle::new().stopping(), Duration::ZERO));
+    }
+
+    async fn kill_executors(&mut self) {
+        self.executors.crash().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_express_lane_keeps_its_contract() {
+    express_contract(async || {
+        let gateways = Processes::new().await;
+        let mut executors = Processes::new().await;
+        executors.namespace.clone_from(&gateways.namespace);
+        ExpressProcesses { gateways, executors }
+    })
+    .await;
 }

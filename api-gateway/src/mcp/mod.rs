@@ -87,7 +87,10 @@ impl<S: ToolServer> McpEndpoint<S> {
     /// clients.
     pub fn router(self: &Arc<Self>) -> Router {
         let endpoint = Arc::clone(self);
-        let route = any(move |request: Request<Body>| Arc::clone(&endpoint).handle(request));
+        let route = any(move |request: Request<Body>| {
+            // Boxed here: the layers of the router move the future they are given several times, and it is large.
+            Box::pin(Arc::clone(&endpoint).handle(request))
+        });
         Router::new().route("/mcp", route.clone()).route("/mcp/", route)
     }
 

@@ -120,7 +120,8 @@ impl<S: ToolServer> McpEndpoint<S> {
                 let events = call.events.take();
                 let tasks = self.tasks.clone();
                 let keep_alive = self.settings.keep_alive;
-                let run = self.run(*call);
+                // Boxed, so that it is not moved on its way to whoever drives it.
+                let run = Box::pin(self.run(*call));
                 let Some(events) = events else {
                     let outcome = match era {
                         Era::Modern => run.await,
@@ -129,7 +130,7 @@ impl<S: ToolServer> McpEndpoint<S> {
                     return finish(outcome, accept);
                 };
                 let running: sse::Running = match era {
-                    Era::Modern => Box::pin(run),
+                    Era::Modern => run,
                     Era::Legacy => Box::pin(Detachable::new(run, &tasks)),
                 };
                 match sse::answer(running, events, keep_alive).await {

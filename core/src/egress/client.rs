@@ -7,11 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, RANGE, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpInfo;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::time::Instant;
 use url::{Position, Url};
 
@@ -21,6 +17,7 @@ use super::connect::{CONNECT_TIMEOUT, Connector, DialError, Guard};
 use super::error::{BlockReason, ConnectStage, EgressError, EgressErrorKind, SizeLimit, TimeoutPhase, UrlProblem};
 use super::header::is_transport_header;
 use super::policy::{Divert, EgressPolicy, PolicyError, authority_text};
+use super::pool::{Pool, PoolAnswer, PoolError};
 use super::reader::{BodyReader, Clock};
 use super::request::{EgressRequest, PoolClass};
 use super::resolve::{Resolve, SystemResolver};
@@ -38,10 +35,6 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const SHARED_IDLE: Duration = Duration::from_secs(60);
 /// The same for calls that must not be repeated.
 const FRESH_IDLE: Duration = Duration::from_secs(1);
-/// Resting connections kept for one host.
-const MAX_IDLE: usize = 512;
-
-type Http = Client<Connector, SendBody>;
 
 /// Makes outbound calls under one policy. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -52,8 +45,8 @@ pub struct Egress {
 struct Inner {
     guard: Arc<Guard>,
     divert: Option<Divert>,
-    shared: Http,
-    fresh: Http,
+    shared: Pool,
+    fresh: Pool,
 }
 
 impl Egress {
@@ -91,8 +84,8 @@ impl Egress {
         let tls = Arc::new(tls::client_config(&guard.policy.extra_roots_pem)?);
         let guard = Arc::new(guard);
         let connector = Connector::new(Arc::clone(&guard), tls, CONNECT_TIMEOUT);
-        let shared = pool(connector.clone(), SHARED_IDLE);
-        let fresh = pool(connector, FRESH_IDLE);
+        let shared = Pool::new(connector.clone(), SHARED_IDLE);
+        let fresh = Pool::new(connector, FRESH_IDLE);
         Ok(Self { inner: Arc::new(Inner { guard, divert, shared, fresh }) })
     }
 
@@ -140,14 +133,18 @@ impl Egress {
         *outgoing.uri_mut() = uri;
         *outgoing.headers_mut() = headers;
 
-        let http = match pool {
+        let pool = match pool {
             PoolClass::Shared => &self.inner.shared,
             PoolClass::Fresh => &self.inner.fresh,
+        };
+        let origin = match &self.inner.divert {
+            Some(divert) => &divert.origin,
+            None => &url[..Position::BeforePath],
         };
         let mut clock = Clock::new(deadline, caps.idle);
         let answer = tokio::select! {
             biased;
-            answer = http.request(outgoing) => answer,
+            answer = pool.send(origin, outgoing) => answer,
             phase = clock.expired() => {
                 return Err(error(EgressErrorKind::Timeout { sent: sent.get(), phase }, &url));
             }
@@ -206,19 +203,6 @@ impl fmt::Debug for Egress {
     }
 }
 
-/// One pool of connections. hyper's only repeat, on here, is of requests that it had not begun to write.
-fn pool(connector: Connector, idle: Duration) -> Http {
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(idle)
-        .pool_max_idle_per_host(MAX_IDLE)
-        .http1_max_headers(MAX_HEADERS)
-        .http1_max_buf_size(MAX_HEADER_BYTES)
-        .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
-        .build(connector)
-}
-
 /// The headers that every request has.
 fn complete(headers: &mut HeaderMap, method: &Method, no_body: bool) {
     headers.entry(USER_AGENT).or_insert(AGENT);
@@ -248,15 +232,14 @@ fn diverted(divert: &Divert, url: &Url) -> Option<Uri> {
         .ok()
 }
 
-/// From hyper's answer to ours.
+/// From the pool's answer to ours.
 fn receive(
-    answer: Response<Incoming>,
+    answer: PoolAnswer,
     caps: super::request::Caps,
     clock: Clock,
     url: Url,
 ) -> Result<EgressStream, EgressError> {
-    let (parts, body) = answer.into_parts();
-    let remote = parts.extensions.get::<HttpInfo>().map(HttpInfo::remote_addr);
+    let PoolAnswer { head: parts, remote, body } = answer;
     let mut head = AnswerHead { status: parts.status, headers: parts.headers };
     if let Some(limit) = headers_over(&head.headers) {
         let kind = EgressErrorKind::TooLarge { what: SizeLimit::Headers, limit: limit as u64 };
@@ -279,8 +262,8 @@ fn headers_over(headers: &HeaderMap) -> Option<usize> {
     (bytes > MAX_HEADER_BYTES).then_some(MAX_HEADER_BYTES)
 }
 
-/// From hyper's error to ours.
-fn classify(failure: ClientError, url: &Url, sent: &SentFlag) -> EgressError {
+/// From the pool's error to ours.
+fn classify(failure: PoolError, url: &Url, sent: &SentFlag) -> EgressError {
     let kind = match find::<DialError>(&failure) {
         Some(DialError::Blocked(reason)) => return blocked(reason.clone(), url),
         Some(DialError::Dns(_)) => EgressErrorKind::Connect { stage: ConnectStage::Dns },

@@ -39,6 +39,7 @@ mod connect;
 mod error;
 mod header;
 mod policy;
+mod pool;
 mod reader;
 mod request;
 mod resolve;

@@ -84,6 +84,8 @@ pub(crate) struct Divert {
     pub(crate) authority: Authority,
     /// The base's path without its last slash.
     pub(crate) prefix: String,
+    /// `scheme://host[:port]`.
+    pub(crate) origin: String,
 }
 
 impl EgressPolicy {
@@ -187,6 +189,7 @@ impl EgressPolicy {
             scheme: if plain { Scheme::HTTP } else { Scheme::HTTPS },
             authority,
             prefix: base.path().trim_end_matches('/').to_owned(),
+            origin: base[..Position::BeforePath].to_owned(),
         }))
     }
 }

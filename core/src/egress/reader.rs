@@ -8,12 +8,13 @@ use futures::FutureExt;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 use url::Url;
 
 use super::codec::Codec;
 use super::error::{EgressError, EgressErrorKind, SizeLimit, TimeoutPhase};
+use super::pool::AnswerBody;
 use super::request::Caps;
 
 /// Bytes handed to a decoder between two looks at the task's budget.
@@ -52,7 +53,7 @@ fn earlier(deadline: Instant, idle: Duration) -> Instant {
 
 /// The body of one answer.
 pub(crate) struct BodyReader {
-    body: Incoming,
+    body: AnswerBody,
     codec: Codec,
     caps: Caps,
     wire: u64,
@@ -65,7 +66,7 @@ pub(crate) struct BodyReader {
 impl BodyReader {
     /// Looks at the announced length, and takes the content coding out of the headers if it is one of ours.
     pub(crate) fn new(
-        body: Incoming,
+        body: AnswerBody,
         headers: &mut HeaderMap,
         caps: Caps,
         clock: Clock,

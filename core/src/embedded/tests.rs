@@ -260,7 +260,7 @@ async fn an_orderly_close_writes_what_waits() {
     let directory = TempDir::new().unwrap();
     let file = open(&directory).unwrap();
     let queue = LocalQueue::open(file.clone(), LIMITS).await.unwrap();
-    queue.publish(JobBuilder::new(Effect::Once).build()).await.unwrap();
+    queue.publish(JobBuilder::new(Effect::Once).build().into()).await.unwrap();
     queue.receive().await.unwrap().ack();
     file.close();
     let queue = LocalQueue::open(open(&directory).unwrap(), LIMITS).await.unwrap();
@@ -348,7 +348,7 @@ async fn a_publish_given_up_halfway_is_delivered() {
         let job = JobBuilder::new(Effect::Once).build();
         let id = job.execution_id.clone();
         // Polled once and dropped: it has had no time for a sync.
-        let _ = futures::poll!(queue.publish(job));
+        let _ = futures::poll!(queue.publish(job.into()));
         let delivery = tokio::time::timeout(Duration::from_secs(5), queue.receive()).await.unwrap().unwrap();
         assert_eq!(delivery.job.execution_id, id);
         delivery.ack();
@@ -373,7 +373,7 @@ async fn child_that_is_killed() {
             loop {
                 let job = JobBuilder::new(Effect::Once).build();
                 let id = job.execution_id.clone();
-                queue.publish(job).await.unwrap();
+                queue.publish(job.into()).await.unwrap();
                 println!("job {id}");
                 journal.create(id.as_str(), Bytes::from_static(b"intent")).await.unwrap().unwrap();
                 println!("journal {id}");

@@ -282,7 +282,8 @@ impl From<&AccountFields> for proto::ResolvedAccount {
 
 impl From<proto::ResolvedAccount> for AccountFields {
     fn from(message: proto::ResolvedAccount) -> Self {
-        let mut fields = Self { token: message.token.map(Secret::new), ..Self::default() };
+        let mut fields = Self::default();
+        fields.token = message.token.map(Secret::new);
         for (name, value) in message.fields {
             if message.secret_fields.contains(&name) {
                 fields.secret.insert(name, Secret::new(value));

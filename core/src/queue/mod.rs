@@ -11,6 +11,7 @@
 //! - A delivery is no licence to call: the journal decides ([`crate::journal`]).
 
 pub(crate) mod dead_letters;
+pub mod express;
 pub mod local;
 pub mod nats;
 pub mod subjects;
@@ -20,10 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
 use crate::ids::{ExecutionId, InstanceId};
 use crate::job::{Job, Outcome};
+
+pub use express::{Express, NoExpress};
 
 /// A job is given up and put among the dead letters after this many starts.
 pub const MAX_STARTS: u32 = 5;
@@ -38,7 +40,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(3);
 pub trait JobQueue: Send + Sync + 'static {
     /// # Errors
     /// [`QueueError::Unconfirmed`] says that the job may run all the same.
-    async fn publish(&self, job: Job) -> Result<(), QueueError>;
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError>;
 
     /// Waits for the next job. Cancel-safe: a job is never lost between the queue and the caller.
     ///
@@ -108,10 +110,16 @@ pub trait Replies: Send + Sync + 'static {
     /// When the outcome could not be handed to the transport.
     async fn send(&self, to: &InstanceId, outcome: Outcome) -> Result<(), QueueError>;
 
+    /// From here on every outcome for `me` goes to `inbox`, as long as the adapter lives; the last subscription of an
+    /// instance counts. Returns when no outcome can be missed any more.
+    ///
     /// # Errors
     /// When the subscription could not be made.
-    async fn subscribe(&self, me: &InstanceId) -> Result<mpsc::Receiver<Outcome>, QueueError>;
+    async fn subscribe(&self, me: &InstanceId, inbox: Inbox) -> Result<(), QueueError>;
 }
+
+/// Takes an outcome. Called where it arrives, so that it pays for no further task: it must not wait for anything.
+pub type Inbox = Arc<dyn Fn(Outcome) + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {

@@ -8,6 +8,8 @@
 //! | `intake`, `demand` | pulling while somebody receives, taking packs apart |
 //! | `holds`, `keeper` | acks, signs of life, jobs that leave their pack |
 //! | `replies` | outcomes back to the gateways |
+//! | `express` | reads whose callers wait, without a stream |
+//! | `packing` | packets of what is sent without a stream |
 //!
 //! **Packing and its duties.** A message may hold up to 64 jobs. Each is a [`Delivery`] of its own; the message is
 //! acked when all have ended. A job that is handed back leaves its pack, published by itself, so that it holds nobody
@@ -15,10 +17,12 @@
 //! its jobs are published one by one and only then delivered. Starts are counted through all of this.
 
 mod demand;
+mod express;
 mod holds;
 mod intake;
 mod keeper;
 mod link;
+mod packing;
 mod publish;
 mod recent;
 mod replies;
@@ -33,6 +37,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use express::{NatsExpress, NatsExpressHost};
 pub use link::{NatsConfig, NatsLink};
 pub(crate) use link::{Stored, message_id_headers, put_header};
 pub use publish::{JOB_BYTES, PACK_BYTES, PACK_JOBS};
@@ -160,8 +165,8 @@ impl Drop for NatsQueue {
 
 #[async_trait]
 impl JobQueue for NatsQueue {
-    async fn publish(&self, job: Job) -> Result<(), QueueError> {
-        self.publisher.publish(job).await
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
+        self.publisher.publish(&job).await
     }
 
     async fn receive(&self) -> Result<Delivery, QueueError> {

@@ -141,6 +141,16 @@ impl Names {
         format!("$JS.API.DIRECT.GET.{}.{piece}", self.payloads_stream())
     }
 
+    /// Reads whose callers wait.
+    pub fn express(&self) -> String {
+        self.with_dot("express")
+    }
+
+    /// What executors tell a gateway about them.
+    pub fn express_news(&self, gateway: &InstanceId) -> String {
+        self.with_dot(&format!("express_news.{}", token(gateway.as_str())))
+    }
+
     pub fn reply(&self, gateway: &InstanceId) -> String {
         self.with_dot(&format!("reply.{}", token(gateway.as_str())))
     }

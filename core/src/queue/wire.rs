@@ -13,9 +13,9 @@ use crate::manifest::Effect;
 
 const FORMAT: u32 = 1;
 
-/// One queue message with the jobs of a pack.
-pub fn encode_jobs(jobs: Vec<Job>) -> Bytes {
-    let pack = wire::JobPack { format: FORMAT, jobs: jobs.into_iter().map(job_to_wire).collect() };
+/// One queue message with one job. Messages joined end to end are one message with the jobs of all.
+pub fn encode_job(job: &Job) -> Bytes {
+    let pack = wire::JobPack { format: FORMAT, jobs: vec![job_to_wire(job.clone())] };
     pack.encode_to_vec().into()
 }
 
@@ -38,6 +38,53 @@ pub fn decode_outcomes(message: Bytes) -> Result<Vec<Outcome>, QueueError> {
     let pack = wire::OutcomePack::decode(message).map_err(|error| QueueError::Unreadable(error.to_string()))?;
     known(pack.format)?;
     Ok(pack.outcomes.into_iter().map(outcome_from_wire).collect())
+}
+
+/// What an executor tells about jobs of the express lane.
+#[derive(Debug, Default)]
+pub struct ExpressNews {
+    pub outcomes: Vec<Outcome>,
+    pub running: Vec<ExecutionId>,
+    pub refused: Vec<ExecutionId>,
+}
+
+impl ExpressNews {
+    pub fn outcome(outcome: Outcome) -> Self {
+        Self { outcomes: vec![outcome], ..Self::default() }
+    }
+
+    pub fn running(id: ExecutionId) -> Self {
+        Self { running: vec![id], ..Self::default() }
+    }
+
+    pub fn refused(id: ExecutionId) -> Self {
+        Self { refused: vec![id], ..Self::default() }
+    }
+}
+
+/// One packet; joined end to end, packets are one with everything.
+pub fn encode_express_news(news: ExpressNews) -> Bytes {
+    let texts = |ids: Vec<ExecutionId>| ids.into_iter().map(|id| id.as_str().to_owned()).collect();
+    let news = wire::ExpressNews {
+        format: FORMAT,
+        outcomes: news.outcomes.into_iter().map(outcome_to_wire).collect(),
+        running: texts(news.running),
+        refused: texts(news.refused),
+    };
+    news.encode_to_vec().into()
+}
+
+/// # Errors
+/// When the message is not of a known format.
+pub fn decode_express_news(message: Bytes) -> Result<ExpressNews, QueueError> {
+    let news = wire::ExpressNews::decode(message).map_err(|error| QueueError::Unreadable(error.to_string()))?;
+    known(news.format)?;
+    let ids = |texts: Vec<String>| texts.into_iter().map(ExecutionId::trusted).collect();
+    Ok(ExpressNews {
+        outcomes: news.outcomes.into_iter().map(outcome_from_wire).collect(),
+        running: ids(news.running),
+        refused: ids(news.refused),
+    })
 }
 
 pub fn encode_dead_letter(job: &Job, reason: &str, starts: u32, at: Millis) -> Bytes {

@@ -24,6 +24,7 @@
 mod blobs;
 mod build;
 mod catalog;
+mod express;
 mod journal;
 mod queue;
 mod replies;
@@ -37,6 +38,7 @@ use async_trait::async_trait;
 pub use blobs::blobs_contract;
 pub use build::{JobBuilder, outcome};
 pub use catalog::{CatalogWorld, catalog_contract};
+pub use express::{ExpressWorld, express_contract};
 pub use journal::journal_contract;
 pub use queue::{QueueWorld, SeenDeadLetter, queue_contract};
 pub use replies::replies_contract;

@@ -75,7 +75,7 @@ async fn nothing_within(queue: &Port, time: Duration) {
 }
 
 fn wire_form(job: &Job) -> bytes::Bytes {
-    wire::encode_jobs(vec![job.clone()])
+    wire::encode_job(job)
 }
 
 /// One job of each kind: background of every class, and interactive of every class.
@@ -90,14 +90,14 @@ fn one_of_each(gateway: &InstanceId) -> Vec<Job> {
 async fn delivers_what_was_published<W: QueueWorld>(mut world: W) {
     let (gateway, executor) = (world.open().await, world.open().await);
     for job in one_of_each(&InstanceId::generate()) {
-        gateway.publish(job.clone()).await.unwrap();
+        gateway.publish(job.clone().into()).await.unwrap();
         let delivery = next(&executor).await;
         assert_eq!(wire_form(&delivery.job), wire_form(&job));
         assert_eq!(delivery.starts, 1);
         delivery.ack();
     }
     let bare = JobBuilder::new(Effect::Once).body(None).build();
-    gateway.publish(bare.clone()).await.unwrap();
+    gateway.publish(bare.clone().into()).await.unwrap();
     let delivery = next(&executor).await;
     assert_eq!(wire_form(&delivery.job), wire_form(&bare));
     delivery.ack();
@@ -108,15 +108,15 @@ async fn the_same_id_adds_nothing<W: QueueWorld>(mut world: W) {
     let (queue, other) = (world.open().await, world.open().await);
     let job = JobBuilder::new(Effect::Once).build();
     for _ in 0..3 {
-        queue.publish(job.clone()).await.unwrap();
+        queue.publish(job.clone().into()).await.unwrap();
     }
-    other.publish(job.clone()).await.unwrap();
+    other.publish(job.clone().into()).await.unwrap();
     let held = next(&queue).await;
-    queue.publish(job.clone()).await.unwrap();
+    queue.publish(job.clone().into()).await.unwrap();
     nothing_within(&queue, Duration::from_millis(500)).await;
     held.ack();
-    queue.publish(job.clone()).await.unwrap();
-    other.publish(job).await.unwrap();
+    queue.publish(job.clone().into()).await.unwrap();
+    other.publish(job.into()).await.unwrap();
     nothing_within(&queue, Duration::from_millis(500)).await;
 
     // Publishes of one id that race are one job.
@@ -124,7 +124,7 @@ async fn the_same_id_adds_nothing<W: QueueWorld>(mut world: W) {
     let racers: Vec<_> = (0..16)
         .map(|_| {
             let (queue, job) = (queue.clone(), job.clone());
-            tokio::spawn(async move { queue.publish(job).await })
+            tokio::spawn(async move { queue.publish(job.into()).await })
         })
         .collect();
     for racer in racers {
@@ -136,7 +136,7 @@ async fn the_same_id_adds_nothing<W: QueueWorld>(mut world: W) {
     // After ten minutes the id is forgotten; the journal still fences.
     if let Some(clock) = world.clock() {
         clock.advance(Duration::from_secs(9 * 60));
-        queue.publish(job.clone()).await.unwrap();
+        queue.publish(job.clone().into()).await.unwrap();
         nothing_within(&queue, Duration::from_millis(200)).await;
     }
 }
@@ -144,7 +144,7 @@ async fn the_same_id_adds_nothing<W: QueueWorld>(mut world: W) {
 async fn what_is_dropped_comes_back_at_once<W: QueueWorld>(mut world: W) {
     let queue = world.open().await;
     for job in one_of_each(&InstanceId::generate()) {
-        queue.publish(job.clone()).await.unwrap();
+        queue.publish(job.clone().into()).await.unwrap();
         for start in 1..=crate::queue::MAX_STARTS + 2 {
             let delivery = next(&queue).await;
             assert_eq!(delivery.job.execution_id, job.execution_id);
@@ -163,7 +163,7 @@ async fn a_nack_waits_its_delay<W: QueueWorld>(mut world: W) {
         [JobBuilder::new(Effect::Once).build(), JobBuilder::new(Effect::Read).reply_to(&InstanceId::generate()).build()]
     {
         let delay = Duration::from_millis(700);
-        queue.publish(job.clone()).await.unwrap();
+        queue.publish(job.clone().into()).await.unwrap();
         let delivery = next(&queue).await;
         let at = Instant::now();
         delivery.nack(delay);
@@ -181,9 +181,9 @@ async fn a_nack_waits_its_delay<W: QueueWorld>(mut world: W) {
     // A job that waits its delay holds nobody up.
     let late = JobBuilder::new(Effect::Once).build();
     let other = JobBuilder::new(Effect::Once).organization(&late.organization).build();
-    queue.publish(late.clone()).await.unwrap();
+    queue.publish(late.clone().into()).await.unwrap();
     next(&queue).await.nack(Duration::from_secs(2));
-    queue.publish(other.clone()).await.unwrap();
+    queue.publish(other.clone().into()).await.unwrap();
     let first = next(&queue).await;
     assert_eq!(first.job.execution_id, other.execution_id);
     first.ack();
@@ -197,7 +197,7 @@ async fn what_is_held_or_acked_is_not_delivered_again<W: QueueWorld>(mut world: 
     let gateway = InstanceId::generate();
     let mut held = Vec::new();
     for (at, job) in one_of_each(&gateway).into_iter().chain(one_of_each(&gateway)).enumerate() {
-        queue.publish(job).await.unwrap();
+        queue.publish(job.into()).await.unwrap();
         let delivery = next(if at % 2 == 0 { &queue } else { &other }).await;
         if at < 8 {
             delivery.ack();
@@ -229,7 +229,7 @@ async fn delivers_every_job_to_somebody<W: QueueWorld>(mut world: W) {
                     let job = JobBuilder::new(DURABLE[at % 4]).organization(&organization);
                     let job = if at % 3 == 0 { job.reply_to(&gateway).build() } else { job.build() };
                     sent.push(job.execution_id.clone());
-                    publisher.publish(job).await.unwrap();
+                    publisher.publish(job.into()).await.unwrap();
                 }
                 sent
             })
@@ -276,7 +276,7 @@ async fn loses_nothing_to_cancelled_receivers<W: QueueWorld>(mut world: W) {
             let job = JobBuilder::new(DURABLE[at % 4]);
             let job = if at % 2 == 0 { job.reply_to(&gateway).build() } else { job.build() };
             sent.insert(job.execution_id.clone());
-            publisher.publish(job).await.unwrap();
+            publisher.publish(job.into()).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         sent
@@ -316,7 +316,7 @@ async fn loses_nothing_to_receivers_dropped_at_any_point<W: QueueWorld>(mut worl
         let job = JobBuilder::new(DURABLE[polls % 4]);
         let job = if polls % 8 < 4 { job.reply_to(&InstanceId::generate()).build() } else { job.build() };
         let id = job.execution_id.clone();
-        queue.publish(job).await.unwrap();
+        queue.publish(job.into()).await.unwrap();
         for _ in 0..3 {
             let mut receiving = queue.receive();
             for _ in 0..polls / 4 {
@@ -340,7 +340,7 @@ async fn counts_waiting_and_held<W: QueueWorld>(mut world: W) {
     };
     depth_is(0, 0).await;
     for _ in 0..5 {
-        queue.publish(JobBuilder::new(Effect::Once).build()).await.unwrap();
+        queue.publish(JobBuilder::new(Effect::Once).build().into()).await.unwrap();
     }
     eventually(SOON, "five jobs are counted", || async {
         let depth = queue.depth().await.unwrap();
@@ -366,18 +366,18 @@ async fn what_is_confirmed_survives<W: QueueWorld>(mut world: W) {
     let exempt = |job: &Job| job.effect == Effect::Read && job.interactive();
     let ended: Vec<_> = one_of_each(&gateway).into_iter().filter(|job| !exempt(job)).collect();
     for job in &ended {
-        queue.publish(job.clone()).await.unwrap();
+        queue.publish(job.clone().into()).await.unwrap();
         next(&queue).await.ack();
     }
     let held_jobs: Vec<_> = one_of_each(&gateway).into_iter().filter(|job| !exempt(job)).collect();
     let mut held = Vec::new();
     for job in &held_jobs {
-        queue.publish(job.clone()).await.unwrap();
+        queue.publish(job.clone().into()).await.unwrap();
         held.push(next(&queue).await);
     }
     let waiting: Vec<_> = one_of_each(&gateway).into_iter().filter(|job| !exempt(job)).collect();
     for job in &waiting {
-        queue.publish(job.clone()).await.unwrap();
+        queue.publish(job.clone().into()).await.unwrap();
     }
     // An ack is confirmed a moment later; what it has not confirmed yet may come again.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -399,7 +399,7 @@ async fn what_is_confirmed_survives<W: QueueWorld>(mut world: W) {
     }
     // What is known to the queue is still known after the crash.
     for job in waiting {
-        queue.publish(job).await.unwrap();
+        queue.publish(job.into()).await.unwrap();
     }
     nothing_within(&queue, Duration::from_millis(500)).await;
 }
@@ -408,7 +408,7 @@ async fn what_is_confirmed_survives<W: QueueWorld>(mut world: W) {
 async fn starts_are_counted_over_a_crash<W: QueueWorld>(mut world: W) {
     let mut queue = world.open().await;
     let job = JobBuilder::new(Effect::Once).build();
-    queue.publish(job.clone()).await.unwrap();
+    queue.publish(job.clone().into()).await.unwrap();
     for start in 1..=3 {
         let delivery = timeout(world.patience() + SOON, queue.receive()).await.expect("redelivered").unwrap();
         assert_eq!((&delivery.job.execution_id, delivery.starts), (&job.execution_id, start));
@@ -432,17 +432,17 @@ async fn one_organization_cannot_fill_the_queue<W: QueueWorld>(mut world: W) {
     let greedy = OrganizationId::generate();
     let job = || JobBuilder::new(Effect::Once).organization(&greedy).build();
     for _ in 0..bound {
-        queue.publish(job()).await.unwrap();
+        queue.publish(job().into()).await.unwrap();
     }
     let refused = job();
-    let result = queue.publish(refused.clone()).await;
+    let result = queue.publish(refused.clone().into()).await;
     assert!(matches!(result, Err(QueueError::Full)), "beyond the bound: {result:?}");
-    queue.publish(JobBuilder::new(Effect::Once).build()).await.expect("others go on");
+    queue.publish(JobBuilder::new(Effect::Once).build().into()).await.expect("others go on");
     for _ in 0..=bound {
         next(&queue).await.ack();
     }
     // A refused job was not remembered as published.
-    eventually(SOON, "room after the acks", || async { queue.publish(refused.clone()).await.is_ok() }).await;
+    eventually(SOON, "room after the acks", || async { queue.publish(refused.clone().into()).await.is_ok() }).await;
     let delivery = next(&queue).await;
     assert_eq!(delivery.job.execution_id, refused.execution_id);
     delivery.ack();
@@ -451,7 +451,7 @@ async fn one_organization_cannot_fill_the_queue<W: QueueWorld>(mut world: W) {
 async fn buries<W: QueueWorld>(mut world: W) {
     let queue = world.open().await;
     let job = JobBuilder::new(Effect::Once).build();
-    queue.publish(job.clone()).await.unwrap();
+    queue.publish(job.clone().into()).await.unwrap();
     let delivery = next(&queue).await;
     queue.bury(&delivery.job, "started too often", 6).await.unwrap();
     delivery.ack();

@@ -1,13 +1,15 @@
 //! What every [`Replies`] promises: an outcome reaches the gateway it is addressed to, at most once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{World, outcome};
 use crate::blobs::BlobId;
 use crate::ids::{ExecutionId, InstanceId};
-use crate::job::Payload;
+use crate::job::{Outcome, Payload};
 use crate::queue::Replies;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -18,14 +20,23 @@ pub async fn replies_contract<W: World<Port = dyn Replies>>(make: impl AsyncFn()
     keeps_every_form_of_payload(make().await).await;
     carries_many(make().await).await;
     nobody_there_is_no_error(make().await).await;
-    a_gateway_may_leave_and_come_back(make().await).await;
+    the_last_subscription_counts(make().await).await;
+}
+
+async fn subscribe(replies: &Arc<dyn Replies>, me: &InstanceId) -> mpsc::UnboundedReceiver<Outcome> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let inbox = move |outcome| {
+        let _ = sender.send(outcome);
+    };
+    replies.subscribe(me, Arc::new(inbox)).await.unwrap();
+    receiver
 }
 
 async fn reaches_its_gateway_and_no_other<W: World<Port = dyn Replies>>(mut world: W) {
     let (gateway, executor) = (world.open().await, world.open().await);
     let (one, two) = (InstanceId::generate(), InstanceId::generate());
-    let mut to_one = gateway.subscribe(&one).await.unwrap();
-    let mut to_two = gateway.subscribe(&two).await.unwrap();
+    let mut to_one = subscribe(&gateway, &one).await;
+    let mut to_two = subscribe(&gateway, &two).await;
     let (first, second) = (outcome(&ExecutionId::generate(), b"1"), outcome(&ExecutionId::generate(), b"2"));
     executor.send(&one, first.clone()).await.unwrap();
     executor.send(&two, second.clone()).await.unwrap();
@@ -38,7 +49,7 @@ async fn reaches_its_gateway_and_no_other<W: World<Port = dyn Replies>>(mut worl
 async fn keeps_every_form_of_payload<W: World<Port = dyn Replies>>(mut world: W) {
     let replies = world.open().await;
     let me = InstanceId::generate();
-    let mut inbox = replies.subscribe(&me).await.unwrap();
+    let mut inbox = subscribe(&replies, &me).await;
     let long = vec![b'x'; crate::blobs::INLINE_LIMIT];
     for data in [
         None,
@@ -56,7 +67,7 @@ async fn keeps_every_form_of_payload<W: World<Port = dyn Replies>>(mut world: W)
 async fn carries_many<W: World<Port = dyn Replies>>(mut world: W) {
     let (gateway, executor) = (world.open().await, world.open().await);
     let me = InstanceId::generate();
-    let mut inbox = gateway.subscribe(&me).await.unwrap();
+    let mut inbox = subscribe(&gateway, &me).await;
     let senders: Vec<_> = (0..8)
         .map(|_| {
             let (executor, me) = (executor.clone(), me.clone());
@@ -82,13 +93,13 @@ async fn nobody_there_is_no_error<W: World<Port = dyn Replies>>(mut world: W) {
     replies.send(&InstanceId::generate(), outcome(&ExecutionId::generate(), b"1")).await.unwrap();
 }
 
-async fn a_gateway_may_leave_and_come_back<W: World<Port = dyn Replies>>(mut world: W) {
+async fn the_last_subscription_counts<W: World<Port = dyn Replies>>(mut world: W) {
     let replies = world.open().await;
     let me = InstanceId::generate();
-    drop(replies.subscribe(&me).await.unwrap());
-    replies.send(&me, outcome(&ExecutionId::generate(), b"lost")).await.unwrap();
-    let mut inbox = replies.subscribe(&me).await.unwrap();
+    let mut earlier = subscribe(&replies, &me).await;
+    let mut inbox = subscribe(&replies, &me).await;
     let sent = outcome(&ExecutionId::generate(), b"kept");
     replies.send(&me, sent.clone()).await.unwrap();
     assert_eq!(timeout(SOON, inbox.recv()).await.unwrap().unwrap(), sent);
+    assert!(earlier.try_recv().is_err(), "the last subscription counts");
 }

@@ -164,11 +164,12 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
-      publish: [{api}, {shared}, "plugboard.reply.>"]
-      subscribe: ["_INBOX.>", "plugboard.reply.>"] }} }}
+      publish: [{api}, {shared}, "plugboard.reply.>", "plugboard.express", "plugboard.express_news.>"]
+      subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>"] }} }}
     {{ user: executor, password: "{self.secrets['nats_executor']}", permissions: {{
-      publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>", "plugboard.dead.>"]
-      subscribe: ["_INBOX.>"] }} }}
+      publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>",
+                "plugboard.express_news.>", "plugboard.dead.>"]
+      subscribe: ["_INBOX.>", "plugboard.express"] }} }}
   ]
 }}
 """

@@ -17,11 +17,12 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::SystemClock;
 use plugboard_core::egress::Egress;
 use plugboard_core::embedded::Embedded;
+use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::embedded::EmbeddedJournal;
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
-use plugboard_core::queue::Replies;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
+use plugboard_core::queue::{Express, Replies};
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::embedded::EmbeddedStore;
 use plugboard_core::telemetry::{self, TelemetryConfig};
@@ -58,9 +59,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let auth = shape.auth(&args, public_url, &master, catalog.clone(), egress.clone(), &life);
     let keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
-    shape.start_executor(auth.clone(), catalog.clone(), egress, &master, &life, drained.clone());
+    let express = shape.start_executor(auth.clone(), catalog.clone(), egress, &master, &life, drained.clone());
     let pages = auth_service::http::router(auth.clone());
-    let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), &master);
+    let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), express, &master);
     api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;
@@ -132,7 +133,7 @@ impl Shape {
         master: &SecretKey,
         life: &Lifecycle,
         stop: CancellationToken,
-    ) {
+    ) -> Arc<dyn Express> {
         let parts = executor::wiring::Parts {
             queue: Arc::new(self.queue.clone()),
             replies: self.replies.clone(),
@@ -144,7 +145,9 @@ impl Shape {
             idempotency_root: master.derive("vendor idempotency keys"),
         };
         let (executor, _) = executor::wiring::assemble(executor::Config::default(), parts, life);
+        let express = Arc::new(executor.clone());
         life.supervise_result("executor", executor.run(stop));
+        express
     }
 
     fn gateway(
@@ -153,6 +156,7 @@ impl Shape {
         args: &UpArgs,
         auth: Arc<AuthService>,
         catalog: Arc<CatalogHandle>,
+        express: Arc<dyn Express>,
         master: &SecretKey,
     ) -> Arc<api_gateway::Gateway> {
         let parts = api_gateway::wiring::Parts {
@@ -160,12 +164,14 @@ impl Shape {
             connect: auth,
             catalog,
             queue: Arc::new(self.queue.clone()),
+            express,
             journal: self.journal.clone(),
             blobs: self.blobs.clone(),
             ticket_key: master.derive("tickets"),
             sandbox: args.sandbox,
         };
-        api_gateway::wiring::assemble(GatewayConfig { listen: args.listen.clone(), ..config }, parts)
+        let config = GatewayConfig { listen: args.listen.clone(), ..config };
+        api_gateway::wiring::assemble(config, InstanceId::generate(), parts)
     }
 
     fn close(&self) {

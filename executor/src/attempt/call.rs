@@ -116,7 +116,8 @@ impl Tries<'_> {
                     if !self.course.may_refresh() {
                         return ended(shaped);
                     }
-                    if let Err(called) = self.refresh(shaped).await {
+                    // Boxed: it is rare, and every call would carry its size.
+                    if let Err(called) = Box::pin(self.refresh(shaped)).await {
                         return called;
                     }
                 }
@@ -184,8 +185,11 @@ impl Tries<'_> {
     }
 
     fn shape(&self, answer: Answer<'_>, derived: Option<Zeroizing<String>>) -> Shaped {
-        let derived = derived.as_ref().map(|text| text.as_str());
-        let scrubber = Scrubber::new(self.fields.secrets().chain(derived));
+        // Making the forms of a secret costs more than looking for them in a short answer.
+        let scrubber = match derived {
+            None => self.fields.prepared(|fields| Scrubber::new(fields.secrets())),
+            Some(derived) => Arc::new(Scrubber::new(self.fields.secrets().chain([derived.as_str()]))),
+        };
         let about = About {
             connector: self.connector,
             operation: operation_of(self.connector, self.job).unwrap_or_default(),

@@ -14,13 +14,13 @@ mod tests;
 
 use std::time::Duration;
 
-use plugboard_core::job::Job;
+use plugboard_core::job::{Job, Outcome};
 use plugboard_core::journal::Claim;
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Delivery, MAX_STARTS};
 
 use crate::Deps;
-use call::call;
+use call::{Called, call};
 use prepare::{Stop, prepare};
 use settle::Desk;
 
@@ -38,6 +38,22 @@ pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
         End::Ack => delivery.ack(),
         End::Later(delay) => delivery.nack(delay),
     }
+}
+
+/// Runs a read whose caller waits for what this returns: nothing to journal, nothing to hand back. `None`: a part of
+/// ours is away, and nothing was sent.
+pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
+    let desk = Desk::new(deps, job, 1);
+    let called = if deps.clock.now() >= job.deadline {
+        Called::failed(failure::too_late())
+    } else {
+        match prepare(deps, job).await {
+            Ok(ready) => call(deps, job, 1, ready).await,
+            Err(Stop::Later) => return None,
+            Err(Stop::Failed(error)) => Called::failed(*error),
+        }
+    };
+    Some(desk.outcome(called).await)
 }
 
 async fn one(deps: &Deps, job: &Job, starts: u32) -> End {

@@ -196,7 +196,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Envelope and data as they travel.
-    async fn outcome(&self, mut called: Called) -> Outcome {
+    pub(super) async fn outcome(&self, mut called: Called) -> Outcome {
         let data = match called.data.take() {
             Some(data) if data.len() > INLINE_LIMIT => match self.store(data).await {
                 Some(stored) => Some(stored),

@@ -150,9 +150,10 @@ fn read(answer: Answer<'_>, query: &Query<'_>, scrubber: &Scrubber) -> (Bytes, C
 /// Plain text and tables stay text even where a lone number or word in them happens to be JSON. Everything else is
 /// tried: many vendors send JSON as `text/html`.
 fn may_be_json(text: &str, headers: &HeaderMap) -> bool {
-    let plain = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|kind| {
-        let kind = kind.to_ascii_lowercase();
-        kind.starts_with("text/plain") || kind.starts_with("text/csv")
+    let plain = headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        let is =
+            |name: &str| kind.as_bytes().get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name.as_bytes()));
+        is("text/plain") || is("text/csv")
     });
     !plain || text.trim_start().starts_with(['{', '['])
 }

@@ -80,8 +80,14 @@ fn is_bare_host(text: &str) -> bool {
 /// call would reach another API of the same host.
 pub(crate) fn climbs(path: &str) -> bool {
     path.split('/').any(|segment| {
-        segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+        let rest = without_dot(segment).map(|rest| without_dot(rest).unwrap_or(rest));
+        rest.is_some_and(str::is_empty)
     })
+}
+
+/// What follows a dot, written as one or escaped.
+fn without_dot(text: &str) -> Option<&str> {
+    text.strip_prefix('.').or_else(|| text.strip_prefix("%2e")).or_else(|| text.strip_prefix("%2E"))
 }
 
 #[cfg(test)]

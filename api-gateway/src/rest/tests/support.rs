@@ -100,15 +100,14 @@ impl World {
 
     pub(super) async fn with_url(public_url: &str) -> Self {
         let (auth, org, other) = FakeAuth::with_keys();
-        let (vendor, outcomes) = FakeVendor::new();
+        let waiters = Waiters::default();
+        let vendor = FakeVendor::new(waiters.clone());
         let clock = Arc::new(SystemClock);
         let directory = CachedDirectory::new(auth.clone(), clock.clone());
         let catalog = CatalogHandle::new(Arc::new(FakeCatalog));
         let stop = CancellationToken::new();
         tokio::spawn(catalog.clone().follow(stop.clone()));
         catalog.ready().await;
-        let waiters = Waiters::default();
-        tokio::spawn(waiters.clone().dispatch(outcomes, stop.clone()));
         let me = InstanceId::generate();
         let connecting = Arc::new(FakeConnect::default());
         let gateway = Arc::new(Gateway {
@@ -117,12 +116,14 @@ impl World {
             connect: connecting.clone(),
             catalog,
             queue: vendor.clone(),
+            express: Arc::new(plugboard_core::queue::NoExpress),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
             blobs: Arc::new(Nothing),
             clock,
             ticket_key: TicketKey::new(SecretKey::new([1; 32])),
             me,
             waiters,
+            callers: crate::waiters::Callers::default(),
             sandbox: false,
         });
         let router = crate::rest::router(gateway.clone());

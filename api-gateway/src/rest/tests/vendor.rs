@@ -12,27 +12,26 @@ use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::{CallState, Envelope, Job, Outcome};
 use plugboard_core::journal::{JournalError, JournalStore, Revision};
 use plugboard_core::queue::{Delivery, JobQueue, QueueDepth, QueueError};
-use tokio::sync::mpsc;
+
+use crate::waiters::Waiters;
 
 /// The queue, the executors and the vendor: every job ends at once.
 pub(super) struct FakeVendor {
-    outcomes: mpsc::Sender<Outcome>,
+    waiters: Waiters,
     pub(super) refuses: AtomicBool,
     pub(super) full: AtomicBool,
     pub(super) jobs: Mutex<Vec<Job>>,
 }
 
 impl FakeVendor {
-    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Outcome>) {
-        let (outcomes, receiver) = mpsc::channel(16);
-        let vendor = Self { outcomes, refuses: false.into(), full: false.into(), jobs: Mutex::default() };
-        (Arc::new(vendor), receiver)
+    pub(super) fn new(waiters: Waiters) -> Arc<Self> {
+        Arc::new(Self { waiters, refuses: false.into(), full: false.into(), jobs: Mutex::default() })
     }
 }
 
 #[async_trait]
 impl JobQueue for FakeVendor {
-    async fn publish(&self, job: Job) -> Result<(), QueueError> {
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(QueueError::Full);
         }
@@ -42,8 +41,8 @@ impl JobQueue for FakeVendor {
         };
         let envelope = serde_json::to_vec(&envelope).unwrap().into();
         let outcome = Outcome { execution_id: job.execution_id.clone(), envelope, data: None };
-        self.jobs.lock().push(job);
-        self.outcomes.send(outcome).await.unwrap();
+        self.jobs.lock().push((*job).clone());
+        self.waiters.deliver(outcome);
         Ok(())
     }
 

@@ -148,7 +148,7 @@ impl std::fmt::Debug for LocalQueue {
 
 #[async_trait]
 impl JobQueue for LocalQueue {
-    async fn publish(&self, job: Job) -> Result<(), QueueError> {
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
         if self.inner.ready.is_closed() {
             return Err(QueueError::Closed);
         }
@@ -195,23 +195,23 @@ impl JobQueue for LocalQueue {
 
 impl Inner {
     /// Takes a job that stays in memory.
-    fn enqueue(&self, job: Job) -> Result<(), QueueError> {
+    fn enqueue(&self, job: Arc<Job>) -> Result<(), QueueError> {
         let mut state = self.state.lock();
         let place = state.reserve(&job, &self.limits).ok_or(QueueError::Full)?;
-        state.push_back(Entry { job: Arc::new(job), starts: 0, recorded: None, place });
+        state.push_back(Entry { job, starts: 0, recorded: None, place });
         drop(state);
         self.ready.add_permits(1);
         Ok(())
     }
 
     /// Takes a job that must survive this process.
-    async fn store(self: &Arc<Self>, file: &Embedded, job: Job) -> Result<(), QueueError> {
+    async fn store(self: &Arc<Self>, file: &Embedded, job: Arc<Job>) -> Result<(), QueueError> {
         let id = job.execution_id.clone();
         let Some(place) = self.announce(&job)? else {
             // The first publish of this id may still be on its way to the disk: this comes after it.
             return file.write(0, |_| Ok(())).await.map_err(|_| QueueError::Unconfirmed(id));
         };
-        let message = wire::encode_jobs(vec![job.clone()]);
+        let message = wire::encode_job(&job);
         let key = id.clone();
         let apply = move |tables: &mut crate::embedded::tables::Tables<'_>| {
             tables.jobs()?.insert(key.as_str(), message.as_ref())?;
@@ -221,7 +221,7 @@ impl Inner {
         let this = self.clone();
         // The writer makes the job available, not this future, which may be dropped while it waits.
         let done = move |result: Result<(), EmbeddedError>| {
-            this.stored(Entry { job: Arc::new(job), starts: 0, recorded: Some(1), place }, result.is_ok());
+            this.stored(Entry { job, starts: 0, recorded: Some(1), place }, result.is_ok());
             let _ = answer.send(result);
         };
         file.write_then(place.bytes, apply, done);

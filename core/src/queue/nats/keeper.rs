@@ -249,7 +249,7 @@ async fn publish_alone(link: &NatsLink, job: Job, alone: Alone) {
         put_header(&mut headers, HEADER_DELAY, &alone.delay.as_millis().to_string());
     }
     let id = job.execution_id.clone();
-    let payload = wire::encode_jobs(vec![job]);
+    let payload = wire::encode_job(&job);
     let mut told = false;
     loop {
         match link.store(subject.clone(), headers.clone(), payload.clone(), CONFIRM_WITHIN).await {

@@ -185,6 +185,18 @@ impl NatsLink {
         tokio::time::timeout(SEND_WITHIN, sending).await.unwrap_or(false)
     }
 
+    /// Returns when the server has taken everything that was sent before on this connection, subscriptions too.
+    ///
+    /// # Errors
+    /// When it has not within the time.
+    pub(crate) async fn round_trip(&self, within: Duration) -> Result<(), QueueError> {
+        // Every role may ask this, and the server answers in order.
+        match self.ask("$JS.API.INFO".to_owned(), None, Bytes::new(), within).await {
+            Ok(_) => Ok(()),
+            Err(trouble) => Err(QueueError::Unavailable(format!("the server does not answer: {trouble:?}"))),
+        }
+    }
+
     /// One request, one answer. `Err` says whether it may have been received.
     pub(crate) async fn ask(
         &self,

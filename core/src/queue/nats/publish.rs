@@ -73,9 +73,9 @@ impl Publisher {
         Self { lanes: Lane::all().map(lane).collect() }
     }
 
-    pub(super) async fn publish(&self, job: Job) -> Result<(), QueueError> {
+    pub(super) async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         let until = Instant::now() + GIVE_UP;
-        let lane = self.lanes.get(Lane::of(&job).index()).ok_or(QueueError::Closed)?;
+        let lane = self.lanes.get(Lane::of(job).index()).ok_or(QueueError::Closed)?;
         let id = job.execution_id.clone();
         match lane.storer.recent.lookup(&id) {
             Known::No => {}
@@ -85,7 +85,7 @@ impl Publisher {
             }
         }
         let organization = job.organization.clone();
-        let bytes = wire::encode_jobs(vec![job]);
+        let bytes = wire::encode_job(job);
         if bytes.len() > JOB_BYTES {
             return Err(QueueError::Unreadable(format!(
                 "{id} has {} bytes, of {JOB_BYTES} allowed: large bodies belong in the payload store",
@@ -94,8 +94,17 @@ impl Publisher {
         }
         match lane.enter(Pending { id: id.clone(), organization, bytes, until, answers: Vec::new() })? {
             Entered::Waiting(answered) => answered.await.unwrap_or(Err(QueueError::Unconfirmed(id))),
-            // The lane is at rest: this caller does it by itself, without a detour through another task.
             Entered::Alone(turn, pending) => {
+                // Callers that are ready to publish go along: the busier the process, the larger the packs.
+                tokio::task::yield_now().await;
+                let pending = match lane.lead(pending) {
+                    Led::Others(answered) => {
+                        drop(turn);
+                        return answered.await.unwrap_or(Err(QueueError::Unconfirmed(id)));
+                    }
+                    Led::Nobody(pending) => pending,
+                };
+                // Alone indeed: this caller does it by itself, without a detour through another task.
                 let stored = lane.storer.store_pack(lane.lane, std::slice::from_ref(&pending)).await;
                 drop(turn);
                 stored.map_err(|failure| failure.for_job(&id))
@@ -123,6 +132,11 @@ enum Entered {
     Waiting(oneshot::Receiver<Result<(), QueueError>>),
 }
 
+enum Led {
+    Nobody(Pending),
+    Others(oneshot::Receiver<Result<(), QueueError>>),
+}
+
 impl LaneQueue {
     fn enter(self: &Arc<Self>, mut pending: Pending) -> Result<Entered, QueueError> {
         let mut state = self.state.lock();
@@ -137,6 +151,18 @@ impl LaneQueue {
         pending.answers.push(answer);
         state.waiting.push_back(pending);
         Ok(Entered::Waiting(answered))
+    }
+
+    /// Puts a job in front of those that wait, if any do.
+    fn lead(&self, mut pending: Pending) -> Led {
+        let mut state = self.state.lock();
+        if state.waiting.is_empty() {
+            return Led::Nobody(pending);
+        }
+        let (answer, answered) = oneshot::channel();
+        pending.answers.push(answer);
+        state.waiting.push_front(pending);
+        Led::Others(answered)
     }
 
     /// Jobs for the next message; without any, the lane is at rest.

@@ -1,0 +1,115 @@
+//! Packets on core NATS: what is handed over while the last packet to a subject is on its way to the socket leaves
+//! together. No timer: the first of a lull goes at once, and the busier the process, the larger the packets.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use super::super::QueueError;
+use super::link::NatsLink;
+use super::publish::{PACK_BYTES, PACK_JOBS};
+
+/// Parts that wait for one subject. More means that the connection does not drain: the sender is told.
+const LANE_CAPACITY: usize = 4_096;
+
+/// What goes to one subject. Each part is a protobuf message of the same kind: concatenated, they are read as one.
+pub(super) struct PacketLane {
+    subject: String,
+    reply: Option<String>,
+    /// Name of the histogram of parts in a packet.
+    metric: &'static str,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// A packet is being written; whoever comes now waits for the next.
+    busy: bool,
+    waiting: VecDeque<Bytes>,
+}
+
+impl PacketLane {
+    pub(super) fn new(subject: String, reply: Option<String>, metric: &'static str) -> Arc<Self> {
+        Arc::new(Self { subject, reply, metric, state: Mutex::default() })
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.lock().busy
+    }
+
+    /// Sends a part, now or with the next packet. At most once.
+    pub(super) async fn send(self: &Arc<Self>, link: &NatsLink, part: Bytes) -> Result<(), QueueError> {
+        let Some(packet) = self.enter(part)? else { return Ok(()) };
+        let sending = Draining { link: link.clone(), lane: self.clone() };
+        if link.send(self.subject.clone(), self.reply.clone(), packet).await {
+            drop(sending);
+            Ok(())
+        } else {
+            Err(QueueError::Unavailable("no connection".to_owned()))
+        }
+    }
+
+    /// Gives the part back when it may leave at once; then the caller has made the lane busy.
+    fn enter(&self, part: Bytes) -> Result<Option<Bytes>, QueueError> {
+        let mut state = self.state.lock();
+        if !state.busy {
+            state.busy = true;
+            return Ok(Some(part));
+        }
+        if state.waiting.len() >= LANE_CAPACITY {
+            return Err(QueueError::Unavailable("too much waits to be sent".to_owned()));
+        }
+        state.waiting.push_back(part);
+        Ok(None)
+    }
+
+    /// The next packet and the number of parts in it; without one, the lane is at rest.
+    fn next(&self) -> Option<(Bytes, usize)> {
+        let mut state = self.state.lock();
+        let Some(first) = state.waiting.pop_front() else {
+            state.busy = false;
+            return None;
+        };
+        let mut count = 1;
+        let mut joined = BytesMut::new();
+        while count < PACK_JOBS {
+            let length = joined.len().max(first.len());
+            let Some(next) = state.waiting.pop_front_if(|next| length + next.len() <= PACK_BYTES) else { break };
+            if joined.is_empty() {
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&next);
+            count += 1;
+        }
+        Some((if count == 1 { first } else { joined.freeze() }, count))
+    }
+}
+
+/// Sends what gathered since the last packet, until nothing has.
+async fn drain(link: NatsLink, lane: Arc<PacketLane>) {
+    loop {
+        // Whatever is ready to run goes first, the writing of the last packet and the work of other calls among it.
+        tokio::task::yield_now().await;
+        let Some((packet, count)) = lane.next() else { return };
+        metrics::histogram!(lane.metric).record(count as f64);
+        if !link.send(lane.subject.clone(), lane.reply.clone(), packet).await {
+            tracing::warn!(subject = lane.subject, count, "a packet could not be sent");
+        }
+    }
+}
+
+/// Sets the lane going again, also when its sender is cancelled in between.
+struct Draining {
+    link: NatsLink,
+    lane: Arc<PacketLane>,
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(drain(self.link.clone(), self.lane.clone()));
+        }
+    }
+}
