@@ -135,9 +135,7 @@ impl Scrubber {
     fn has(&self, bytes: &[u8]) -> bool {
         let begins = |(at, opening): (usize, &[u8])| {
             opening.first_chunk().is_some_and(|opening| self.openings.may_have(*opening))
-                && self.forms.iter().any(|form| {
-                    bytes[at..].starts_with(form) && (form.len() >= ANYWHERE || stands_alone(bytes, at, form.len()))
-                })
+                && self.forms.iter().any(|form| bytes[at..].starts_with(form) && counts(bytes, at, form))
         };
         bytes.windows(LEAST).enumerate().any(begins)
     }
@@ -219,11 +217,16 @@ fn find(bytes: &[u8], form: &[u8], from: usize) -> Option<usize> {
     let mut from = from;
     loop {
         let at = from + memmem::find(bytes.get(from..)?, form)?;
-        if form.len() >= ANYWHERE || stands_alone(bytes, at, form.len()) {
+        if counts(bytes, at, form) {
             return Some(at);
         }
         from = at + 1;
     }
+}
+
+/// Whether a form that stands at `at` is taken out there; see the module about short secrets.
+fn counts(bytes: &[u8], at: usize, form: &[u8]) -> bool {
+    form.len() >= ANYWHERE || stands_alone(bytes, at, form.len())
 }
 
 fn stands_alone(bytes: &[u8], at: usize, len: usize) -> bool {

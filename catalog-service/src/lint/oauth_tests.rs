@@ -1,6 +1,6 @@
 //! Each rule about sign-ins and tokens, broken once in a manifest that is otherwise clean.
 
-use crate::load::Source;
+use super::tests::{each_is_noticed, lint};
 
 const CLEAN: &str = r##"key: shop
 name: Example Shop
@@ -54,11 +54,6 @@ operations:
 verified: {how: documentation, on: "2026-11-22"}
 "##;
 
-fn lint(text: String) -> Vec<String> {
-    let source = Source { file: "connectors/ecommerce/shop.yaml".to_owned(), text };
-    super::source(&source).iter().map(ToString::to_string).collect()
-}
-
 #[test]
 fn the_example_is_clean() {
     assert_eq!(lint(CLEAN.to_owned()), Vec::<String>::new());
@@ -105,11 +100,7 @@ fn every_rule_is_noticed_where_it_is_broken() {
         ),
         ("          tenant: {token: /tenant, pattern: \"[0-9]+\"}\n", "", "every flow needs the field tenant"),
     ];
-    for (right, wrong, expected) in rules {
-        assert!(CLEAN.contains(right), "{right}");
-        let findings = lint(CLEAN.replacen(right, wrong, 1));
-        assert!(findings.iter().any(|finding| finding.contains(expected)), "{right} -> {wrong}: {findings:#?}");
-    }
+    each_is_noticed(CLEAN, &rules);
 }
 
 #[test]

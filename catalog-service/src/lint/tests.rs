@@ -80,7 +80,7 @@ operations:
 verified: {how: documentation, on: "2026-11-22"}
 "##;
 
-fn lint(text: String) -> Vec<String> {
+pub(super) fn lint(text: String) -> Vec<String> {
     let source = Source { file: "connectors/ecommerce/shop.yaml".to_owned(), text };
     super::source(&source).iter().map(ToString::to_string).collect()
 }
@@ -197,9 +197,14 @@ fn every_rule_is_noticed_where_it_is_broken() {
         ("summary: Users.", "sumary: Users.", "unknown key sumary (did you mean summary?)"),
         ("{result: []}", "null", "operations.list_users.response_example: this call has an answer"),
     ];
+    each_is_noticed(CLEAN, &rules);
+}
+
+/// Each rule: what stands in the clean text, what is written instead, and what the finding says.
+pub(super) fn each_is_noticed(clean: &str, rules: &[(&str, &str, &str)]) {
     for (from, to, expected) in rules {
-        assert!(CLEAN.contains(from), "{from}");
-        let findings = lint(CLEAN.replacen(from, to, 1));
+        assert!(clean.contains(from), "{from}");
+        let findings = lint(clean.replacen(from, to, 1));
         assert!(findings.iter().any(|finding| finding.contains(expected)), "{from} → {to}: {findings:#?}");
     }
 }

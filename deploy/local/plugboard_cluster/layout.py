@@ -136,7 +136,7 @@ class Layout:
         yield from self.gateways()
 
     # The broker. Each role may do what it needs and no more: a gateway cannot take jobs, an executor cannot listen
-    # to outcomes. (A gateway publishes on its reply subject once, to learn that it is subscribed.)
+    # to outcomes, and nobody can make up an outcome but an executor.
     def nats(self):
         program = server("nats-server", "PLUGBOARD_NATS_SERVER")
         for i, (port, route) in enumerate(zip(self.nats_ports, self.route_ports), 1):
@@ -164,7 +164,7 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
-      publish: [{api}, {shared}, "plugboard.reply.>", "plugboard.express", "plugboard.express_news.>"]
+      publish: [{api}, {shared}, "plugboard.express"]
       subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>"] }} }}
     {{ user: executor, password: "{self.secrets['nats_executor']}", permissions: {{
       publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>",

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::super::express::Express;
 use super::super::{QueueError, wire};
 use super::link::NatsLink;
-use super::packing::PacketLane;
+use super::packing::{PacketLane, PacketLanes};
 use crate::clock::Clock;
 use crate::ids::{ExecutionId, InstanceId};
 use crate::job::{Job, Outcome};
@@ -221,7 +221,8 @@ impl NatsExpressHost {
         let jobs =
             link.client().queue_subscribe(link.names().express(), GROUP.to_owned()).await.map_err(unavailable)?;
         link.round_trip(SUBSCRIBED_WITHIN).await?;
-        let desk = Desk { link: link.clone(), clock, lane, gateways: Mutex::default() };
+        let desk =
+            Desk { link: link.clone(), clock, lane, gateways: PacketLanes::new("plugboard_express_pack_outcomes") };
         Ok(Self { jobs, desk: Arc::new(desk) })
     }
 
@@ -259,7 +260,7 @@ struct Desk {
     link: NatsLink,
     clock: Arc<dyn Clock>,
     lane: Arc<dyn Express>,
-    gateways: Mutex<HashMap<InstanceId, Arc<PacketLane>>>,
+    gateways: PacketLanes,
 }
 
 impl Desk {
@@ -283,24 +284,10 @@ impl Desk {
 
     async fn tell(&self, gateway: &InstanceId, news: wire::ExpressNews) {
         let part = wire::encode_express_news(news);
-        if let Err(error) = self.lane_to(gateway).send(&self.link, part).await {
+        let lane = self.gateways.to(gateway, || self.link.names().express_news(gateway));
+        if let Err(error) = lane.send(&self.link, part).await {
             // The gateway hears nothing and sends the call elsewhere.
             tracing::warn!(%error, "a gateway could not be told about a read");
         }
-    }
-
-    fn lane_to(&self, gateway: &InstanceId) -> Arc<PacketLane> {
-        const GATEWAYS: usize = 256;
-        let mut gateways = self.gateways.lock();
-        if let Some(lane) = gateways.get(gateway) {
-            return lane.clone();
-        }
-        if gateways.len() >= GATEWAYS {
-            gateways.retain(|_, lane| lane.is_busy());
-        }
-        let subject = self.link.names().express_news(gateway);
-        let lane = PacketLane::new(subject, None, "plugboard_express_pack_outcomes");
-        gateways.insert(gateway.clone(), lane.clone());
-        lane
     }
 }

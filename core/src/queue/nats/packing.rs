@@ -1,7 +1,7 @@
 //! Packets on core NATS: what is handed over while the last packet to a subject is on its way to the socket leaves
 //! together. No timer: the first of a lull goes at once, and the busier the process, the larger the packets.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -10,9 +10,40 @@ use parking_lot::Mutex;
 use super::super::QueueError;
 use super::link::NatsLink;
 use super::publish::{PACK_BYTES, PACK_JOBS};
+use crate::ids::InstanceId;
 
 /// Parts that wait for one subject. More means that the connection does not drain: the sender is told.
 const LANE_CAPACITY: usize = 4_096;
+
+/// Gateways remembered before those at rest are forgotten; each start of a gateway is a new one.
+const GATEWAYS: usize = 256;
+
+/// A lane to each gateway.
+pub(super) struct PacketLanes {
+    /// Of [`PacketLane`].
+    metric: &'static str,
+    lanes: Mutex<HashMap<InstanceId, Arc<PacketLane>>>,
+}
+
+impl PacketLanes {
+    pub(super) fn new(metric: &'static str) -> Self {
+        Self { metric, lanes: Mutex::default() }
+    }
+
+    /// `subject` is where this gateway listens.
+    pub(super) fn to(&self, gateway: &InstanceId, subject: impl FnOnce() -> String) -> Arc<PacketLane> {
+        let mut lanes = self.lanes.lock();
+        if let Some(lane) = lanes.get(gateway) {
+            return lane.clone();
+        }
+        if lanes.len() >= GATEWAYS {
+            lanes.retain(|_, lane| lane.is_busy());
+        }
+        let lane = PacketLane::new(subject(), None, self.metric);
+        lanes.insert(gateway.clone(), lane.clone());
+        lane
+    }
+}
 
 /// What goes to one subject. Each part is a protobuf message of the same kind: concatenated, they are read as one.
 pub(super) struct PacketLane {
@@ -35,7 +66,7 @@ impl PacketLane {
         Arc::new(Self { subject, reply, metric, state: Mutex::default() })
     }
 
-    pub(super) fn is_busy(&self) -> bool {
+    fn is_busy(&self) -> bool {
         self.state.lock().busy
     }
 
