@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugboard_core::blobs::INLINE_LIMIT;
 use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
-use plugboard_core::identity::{CallFacts, IdentityError, Principal, Scope};
+use plugboard_core::identity::{CallNote, IdentityError, Principal, Scope};
 use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{
     AccountRef, CallState, Envelope, Job, Outcome, Payload, RequestParts, TicketFacts, TraceContext,
@@ -42,16 +42,13 @@ impl Gateway {
         Ok(match request {
             Request::Look(id) => self.look(principal, organization, &id).await,
             Request::Slice(slice) => self.slice(organization, &slice).await,
-            Request::Call(call) => {
-                let service = call.service.clone();
-                match self.call(principal, organization, *call, trace).await {
-                    Ok(answer) => answer,
-                    Err(error) => {
-                        self.note_refused(principal, organization, &service, &error);
-                        Answer::failed(error)
-                    }
+            Request::Call(call) => match self.call(principal, organization, &call, trace).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    self.note_refused(principal, organization, &call.service, &error);
+                    Answer::failed(error)
                 }
-            }
+            },
         })
     }
 
@@ -60,22 +57,22 @@ impl Gateway {
         let key = service.split(':').next().and_then(|key| ServiceKey::parse(key.trim()));
         // What is no service of ours could be anything, and nothing that callers write belongs in the log.
         let known = key.filter(|key| self.catalog.snapshot().get(key).is_some());
-        let facts = CallFacts {
-            key: principal.key_id.clone(),
-            subject: principal.subject.clone(),
-            service: known.unwrap_or_else(|| ServiceKey::trusted("unknown")),
+        self.call_log.note(CallNote {
+            organization,
+            key: &principal.key_id,
+            subject: principal.subject.as_ref(),
+            service: &known.unwrap_or_else(|| ServiceKey::trusted("unknown")),
             account: None,
             operation: None,
-            code: error.code.to_string(),
-        };
-        self.call_log.note(organization, facts);
+            code: &error.code.to_string(),
+        });
     }
 
     async fn call(
         self: &Arc<Self>,
         principal: &Principal,
         organization: &OrganizationId,
-        call: Call,
+        call: &Call,
         trace: TraceContext,
     ) -> Result<Answer, CallError> {
         let (connector, label) = self.service(&call.service)?;
@@ -97,7 +94,7 @@ impl Gateway {
         let accounts = self.directory.accounts(organization).await.map_err(auth_away)?;
         let named = Named { label, instance_id: call.instance_id.as_deref() };
         let account = policy::account(&accounts, principal, connector.key(), named, self.sandbox)?;
-        let job = Arc::new(self.job(principal, organization, &connector, checked, account, &call, trace).await?);
+        let job = Arc::new(self.job(principal, organization, &connector, checked, account, call, trace).await?);
         if call.wait_ms == Some(0) {
             return self.run_in_background(job).await;
         }
@@ -262,8 +259,10 @@ impl Gateway {
         job: Arc<Job>,
         read: impl Future<Output = Result<Outcome, CallError>> + Send + 'static,
     ) {
-        let this = self.clone();
+        // A stop waits for it, as it does for those who wait themselves.
+        let (this, caller) = (self.clone(), self.callers.enter());
         tokio::spawn(async move {
+            let _caller = caller;
             let left = this.clock.now().until(job.deadline) + GRACE;
             if let Ok(Ok(outcome)) = tokio::time::timeout(left, read).await
                 && let Err(error) = this.journal.keep(&job, &outcome).await

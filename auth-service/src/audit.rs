@@ -3,6 +3,7 @@
 //! The signing key is derived from a master key, so whoever can write to the store alone cannot make a chain that holds.
 //! A head that does not hold is never covered up by the next entry: it stays marked as broken from then on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -22,7 +23,7 @@ use crate::records::{self, Records};
 
 /// What the signing key is derived for.
 const SIGNING: &str = "audit log";
-/// Batches of calls that a chain remembers, to know one that comes twice.
+/// Processes whose last batch of calls a chain remembers, to know one that comes twice.
 const REMEMBERED: usize = 64;
 /// Entries read at once while a filter finds nothing.
 const READ: usize = 500;
@@ -90,7 +91,7 @@ pub(crate) struct HeadRecord {
     pub signature: String,
     /// Entry before which a head did not hold.
     pub broken: Option<u64>,
-    /// Batches of calls that were entered last.
+    /// The last batch of calls of each process that sent some.
     pub batches: Vec<String>,
 }
 
@@ -130,9 +131,6 @@ impl Scribe {
         let entry = event.entry(seq, now)?;
         let link = AuditLink { seq, hash: link_hash(&prev, seq, &entry), prev, entry };
 
-        let mut batches = old.as_ref().map(|head| head.batches.clone()).unwrap_or_default();
-        batches.extend(event.batch.iter().map(|batch| batch.id.clone()));
-        batches.drain(..batches.len().saturating_sub(REMEMBERED));
         let broken = match &old {
             Some(head) if head.broken.is_none() && !self.holds(&event.chain, head) => {
                 tracing::error!(chain = event.chain, seq, "the head of an audit log does not hold: it was changed");
@@ -148,7 +146,7 @@ impl Scribe {
             key: String::new(),
             signature: String::new(),
             broken,
-            batches,
+            batches: remembered(old.map(|head| head.batches).unwrap_or_default(), event.batch.as_ref()),
         };
         self.sign(&event.chain, &mut head);
         let link_name = records::audit_link(&event.chain, seq);
@@ -196,6 +194,21 @@ impl Event {
     }
 }
 
+/// A process sends its next batch only when the one before is answered, so of each the last is enough.
+fn remembered(mut batches: Vec<String>, new: Option<&Batch>) -> Vec<String> {
+    if let Some(new) = new {
+        batches.retain(|old| sender(old) != sender(&new.id));
+        batches.push(new.id.clone());
+        batches.drain(..batches.len().saturating_sub(REMEMBERED));
+    }
+    batches
+}
+
+/// Batches are named `<process>/<number>`.
+fn sender(batch: &str) -> &str {
+    batch.split('/').next().unwrap_or(batch)
+}
+
 fn signature(master: &MasterKey, chain: &str, head: &HeadRecord) -> [u8; 32] {
     let key = master.key.derive(SIGNING);
     let mut mac = match Hmac::<Sha256>::new_from_slice(key.expose()) {
@@ -214,12 +227,18 @@ fn signature(master: &MasterKey, chain: &str, head: &HeadRecord) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// Enters a batch of calls, once.
-pub(crate) async fn append_calls(records: &Records, batch: &CallBatch) -> Result<(), IdentityError> {
-    if OrganizationId::parse(batch.organization.as_str()).is_none() {
-        return Err(crate::keys::NO_ORGANIZATION);
+/// Enters batches of calls, each once, in one commit.
+pub(crate) async fn append_calls(records: &Records, batches: &[CallBatch]) -> Result<(), IdentityError> {
+    let mut organizations = HashSet::new();
+    for batch in batches {
+        if OrganizationId::parse(batch.organization.as_str()).is_none() {
+            return Err(crate::keys::NO_ORGANIZATION);
+        }
+        if !organizations.insert(&batch.organization) {
+            return Err(IdentityError::invalid("organization", "has more than one batch"));
+        }
     }
-    match records.commit_told(Vec::new(), None, vec![Event::calls(batch)]).await? {
+    match records.commit_told(Vec::new(), None, batches.iter().map(Event::calls).collect()).await? {
         Ok(()) => Ok(()),
         Err(_) => Err(records::contended()),
     }

@@ -84,6 +84,6 @@ impl custody_server::Custody for Desk {
 #[tonic::async_trait]
 impl audit_sink_server::AuditSink for Desk {
     async fn append_calls(&self, request: Request<proto::Document>) -> Answer<proto::Document> {
-        answer(self.0.append_calls(&read(request)?).await)
+        answer(self.0.append_calls(&read::<Vec<_>>(request)?).await)
     }
 }

@@ -21,9 +21,10 @@
 //!
 //! Records are JSON with a version of their own; a version that is not known is refused, never guessed at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use plugboard_core::clock::Millis;
 use plugboard_core::identity::{Account, AccountState, Change, IdentityError, Key, Scope, Scopes, fold_label};
 use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId, ServiceKey, Subject};
@@ -421,12 +422,15 @@ impl Records {
     ) -> Result<Result<(), String>, IdentityError> {
         for _ in 0..audit::ATTEMPTS {
             let mut all = writes.clone();
-            let mut raced = Vec::new();
-            for event in &events {
-                if let Some(entering) = self.scribe.enter(self, event).await? {
-                    all.extend(entering.writes);
-                    raced.extend([entering.head, entering.link]);
-                }
+            let mut raced = HashSet::new();
+            // Of different chains, so none of them waits for another.
+            let entering = try_join_all(events.iter().map(|event| self.scribe.enter(self, event))).await?;
+            for entering in entering.into_iter().flatten() {
+                all.extend(entering.writes);
+                raced.extend([entering.head, entering.link]);
+            }
+            if all.is_empty() && change.is_none() {
+                return Ok(Ok(()));
             }
             match self.commit(all, change.clone()).await? {
                 Err(name) if raced.contains(&name) => {}

@@ -268,8 +268,8 @@ impl Custody for AuthService {
         audit::read(&self.records, self.records.scribe(), query).await
     }
 
-    async fn append_calls(&self, batch: &CallBatch) -> Result<(), IdentityError> {
-        audit::append_calls(&self.records, batch).await
+    async fn append_calls(&self, batches: &[CallBatch]) -> Result<(), IdentityError> {
+        audit::append_calls(&self.records, batches).await
     }
 
     async fn create_agent(&self, organization: &OrganizationId, draft: &AgentDraft) -> Result<Agent, IdentityError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plugboard_core::identity::{
     Actor, AuditEntry, AuditFault, AuditLink, AuditQuery, CallBatch, CallCount, CallFacts, ChainCheck, Custody,
-    Directory, chain_start, link_hash, on_behalf_of,
+    Directory, IdentityError, chain_start, link_hash, on_behalf_of,
 };
 use plugboard_core::ids::{KeyId, OrganizationId, ServiceKey};
 use plugboard_core::store::{Expect, Store, Write};
@@ -95,20 +95,36 @@ async fn calls_are_entered_once(ports: Ports) {
     let organization = ports.organization().await.id;
     let one = batch(&organization, "in_x/1", "OK", 40);
     for _ in 0..3 {
-        ports.custody.append_calls(&one).await.unwrap();
+        ports.custody.append_calls(std::slice::from_ref(&one)).await.unwrap();
     }
-    ports.custody.append_calls(&batch(&organization, "in_x/2", "UPSTREAM_REJECTED", 1)).await.unwrap();
+    ports.custody.append_calls(&[batch(&organization, "in_x/2", "UPSTREAM_REJECTED", 1)]).await.unwrap();
     let entries = verify(ports.custody.as_ref(), &query(&organization)).await.unwrap();
     let calls: Vec<_> = entries.iter().flat_map(|entry| &entry.calls).collect();
     assert_eq!(calls.iter().map(|call| call.count).collect::<Vec<_>>(), [40, 1]);
     assert_eq!(entries[1].at, 5, "when they were made");
-    assert!(ports.custody.append_calls(&batch(&OrganizationId::trusted("x"), "in_x/3", "OK", 1)).await.is_err());
+    assert!(ports.custody.append_calls(&[batch(&OrganizationId::trusted("x"), "in_x/3", "OK", 1)]).await.is_err());
+
+    // Several organizations in one message: all of it, or nothing.
+    let other = ports.organization().await.id;
+    let both = [batch(&organization, "in_x/4", "OK", 1), batch(&other, "in_x/5", "OK", 1)];
+    for _ in 0..2 {
+        ports.custody.append_calls(&both).await.unwrap();
+    }
+    let twice = [batch(&organization, "in_x/6", "OK", 1), batch(&organization, "in_x/7", "OK", 1)];
+    assert!(matches!(ports.custody.append_calls(&twice).await, Err(IdentityError::Invalid { .. })));
+    let one_is_wrong =
+        [batch(&organization, "in_x/8", "OK", 1), batch(&OrganizationId::trusted("x"), "in_x/9", "OK", 1)];
+    assert!(ports.custody.append_calls(&one_is_wrong).await.is_err());
+    for (organization, entered) in [(&organization, 3), (&other, 1)] {
+        let entries = verify(ports.custody.as_ref(), &query(organization)).await.unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.calls.len()).sum::<usize>(), entered);
+    }
 }
 
 async fn entries_are_found_and_paged(ports: Ports) {
     let organization = ports.organization().await.id;
     for number in 0..25 {
-        ports.custody.append_calls(&batch(&organization, &format!("in_x/{number}"), "OK", 1)).await.unwrap();
+        ports.custody.append_calls(&[batch(&organization, &format!("in_x/{number}"), "OK", 1)]).await.unwrap();
     }
     let account = ports.account(&organization, "ozon", &OZON).await.id;
     let found = async |change: &dyn Fn(&mut AuditQuery)| {
@@ -136,7 +152,7 @@ async fn racing_writers_leave_one_chain(ports: Ports) {
             tokio::spawn(async move {
                 for number in 0..5 {
                     let id = format!("in_{writer}/{number}");
-                    custody.append_calls(&batch(&organization, &id, "OK", 1)).await.unwrap();
+                    custody.append_calls(&[batch(&organization, &id, "OK", 1)]).await.unwrap();
                 }
             })
         })
@@ -158,7 +174,7 @@ impl Forgery {
         let ports = Ports::in_process(Default::default()).await;
         let organization = ports.organization().await.id;
         for number in 1..10 {
-            ports.custody.append_calls(&batch(&organization, &format!("in_x/{number}"), "OK", number)).await.unwrap();
+            ports.custody.append_calls(&[batch(&organization, &format!("in_x/{number}"), "OK", number)]).await.unwrap();
         }
         let forgery = Self { ports, organization };
         assert_eq!(forgery.verdict().await, None, "nothing has been done yet");
@@ -280,9 +296,9 @@ async fn a_chain_written_anew_is_found() {
     forgery.restamp(2, 10).await;
     assert_eq!(forgery.verdict().await, Some(AuditFault::Signature));
     // The platform's next entry does not cover it up.
-    forgery.ports.custody.append_calls(&batch(&forgery.organization, "in_x/11", "OK", 1)).await.unwrap();
+    forgery.ports.custody.append_calls(&[batch(&forgery.organization, "in_x/11", "OK", 1)]).await.unwrap();
     assert_eq!(forgery.verdict().await, Some(AuditFault::Signature));
-    forgery.ports.custody.append_calls(&batch(&forgery.organization, "in_x/12", "OK", 1)).await.unwrap();
+    forgery.ports.custody.append_calls(&[batch(&forgery.organization, "in_x/12", "OK", 1)]).await.unwrap();
     assert_eq!(forgery.verdict().await, Some(AuditFault::Signature));
     // Nor does a rotation of the master key sign it.
     forgery.ports.custody.rotate_master_key(None).await.unwrap();

@@ -29,7 +29,7 @@ pub struct AuditEntry {
     /// Names and numbers that say more, such as the reason of a revocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// For the action `calls`: the calls of a tenth of a second, counted by who called what and how it ended.
+    /// For the action `calls`: the calls of at most a second, counted by who called what and how it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<CallCount>,
     /// Calls that could not be entered because the store was away for too long.
@@ -73,7 +73,7 @@ pub struct CallCount {
     pub count: u64,
 }
 
-/// The calls of a tenth of a second, of one organization, as seen by one process.
+/// The calls of at most a second, of one organization, as seen by one process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallBatch {
     pub organization: OrganizationId,

@@ -48,11 +48,13 @@ pub trait Custody: Send + Sync + 'static {
     /// When the auth service cannot answer.
     async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, IdentityError>;
 
-    /// Enters calls that were made. The same batch twice is entered once.
+    /// Enters calls that were made, all of them or none. A process sends an organization's next batch when the one
+    /// before is answered; the same batch twice is entered once.
     ///
     /// # Errors
-    /// When the auth service cannot answer; the batch may be sent again.
-    async fn append_calls(&self, batch: &CallBatch) -> Result<(), IdentityError>;
+    /// [`IdentityError::Unavailable`]: the batches may be sent again, unchanged. [`IdentityError::Invalid`]: one of
+    /// them cannot be entered.
+    async fn append_calls(&self, batches: &[CallBatch]) -> Result<(), IdentityError>;
 
     /// # Errors
     /// [`IdentityError::Invalid`] names the field.

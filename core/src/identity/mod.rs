@@ -30,7 +30,7 @@ pub use audit::{
     PLATFORM, Target, chain_start, link_hash,
 };
 pub use cache::{CachedDirectory, CachedVault, FRESH_FOR, Freshness};
-pub use call_log::{CallLog, CallLogWriter, CallSink};
+pub use call_log::{CallLog, CallLogWriter, CallNote, CallSink};
 pub use connect::{
     ClientOwner, Connect, DeviceStatus, IssuedSession, NewConnectSession, NewOAuthClient, OAuthClient, SignIn,
     StartedDevice, StartedSignIn,

@@ -1,11 +1,12 @@
 //! How a call is ended: journal, reply, and what becomes of the delivery.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use plugboard_core::blobs::INLINE_LIMIT;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
-use plugboard_core::identity::CallFacts;
+use plugboard_core::identity::CallNote;
 use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Outcome, Payload};
 use plugboard_core::journal::{Claim, Closed, Finished, Intent, JournalError, is_final};
 use plugboard_core::manifest::Effect;
@@ -209,9 +210,9 @@ impl<'a> Desk<'a> {
             },
             data => data.map(Payload::Inline),
         };
-        let code = called.error.as_ref().map_or_else(|| "OK".to_owned(), |error| error.code.to_string());
-        self.count(&code);
-        self.enter(code);
+        let code = called.error.as_ref().map_or(Cow::Borrowed("OK"), |error| Cow::Owned(error.code.to_string()));
+        self.enter(&code);
+        self.count(code);
         let envelope = serde_json::to_vec(&self.envelope(called)).unwrap_or_else(|error| {
             tracing::error!(%error, "an envelope could not be written");
             br#"{"ok":false,"state":"unknown"}"#.to_vec()
@@ -220,17 +221,17 @@ impl<'a> Desk<'a> {
     }
 
     /// In the audit log.
-    fn enter(&self, code: String) {
+    fn enter(&self, code: &str) {
         let Some(calls) = &self.deps.calls else { return };
-        let facts = CallFacts {
-            key: self.job.key_id.clone(),
-            subject: self.job.subject.clone(),
-            service: self.job.service.clone(),
-            account: Some(self.job.account.clone()),
-            operation: self.job.operation.clone(),
+        calls.note(CallNote {
+            organization: &self.job.organization,
+            key: &self.job.key_id,
+            subject: self.job.subject.as_ref(),
+            service: &self.job.service,
+            account: Some(&self.job.account),
+            operation: self.job.operation.as_deref(),
             code,
-        };
-        calls.note(&self.job.organization, facts);
+        });
     }
 
     async fn store(&self, data: Bytes) -> Option<Payload> {
@@ -275,9 +276,9 @@ impl<'a> Desk<'a> {
         error
     }
 
-    fn count(&self, code: &str) {
+    fn count(&self, code: impl Into<Cow<'static, str>>) {
         let effect = self.job.effect.as_str();
-        metrics::counter!("executor_calls_total", "code" => code.to_owned(), "effect" => effect).increment(1);
+        metrics::counter!("executor_calls_total", "code" => code.into(), "effect" => effect).increment(1);
     }
 }
 

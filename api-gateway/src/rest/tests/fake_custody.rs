@@ -83,8 +83,8 @@ impl Custody for FakeCustody {
         Ok(AuditPage { chain: query.chain().to_owned(), links, next: None, head })
     }
 
-    async fn append_calls(&self, batch: &CallBatch) -> Result<(), IdentityError> {
-        self.calls.lock().push(batch.clone());
+    async fn append_calls(&self, batches: &[CallBatch]) -> Result<(), IdentityError> {
+        self.calls.lock().extend_from_slice(batches);
         Ok(())
     }
 

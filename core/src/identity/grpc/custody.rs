@@ -94,9 +94,9 @@ impl Custody for GrpcCustody {
         self.ask(Repeat::Always, LONG, query, by!(read_audit)).await
     }
 
-    async fn append_calls(&self, batch: &CallBatch) -> Answer<()> {
+    async fn append_calls(&self, batches: &[CallBatch]) -> Answer<()> {
         let enter = |caller, document| async move { AuditSinkClient::new(caller).append_calls(document).await };
-        self.ask(Repeat::Always, CALL, batch, enter).await
+        self.ask(Repeat::Always, CALL, &batches, enter).await
     }
 
     async fn create_agent(&self, organization: &OrganizationId, draft: &AgentDraft) -> Answer<Agent> {
