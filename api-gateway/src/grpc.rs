@@ -89,7 +89,7 @@ impl Execution for GrpcExecution {
             }
         };
         let answer = executed.instrument(span).await.map_err(|error| status(&error))?;
-        Ok(Response::new(response(answer)))
+        Ok(Response::new(response(self.0.with_link(&principal, answer).await)))
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`mcp`] | Model Context Protocol over Streamable HTTP, over the trait [`mcp::ToolServer`] |
 //! | [`rest`] | management under `/api/v1` |
 //! | [`grpc`] | `plugboard.gateway.v1.Execution` |
+//! | [`connect_link`] | the way out of a call whose account is missing |
 //! | [`submit`], [`browse`], [`results`] | the use cases behind all three |
 //!
 //! It never holds a vendor secret, never calls a vendor, and does not know how a job is run.
@@ -14,6 +15,7 @@ mod answer;
 mod arguments;
 mod browse;
 mod config;
+mod connect_link;
 mod departure;
 pub mod grpc;
 pub mod mcp;

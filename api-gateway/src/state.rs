@@ -13,6 +13,7 @@ use plugboard_core::journal::Journal;
 use plugboard_core::queue::{Express, JobQueue};
 
 use crate::config::GatewayConfig;
+use crate::connect_link::ConnectLinks;
 use crate::waiters::{Callers, Waiters};
 
 /// The parts of one gateway. Shared behind an `Arc`.
@@ -22,6 +23,7 @@ pub struct Gateway {
     pub custody: Arc<dyn Custody>,
     pub call_log: CallLog,
     pub connect: Arc<dyn Connect>,
+    pub connect_links: ConnectLinks,
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
     pub express: Arc<dyn Express>,

@@ -44,16 +44,14 @@ impl Gateway {
             Request::Slice(slice) => self.slice(organization, &slice).await,
             Request::Call(call) => match self.call(principal, organization, &call, trace).await {
                 Ok(answer) => answer,
-                Err(error) => {
-                    self.note_refused(principal, organization, &call.service, &error);
-                    Answer::failed(error)
-                }
+                Err(error) => self.refuse(principal, organization, &call.service, error),
             },
         })
     }
 
-    /// A call that never became a job. What became one is entered by its executor, which knows the outcome.
-    fn note_refused(&self, principal: &Principal, organization: &OrganizationId, service: &str, error: &CallError) {
+    /// A call that never became a job. What became one is entered in the audit log by its executor, which knows the
+    /// outcome.
+    fn refuse(&self, principal: &Principal, organization: &OrganizationId, service: &str, error: CallError) -> Answer {
         let key = service.split(':').next().and_then(|key| ServiceKey::parse(key.trim()));
         // What is no service of ours could be anything, and nothing that callers write belongs in the log.
         let known = key.filter(|key| self.catalog.snapshot().get(key).is_some());
@@ -61,11 +59,13 @@ impl Gateway {
             organization,
             key: &principal.key_id,
             subject: principal.subject.as_ref(),
-            service: &known.unwrap_or_else(|| ServiceKey::trusted("unknown")),
+            service: known.as_ref().unwrap_or(&ServiceKey::trusted("unknown")),
             account: None,
             operation: None,
             code: &error.code.to_string(),
         });
+        let service = known.map(|key| key.as_str().to_owned());
+        Answer::of(&Envelope { service, ..Envelope::failed(error) })
     }
 
     async fn call(

@@ -14,7 +14,10 @@ use tracing::Instrument;
 use crate::answer::Answer;
 use crate::arguments::Request;
 use crate::browse::{DescribeRequest, ListRequest};
-use crate::mcp::{ArgumentProblem, AuthFailure, CallContext, Envelope, RpcError, ToolReply, ToolServer};
+use crate::connect_link::{Ask, Resumed};
+use crate::mcp::{
+    ArgumentProblem, AuthFailure, CallContext, Envelope, Era, InputRequired, RpcError, ToolReply, ToolServer,
+};
 use crate::principal::KeyProblem;
 use crate::state::Gateway;
 use crate::tool_specs::{CONNECTOR_EXECUTE, DESCRIBE_SERVICE, LIST_SERVICES};
@@ -83,7 +86,33 @@ impl Tools {
         }
     }
 
+    /// A client that can send its person to a link is asked to, when an account is missing; others find a link in the
+    /// answer.
     async fn execute(&self, cx: &CallContext<Arc<Principal>>, arguments: &RawValue) -> ToolReply {
+        let mut may_ask = cx.era() == Era::Modern && cx.capabilities.elicitation_url;
+        if let Some(state) = &cx.input.state {
+            match self.0.resume(&cx.principal, arguments, state, cx.input.responses.as_deref()).await {
+                Resumed::Call => {}
+                Resumed::Declined => may_ask = false,
+                Resumed::Ask(ask) => return asking(ask),
+                Resumed::Failed(error) => return reply(Answer::failed(error)),
+                Resumed::Refused => {
+                    let message = "requestState is not one that this server issued for this call, or is too old";
+                    return ToolReply::Error(RpcError::invalid_params(message));
+                }
+            }
+        }
+        let answer = match self.call(cx, arguments).await {
+            Ok(answer) => answer,
+            Err(error) => return refused(error),
+        };
+        if may_ask && let Some(ask) = self.0.ask_to_connect(&cx.principal, arguments, &answer).await {
+            return asking(ask);
+        }
+        reply(self.0.with_link(&cx.principal, answer).await)
+    }
+
+    async fn call(&self, cx: &CallContext<Arc<Principal>>, arguments: &RawValue) -> Result<Answer, CallError> {
         let received = TraceContext {
             traceparent: cx.trace.traceparent.as_deref().unwrap_or_default().to_owned(),
             tracestate: cx.trace.tracestate.as_deref().unwrap_or_default().to_owned(),
@@ -97,11 +126,12 @@ impl Tools {
                 Err(error) => Ok(Answer::failed(error)),
             }
         };
-        match executed.instrument(span).await {
-            Ok(answer) => reply(answer),
-            Err(error) => refused(error),
-        }
+        executed.instrument(span).await
     }
+}
+
+fn asking(ask: Ask) -> ToolReply {
+    ToolReply::InputRequired(InputRequired { requests: Some(ask.requests), state: Some(ask.state) })
 }
 
 fn reply(answer: Answer) -> ToolReply {

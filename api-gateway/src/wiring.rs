@@ -21,6 +21,7 @@ use plugboard_core::queue::{Express, JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
 
 use crate::config::GatewayConfig;
+use crate::connect_link::ConnectLinks;
 use crate::state::Gateway;
 use crate::waiters::{Callers, Waiters};
 
@@ -75,6 +76,7 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
         custody: parts.custody,
         call_log,
         connect: parts.connect,
+        connect_links: ConnectLinks::new(&parts.ticket_key),
         catalog: parts.catalog,
         queue: parts.queue,
         express: parts.express,

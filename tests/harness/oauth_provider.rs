@@ -39,6 +39,8 @@ pub struct Behaviour {
     pub forwards_to: Option<String>,
     /// Answers of the token endpoint come this late, when everything has been done.
     pub delay: Duration,
+    /// They do not come at all until this is taken back.
+    pub held: bool,
     /// The token endpoint fails with this status instead of doing anything.
     pub down: Option<u16>,
     /// How often a device poll is answered with `slow_down` first.
@@ -62,6 +64,7 @@ impl Default for Behaviour {
             issuer: None,
             forwards_to: None,
             delay: Duration::ZERO,
+            held: false,
             down: None,
             slow_downs: 0,
             device_interval: 5,
@@ -175,6 +178,10 @@ impl Provider {
         self.ledger.lock().unwrap().counters.clone()
     }
 
+    fn behaviour(&self) -> Behaviour {
+        self.ledger.lock().unwrap().behaviour.clone()
+    }
+
     pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.ledger.lock().unwrap().behaviour);
     }
@@ -202,9 +209,9 @@ impl Provider {
         ledger.access.values().filter(|access| ledger.is_alive(access)).count()
     }
 
-    /// A connector for this provider: every flow, and one operation of its API.
+    /// A connector for this provider: every flow, and one operation of its API. Set before whether tokens rotate.
     pub fn manifest(&self, key: &str) -> String {
-        let url = self.url();
+        let (url, rotates) = (self.url(), self.behaviour().rotates);
         format!(
             r#"key: {key}
 name: Mock {key}
@@ -228,6 +235,7 @@ auth:
         account_name: {{discovery: /login}}
         keep:
           region: {{token: /region}}
+        refresh: {{rotates: {rotates}}}
     - kind: device_code
       label: Sign in with a code
       oauth:
@@ -477,6 +485,9 @@ async fn token(State(provider): State<Provider>, Form(form): Form<Pairs>) -> Res
         (answer, ledger.behaviour.delay)
     };
     tokio::time::sleep(delay).await;
+    while provider.behaviour().held {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     match answer {
         Ok(reply) => Json(reply).into_response(),
         Err(code) => (StatusCode::BAD_REQUEST, Json(json!({"error": code}))).into_response(),

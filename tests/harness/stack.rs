@@ -30,6 +30,7 @@ pub enum Shape {
 pub struct Options {
     shape: Shape,
     executors: usize,
+    auths: usize,
     sandbox: bool,
     upstream: Option<String>,
     egress_allow: Vec<String>,
@@ -40,6 +41,11 @@ pub struct Options {
 impl Options {
     pub fn executors(mut self, number: usize) -> Self {
         self.executors = number;
+        self
+    }
+
+    pub fn auths(mut self, number: usize) -> Self {
+        self.auths = number;
         self
     }
 
@@ -104,6 +110,7 @@ impl Options {
                 let mut command = Command::new(repository().join("deploy/local/cluster"));
                 command.env("PLUGBOARD_BIN", binary());
                 command.args(["up", "--port", "0", "--executors", &self.executors.to_string()]);
+                command.args(["--auths", &self.auths.to_string()]);
                 command
             }
         };
@@ -141,6 +148,7 @@ impl Stack {
         Options {
             shape,
             executors: 2,
+            auths: 1,
             sandbox: false,
             upstream: None,
             egress_allow: Vec::new(),

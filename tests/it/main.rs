@@ -25,6 +25,7 @@ mod isolation;
 mod lifecycle;
 mod management;
 mod oauth;
+mod refresh_faults;
 mod rmcp_client;
 mod sandbox;
 mod secrets;
@@ -149,6 +150,12 @@ mod embedded_only {
 }
 
 mod distributed_only {
+    #[test]
+    fn refreshes_survive_their_auth_service() {
+        let site = crate::refresh_faults::site();
+        crate::shared::block_on(crate::refresh_faults::refreshes_survive_their_auth_service(site));
+    }
+
     #[test]
     fn no_two_services_share_a_file() {
         crate::shared::block_on(crate::chaos::no_two_services_share_a_file());

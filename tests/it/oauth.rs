@@ -16,15 +16,15 @@ use crate::shared::SignInSite;
 const SOON: Duration = Duration::from_secs(3);
 
 /// A tenant with an OAuth client at its own provider.
-struct Desk {
-    tenant: Tenant,
-    client: McpClient,
-    provider: Provider,
+pub(crate) struct Desk {
+    pub(crate) tenant: Tenant,
+    pub(crate) client: McpClient,
+    pub(crate) provider: Provider,
     service: &'static str,
 }
 
 impl Desk {
-    async fn new(site: &SignInSite, service: &'static str) -> Self {
+    pub(crate) async fn new(site: &SignInSite, service: &'static str) -> Self {
         let tenant = Tenant::new(&site.stack).await;
         let body = json!({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET});
         let path = format!("/api/v1/oauth-clients/{service}");
@@ -51,7 +51,7 @@ impl Desk {
         browser.step(&vendor).await.expect_err("the vendor sends it back")
     }
 
-    async fn connect(&self) -> String {
+    pub(crate) async fn connect(&self) -> String {
         let mut browser = Browser::new();
         let link = self.start(json!({})).await;
         let back = self.leave(&mut browser, &link).await;
@@ -65,7 +65,29 @@ impl Desk {
         self.tenant.rest().post("/api/v1/connect-sessions/claims", &json!({"claim": claim})).await.expect(200)
     }
 
-    fn read(&self) -> Value {
+    /// An account whose token has ended and can be refreshed.
+    pub(crate) async fn connect_expired(&self) -> String {
+        self.provider.set(|behaviour| behaviour.life_seconds = Some(2));
+        let id = self.connect().await;
+        self.provider.set(|behaviour| behaviour.life_seconds = Some(3600));
+        eventually("the token has ended", Duration::from_secs(10), || async {
+            (self.provider.live_tokens() == 0).then_some(())
+        })
+        .await;
+        id
+    }
+
+    pub(crate) async fn many_calls_refresh_once(&self, calls: usize) {
+        self.provider.set(|behaviour| behaviour.delay = Duration::from_millis(200));
+        let envelopes = futures::future::join_all((0..calls).map(|_| self.client.execute(self.read()))).await;
+        let failed: Vec<&Value> = envelopes.iter().filter(|envelope| envelope["ok"] != true).collect();
+        assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
+        let counters = self.provider.counters();
+        assert_eq!((counters.refreshed, counters.reused), (1, 0));
+        self.provider.set(|behaviour| behaviour.delay = Duration::ZERO);
+    }
+
+    pub(crate) fn read(&self) -> Value {
         json!({"service": self.service, "module": "api", "method": "GET", "path": "/read"})
     }
 
@@ -186,26 +208,11 @@ pub(crate) async fn a_code_on_another_device_connects(site: &SignInSite) {
 
 pub(crate) async fn many_calls_on_an_expired_token_refresh_once(site: &SignInSite) {
     let desk = Desk::new(site, "mock_expiry").await;
-    desk.provider.set(|behaviour| behaviour.life_seconds = Some(2));
-    let id = desk.connect().await;
-    desk.provider.set(|behaviour| {
-        behaviour.life_seconds = Some(3600);
-        behaviour.delay = Duration::from_millis(200);
-    });
-    eventually("the token has ended", Duration::from_secs(10), || async {
-        (desk.provider.live_tokens() == 0).then_some(())
-    })
-    .await;
-    let calls = (0..200).map(|_| desk.client.execute(desk.read()));
-    let envelopes = futures::future::join_all(calls).await;
-    let failed: Vec<&Value> = envelopes.iter().filter(|envelope| envelope["ok"] != true).collect();
-    assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
-    let counters = desk.provider.counters();
-    assert_eq!((counters.refreshed, counters.reused), (1, 0));
+    let id = desk.connect_expired().await;
+    desk.many_calls_refresh_once(200).await;
 
     // The vendor forgets a token before its time: one refresh, and the caller does not notice. A token that has only
     // just come is not replaced, so this takes a few seconds.
-    desk.provider.set(|behaviour| behaviour.delay = Duration::ZERO);
     desk.provider.expire_tokens();
     eventually("a refused token is replaced", Duration::from_secs(15), || async {
         (desk.client.execute(desk.read()).await["ok"] == true).then_some(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use plugboard_tests::oauth_provider::Provider;
-use plugboard_tests::stack::{Shape, Stack};
+use plugboard_tests::stack::{Options, Shape, Stack};
 use plugboard_tests::vendor::Vendor;
 use tokio::runtime::Runtime;
 
@@ -61,10 +61,34 @@ pub(crate) struct SignInSite {
 }
 
 impl SignInSite {
+    /// With a provider for each of these services.
+    pub(crate) fn start(options: Options, services: &[&'static str]) -> Option<Self> {
+        let manifests = tempfile::tempdir().unwrap();
+        let folder = manifests.path().join("data");
+        std::fs::create_dir(&folder).unwrap();
+        let mut providers = BTreeMap::new();
+        for service in services {
+            let provider = block_on(async { Provider::start() });
+            let url = provider.url();
+            provider.set(|behaviour| {
+                behaviour.issuer = Some(url);
+                behaviour.rotates = *service != KEEPS;
+            });
+            std::fs::write(folder.join(format!("{service}.yaml")), provider.manifest(service)).unwrap();
+            providers.insert(*service, provider);
+        }
+        let options = options.connectors(manifests.path()).egress_allow("127.0.0.0/8");
+        let stack = try_start(|| options.start())?;
+        Some(Self { stack, providers, _manifests: manifests })
+    }
+
     pub(crate) fn provider(&self, service: &str) -> Provider {
         self.providers[service].clone()
     }
 }
+
+/// Its refresh tokens work more than once.
+pub(crate) const KEEPS: &str = "mock_keeps";
 
 const PROVIDERS: [&str; 4] = ["mock_honest", "mock_hostile", "mock_device", "mock_expiry"];
 
@@ -76,20 +100,7 @@ pub(crate) fn with_providers<F: Future<Output = ()>>(shape: Shape, body: impl Fn
         Shape::Embedded => &EMBEDDED,
         Shape::Distributed => &DISTRIBUTED,
     };
-    let site = cell.get_or_init(|| {
-        let manifests = tempfile::tempdir().unwrap();
-        let folder = manifests.path().join("data");
-        std::fs::create_dir(&folder).unwrap();
-        let providers: BTreeMap<_, _> = PROVIDERS.map(|key| (key, block_on(async { Provider::start() }))).into();
-        for (key, provider) in &providers {
-            let url = provider.url();
-            provider.set(|behaviour| behaviour.issuer = Some(url));
-            std::fs::write(folder.join(format!("{key}.yaml")), provider.manifest(key)).unwrap();
-        }
-        let options = Stack::options(shape).connectors(manifests.path()).egress_allow("127.0.0.0/8");
-        let stack = try_start(|| options.start())?;
-        Some(SignInSite { stack, providers, _manifests: manifests })
-    });
+    let site = cell.get_or_init(|| SignInSite::start(Stack::options(shape), &PROVIDERS));
     block_on(body(site.as_ref().expect("the shared stack did not start; see the first failure")));
 }
 

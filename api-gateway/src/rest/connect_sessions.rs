@@ -94,6 +94,8 @@ pub(super) async fn create(
         subject,
         services: services.collect::<Result<Vec<ServiceKey>, Problem>>()?,
         return_url: wanted.return_url,
+        by_call: false,
+        mend_only: false,
     };
     let issued = gateway.connect.create_session(request).await?;
     let answer = ConnectSession {

@@ -12,7 +12,8 @@ use super::OAuth;
 use super::records::{self as names, ClaimRecord, random_token};
 use crate::records;
 
-const LIFE: Duration = Duration::from_secs(60 * 60);
+/// Of a claim that a browser brings back.
+pub(crate) const LIFE: Duration = Duration::from_secs(60 * 60);
 const NO_CLAIM: IdentityError = IdentityError::NotFound { what: "the claim" };
 
 impl OAuth {
@@ -21,12 +22,13 @@ impl OAuth {
         &self,
         organization: &OrganizationId,
         claim: &str,
+        life: Duration,
     ) -> Result<Secret, IdentityError> {
         let token = random_token()?;
         let record = ClaimRecord {
             organization: organization.clone(),
             claim: claim.to_owned(),
-            expires_at: self.clock.now().plus(LIFE).0,
+            expires_at: self.clock.now().plus(life).0,
         };
         let write = records::put(names::claim(&token), &record, Expect::Absent)?;
         self.records.commit(vec![write], None).await?.map_err(|_| records::contended())?;
@@ -47,6 +49,10 @@ impl OAuth {
         }
         // Accounts first: whoever dies in between leaves a claim that works, not accounts that nobody can use.
         let claimed = self.accounts.claim(organization, &record.claim).await?;
+        // The claim of a call is tried until its person has connected something.
+        if claimed.is_empty() {
+            return Ok(claimed);
+        }
         // Whoever came second finds nothing left to do.
         let _ = self.records.commit(vec![Write::delete(name, Expect::Version(version))], None).await?;
         Ok(claimed)

@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use super::records::{self as names, LeaseRecord};
 use super::redeem::{Exchange, Tokens, grant, random, times, tokens};
 use super::{ACCESS_TOKEN, OAuth, REFRESH_TOKEN, flow_of};
-use crate::accounts::{NO_ACCOUNT, changed, open};
+use crate::accounts::{NO_ACCOUNT, changed, open, told};
 use crate::oauth::authorize::random_id;
 use crate::records::{self, AccountRecord};
 use crate::token_endpoint::Failure;
@@ -217,8 +217,10 @@ impl Refresh {
         let now = self.oauth.clock.now();
         let marked = self.oauth.accounts.resealed(&record, |record, _| record.set_state(state, reason, now))?;
         writes.push(records::put(marked.name(), &marked, Expect::Version(version))?);
-        if self.oauth.records.commit(writes, Some(changed(&marked))).await?.is_ok() {
+        let event = told(&marked, "account.expire").note(reason);
+        if self.oauth.records.commit_told(writes, Some(changed(&marked)), vec![event]).await?.is_ok() {
             tracing::warn!(account = %marked.id, service = %marked.service, reason, "an account must be connected again");
+            metrics::counter!("auth_accounts_ended_total", "reason" => reason.to_owned()).increment(1);
         }
         Ok(Turn::Wait)
     }

@@ -57,6 +57,12 @@ pub(crate) struct SessionRecord {
     pub return_url: Option<String>,
     /// What accounts wait for; `None`: the link was shown to its own user only, at the terminal that started us.
     pub claim: Option<String>,
+    /// Whoever asked for the link has the claim already: [`NewConnectSession::by_call`].
+    #[serde(default)]
+    pub by_call: bool,
+    /// See [`NewConnectSession::mend_only`].
+    #[serde(default)]
+    pub mend_only: bool,
     pub expires_at: i64,
 }
 
@@ -108,6 +114,8 @@ impl Sessions {
             services: request.services,
             return_url: request.return_url.as_deref().map(checked_return_url).transpose()?,
             claim,
+            by_call: request.by_call,
+            mend_only: request.mend_only,
             expires_at: self.oauth.clock.now().plus(LINK_LIFE).0,
         };
         let token = random_token()?;
@@ -118,11 +126,18 @@ impl Sessions {
         ];
         let event = Event::of(&record.organization, "session.create").target("session", &record.id);
         self.oauth.records.commit_told(writes, None, vec![event]).await?.map_err(|_| records::contended())?;
+        let claim = match &record.claim {
+            Some(claim) if record.by_call => {
+                Some(self.oauth.issue_claim(&record.organization, claim, LINK_LIFE + VISIT_LIFE).await?)
+            }
+            _ => None,
+        };
         Ok(IssuedSession {
             id: record.id,
             url: Secret::new(format!("{}/connect/{}", self.oauth.public_url, token.expose())),
             token,
             expires_at: Millis(record.expires_at),
+            claim,
         })
     }
 

@@ -14,6 +14,7 @@ use super::{SESSIONS, SessionRecord, Sessions};
 use crate::accounts::NO_ACCOUNT;
 use crate::oauth::authorize::Visit;
 use crate::oauth::callback::with_query;
+use crate::oauth::claims;
 
 /// A browser inside its session.
 pub struct ConnectVisit {
@@ -37,9 +38,14 @@ impl ConnectVisit {
         self.record.subject.as_ref()
     }
 
-    /// Whether what is connected must be claimed.
-    pub fn is_claimed(&self) -> bool {
-        self.record.claim.is_some()
+    /// Whether the person must bring a claim to whoever sent the link.
+    pub fn brings_claim(&self) -> bool {
+        self.record.claim.is_some() && !self.record.by_call
+    }
+
+    /// Whether accounts that there are may be renamed and removed.
+    pub fn may_change(&self) -> bool {
+        !self.record.mend_only
     }
 
     fn allows(&self, service: &ServiceKey) -> bool {
@@ -100,7 +106,11 @@ impl Sessions {
     /// The accounts of the session's user.
     pub(crate) async fn accounts(&self, visit: &ConnectVisit) -> Result<Vec<Account>, IdentityError> {
         let accounts = self.oauth.accounts.list(visit.organization()).await?;
-        let ours = |account: &Account| account.owner.as_ref() == visit.subject() && visit.allows(&account.service);
+        let ours = |account: &Account| {
+            account.owner.as_ref() == visit.subject()
+                && visit.allows(&account.service)
+                && (visit.may_change() || !account.state.is_usable())
+        };
         Ok(accounts.into_iter().filter(ours).collect())
     }
 
@@ -143,7 +153,7 @@ impl Sessions {
         account: &AccountId,
         label: String,
     ) -> Result<Account, IdentityError> {
-        let account = self.own(visit, account).await?;
+        let account = self.changeable(visit, account).await?;
         let change = AccountChange {
             organization: account.organization,
             account: account.id,
@@ -154,7 +164,7 @@ impl Sessions {
     }
 
     pub(crate) async fn remove(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
-        let account = self.own(visit, account).await?;
+        let account = self.changeable(visit, account).await?;
         self.oauth.accounts.delete(&account.organization, &account.id).await
     }
 
@@ -162,11 +172,11 @@ impl Sessions {
     pub(crate) async fn finish(&self, visit: &ConnectVisit) -> Result<Done, IdentityError> {
         let record = &visit.record;
         let ended = Write::delete(format!("{SESSIONS}{}", record.id), Expect::Anything);
-        let Some(claim) = &record.claim else {
+        let Some(claim) = record.claim.as_ref().filter(|_| visit.brings_claim()) else {
             let _ = self.oauth.records.commit(vec![ended], None).await?;
             return Ok(record.return_url.as_deref().map_or(Done::Nothing, |url| Done::Return(Secret::new(url))));
         };
-        let token = self.oauth.issue_claim(&record.organization, claim).await?;
+        let token = self.oauth.issue_claim(&record.organization, claim, claims::LIFE).await?;
         let _ = self.oauth.records.commit(vec![ended], None).await?;
         Ok(match &record.return_url {
             Some(url) => Done::Return(with_query(url, "claim", token.expose())),
@@ -182,6 +192,14 @@ impl Sessions {
             Some(account) => self.own(visit, account).await.map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    async fn changeable(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
+        if !visit.may_change() {
+            let message = "This link is for connecting; an admin of the organization changes its accounts.".to_owned();
+            return Err(IdentityError::Conflict { message });
+        }
+        self.own(visit, account).await
     }
 
     async fn own(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {

@@ -38,7 +38,7 @@ pub trait Connect: Send + Sync + 'static {
     /// [`IdentityError::Invalid`] names the field.
     async fn create_session(&self, request: NewConnectSession) -> Result<IssuedSession, IdentityError>;
 
-    /// Makes what a browser has connected usable. A claim works once.
+    /// Makes what a browser has connected usable. A claim works once; while nothing waits for it, it is not used up.
     ///
     /// # Errors
     /// [`IdentityError::NotFound`] when it is not a claim of this organization, was used, or has expired.
@@ -123,6 +123,10 @@ pub struct NewConnectSession {
     /// Empty: every service.
     pub services: Vec<ServiceKey>,
     pub return_url: Option<String>,
+    /// Asked for by a call that waits for its own caller to connect: the claim is in the answer, and the page shows none.
+    pub by_call: bool,
+    /// Accounts that work are not shown and cannot be changed: for links that a caller gets who may not change them.
+    pub mend_only: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -132,6 +136,8 @@ pub struct IssuedSession {
     pub token: Secret,
     pub url: Secret,
     pub expires_at: Millis,
+    /// See [`NewConnectSession::by_call`].
+    pub claim: Option<Secret>,
 }
 
 /// Whose OAuth client it is.

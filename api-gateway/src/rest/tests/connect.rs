@@ -68,6 +68,7 @@ impl Connect for FakeConnect {
             token: Secret::new("t1"),
             url: Secret::new("https://plugboard.example/connect/t1"),
             expires_at: NOW,
+            claim: None,
         })
     }
 

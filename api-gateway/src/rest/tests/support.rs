@@ -31,6 +31,7 @@ use super::connect::FakeConnect;
 use super::fake_custody::FakeCustody;
 use super::vendor::{FakeVendor, Nothing};
 use crate::config::GatewayConfig;
+use crate::connect_link::ConnectLinks;
 use crate::state::Gateway;
 use crate::waiters::Waiters;
 
@@ -122,6 +123,7 @@ impl World {
             custody: custody.clone(),
             call_log,
             connect: connecting.clone(),
+            connect_links: ConnectLinks::new(&SecretKey::new([7; 32])),
             catalog,
             queue: vendor.clone(),
             express: Arc::new(plugboard_core::queue::NoExpress),

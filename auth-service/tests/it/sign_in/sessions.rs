@@ -4,7 +4,7 @@ use std::time::Duration;
 use auth_service::AuthService;
 use auth_service::oauth::Next;
 use auth_service::sessions::{ConnectVisit, Done, Wish};
-use plugboard_core::identity::{AccountState, Connect, DeviceStatus, Directory, NewConnectSession};
+use plugboard_core::identity::{AccountState, Connect, DeviceStatus, Directory, IdentityError, NewConnectSession};
 use plugboard_core::ids::{KeyId, Subject};
 use plugboard_core::secret::Secret;
 
@@ -18,6 +18,8 @@ fn wanted(place: &Place) -> NewConnectSession {
         subject: Some(Subject("anna".into())),
         services: vec![service_key("mock")],
         return_url: Some("https://tenant.example/done".into()),
+        by_call: false,
+        mend_only: false,
     }
 }
 
@@ -101,6 +103,44 @@ async fn a_session_is_for_its_services_and_its_user() {
     let mut unknown = wanted(&place);
     unknown.services = vec![service_key("nothing")];
     assert!(service.create_session(unknown).await.is_err());
+}
+
+/// The claim is with whoever made the call; the page has none to show.
+#[tokio::test]
+async fn the_session_of_a_call_is_claimed_by_the_call() {
+    let (place, service) = Place::new().await;
+    let by_call = NewConnectSession { by_call: true, return_url: None, ..wanted(&place) };
+    let issued = service.create_session(by_call).await.unwrap();
+    let claim = issued.claim.unwrap();
+    let (_, visit) = service.open_session(&issued.token).await.unwrap();
+    assert!(!visit.brings_claim());
+    // Nothing is connected yet: the claim waits, and so does whoever holds it.
+    for _ in 0..2 {
+        assert!(service.redeem_claim(&place.organization, &claim).await.unwrap().is_empty());
+    }
+    let account = service.submit_form(&visit, wish("mock", &[("pasted", "x"), ("region", "eu")])).await.unwrap();
+    assert_eq!(account.state, AccountState::PendingClaim);
+    assert!(matches!(service.finish(&visit).await.unwrap(), Done::Nothing));
+    let claimed = service.redeem_claim(&place.organization, &claim).await.unwrap();
+    assert_eq!((claimed.len(), claimed[0].state), (1, AccountState::Connected));
+    assert!(service.redeem_claim(&place.organization, &claim).await.is_err(), "once");
+    assert!(service.create_session(wanted(&place)).await.unwrap().claim.is_none());
+}
+
+#[tokio::test]
+async fn a_link_for_mending_leaves_what_works_alone() {
+    let (place, service) = Place::new().await;
+    let shared = place.connected(&service).await;
+    let mending = NewConnectSession { subject: None, mend_only: true, ..wanted(&place) };
+    let issued = service.create_session(mending).await.unwrap();
+    let (_, visit) = service.open_session(&issued.token).await.unwrap();
+    assert!(service.visit_accounts(&visit).await.unwrap().is_empty(), "it works, so there is nothing to mend");
+    let own = service.submit_form(&visit, wish("mock", &[("pasted", "x"), ("region", "eu")])).await.unwrap();
+    assert_eq!(service.visit_accounts(&visit).await.unwrap().len(), 1);
+    for account in [&shared.id, &own.id] {
+        assert!(matches!(service.relabel(&visit, account, "Mine".into()).await, Err(IdentityError::Conflict { .. })));
+        assert!(matches!(service.disconnect(&visit, account).await, Err(IdentityError::Conflict { .. })));
+    }
 }
 
 /// New credentials of an account that works are planted as easily as a new account.

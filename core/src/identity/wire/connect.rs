@@ -117,6 +117,8 @@ impl From<NewConnectSession> for proto::CreateSessionRequest {
             subject: request.subject.map(|subject| subject.0),
             services: request.services.iter().map(|service| service.as_str().to_owned()).collect(),
             return_url: request.return_url,
+            by_call: request.by_call,
+            mend_only: request.mend_only,
         }
     }
 }
@@ -129,6 +131,8 @@ impl From<proto::CreateSessionRequest> for NewConnectSession {
             subject: message.subject.map(Subject),
             services: message.services.into_iter().map(ServiceKey::trusted).collect(),
             return_url: message.return_url,
+            by_call: message.by_call,
+            mend_only: message.mend_only,
         }
     }
 }
@@ -140,6 +144,7 @@ impl From<IssuedSession> for proto::IssuedSession {
             token: issued.token.expose().to_owned(),
             url: issued.url.expose().to_owned(),
             expires_at_ms: issued.expires_at.0,
+            claim: issued.claim.map(|claim| claim.expose().to_owned()),
         }
     }
 }
@@ -151,6 +156,7 @@ impl From<proto::IssuedSession> for IssuedSession {
             token: Secret::new(message.token),
             url: Secret::new(message.url),
             expires_at: Millis(message.expires_at_ms),
+            claim: message.claim.map(Secret::new),
         }
     }
 }
