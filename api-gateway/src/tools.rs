@@ -95,7 +95,7 @@ impl Tools {
                 Resumed::Call => {}
                 Resumed::Declined => may_ask = false,
                 Resumed::Ask(ask) => return asking(ask),
-                Resumed::Failed(error) => return reply(Answer::failed(error)),
+                Resumed::Failed(answer) => return reply(answer),
                 Resumed::Refused => {
                     let message = "requestState is not one that this server issued for this call, or is too old";
                     return ToolReply::Error(RpcError::invalid_params(message));

@@ -47,7 +47,7 @@ pub enum Resumed {
     Ask(Ask),
     /// Not a state of this server for this key and these arguments.
     Refused,
-    Failed(CallError),
+    Failed(Answer),
 }
 
 impl Gateway {
@@ -83,7 +83,10 @@ impl Gateway {
         let Some(state) = self.connect_links.seal.open(bound, state, self.clock.now()) else {
             return Resumed::Refused;
         };
-        let ask = || self.asking(bound, &state).map_or_else(|| Resumed::Failed(CallError::internal()), Resumed::Ask);
+        let ask = || {
+            self.asking(bound, &state)
+                .map_or_else(|| Resumed::Failed(Answer::failed(CallError::internal())), Resumed::Ask)
+        };
         match action(responses).as_deref() {
             Some("accept") => {}
             Some(_) => return Resumed::Declined,
@@ -93,7 +96,7 @@ impl Gateway {
         let connected = on_behalf_of(Actor::of(principal), self.connected(organization, &state));
         match tokio::time::timeout(WAIT, connected).await {
             Ok(Ok(())) => Resumed::Call,
-            Ok(Err(error)) => Resumed::Failed(auth_away(&error)),
+            Ok(Err(error)) => Resumed::Failed(Answer::failed(auth_away(&error))),
             Err(_) => ask(),
         }
     }

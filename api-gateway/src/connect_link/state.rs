@@ -20,7 +20,7 @@ pub(super) struct Bound<'a> {
 }
 
 /// What the repeat needs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct State {
     pub service: ServiceKey,
     pub claim: Secret,

@@ -11,6 +11,7 @@ use plugboard_core::secret::{AccountFields, Secret};
 use plugboard_core::store::{Expect, Write};
 
 use super::authorize::take_verifier;
+use super::claims;
 use super::records::{self as names, FlowRecord, Intent, hash};
 use super::redeem::{Exchange, RedeemError, grant};
 use super::{OAuth, flow_of};
@@ -96,7 +97,7 @@ impl OAuth {
         let next = match (&intent.session, &intent.claim) {
             (Some(_), _) | (None, None) => Next::Session,
             (None, Some(claim)) => {
-                let claim = self.issue_claim(&intent.organization, claim).await?;
+                let claim = self.issue_claim(&intent.organization, claim, claims::LIFE).await?;
                 match &intent.return_url {
                     Some(url) => Next::Return(with_query(url, "claim", claim.expose())),
                     None => Next::Show(claim),

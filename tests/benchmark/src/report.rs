@@ -45,20 +45,23 @@ impl Table {
 
     pub fn render(&self) -> String {
         let mut text = String::from(
-            "| system | calls/s, 1 caller | p50 ms | p99 ms | calls/s, 64 callers | × bare proxy | × naive pipeline | p50 ms at half load | p99 ms at half load |\n\
-             | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+            "| system | calls/s, 1 caller | p50 ms | p99 ms | calls/s, 64 callers | p50 ms | p99 ms | × bare proxy | × naive pipeline | p50 ms at half load | p99 ms at half load |\n\
+             | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
         );
         let yardstick = |name: &str| self.rate(name, 64);
         for name in &self.order {
             let Some(one) = self.rows.get(&(name.clone(), 1)) else { continue };
+            let Some(all) = self.rows.get(&(name.clone(), 64)) else { continue };
             let many = self.rate(name, 64);
             let open = self.open.get(name);
             let _ = writeln!(
                 text,
-                "| {name} | {:.0} | {:.2} | {:.2} | {many:.0} | {:.2} | {:.2} | {:.2} | {:.2} |",
+                "| {name} | {:.0} | {:.2} | {:.2} | {many:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
                 median(one, |row| row.per_second),
                 median(one, |row| ms(row.p50)),
                 median(one, |row| ms(row.p99)),
+                median(all, |row| ms(row.p50)),
+                median(all, |row| ms(row.p99)),
                 many / yardstick("bare proxy"),
                 many / yardstick("naive pipeline"),
                 open.map_or(f64::NAN, |open| ms(open.p50)),
