@@ -34,6 +34,10 @@ pub struct Call {
     pub instance_id: Option<String>,
     pub wait_ms: Option<u32>,
     pub deadline_ms: Option<u32>,
+    /// The caller's own name for the call, under which it happens once.
+    pub idempotency_key: Option<String>,
+    /// Make it although the answer of an equal call was lost.
+    pub repeat: bool,
 }
 
 /// Part of an answer that was too large to give at once, in characters of its JSON text.
@@ -49,8 +53,11 @@ const DEFAULT_SLICE: u64 = 40_000;
 
 const MAX_SLICE: u64 = 1_000_000;
 
+/// Bytes of an idempotency key.
+const LONGEST_KEY: usize = 255;
+
 /// Everything `connector_execute` takes.
-pub const KNOWN: [&str; 14] = [
+pub const KNOWN: [&str; 16] = [
     "service",
     "module",
     "method",
@@ -61,6 +68,8 @@ pub const KNOWN: [&str; 14] = [
     "instance_id",
     "wait_ms",
     "deadline_ms",
+    "idempotency_key",
+    "repeat",
     "execution_id",
     "result_id",
     "offset",
@@ -68,7 +77,7 @@ pub const KNOWN: [&str; 14] = [
 ];
 
 /// Of the public contract, but not served yet: refused, because ignoring them would change what a call means.
-const NOT_YET: [&str; 6] = ["idempotency_key", "repeat", "dry_run", "select", "paginate", "calls"];
+const NOT_YET: [&str; 4] = ["dry_run", "select", "paginate", "calls"];
 
 impl Request {
     /// # Errors
@@ -108,16 +117,18 @@ impl Request {
             instance_id: take(&mut fields, "instance_id")?,
             wait_ms: take(&mut fields, "wait_ms")?,
             deadline_ms: take(&mut fields, "deadline_ms")?,
+            idempotency_key: take(&mut fields, "idempotency_key")?,
+            repeat: take(&mut fields, "repeat")?.unwrap_or(false),
         };
-        call.check_times()?;
+        call.check()?;
         Ok(Self::Call(Box::new(call)))
     }
 }
 
 impl Call {
     /// # Errors
-    /// When a time is out of range.
-    pub fn check_times(&self) -> Result<(), CallError> {
+    /// When a value is out of range.
+    pub fn check(&self) -> Result<(), CallError> {
         if self.deadline_ms.is_some_and(|ms| ms == 0 || ms > MAX_DEADLINE_MS) {
             let message = format!("`deadline_ms` must be 1 to {MAX_DEADLINE_MS}.");
             return Err(CallError::argument("deadline_ms", message));
@@ -125,6 +136,11 @@ impl Call {
         if self.wait_ms.is_some_and(|ms| ms > MAX_WAIT_MS) {
             let message = format!("`wait_ms` must be 0 to {MAX_WAIT_MS}; a longer call becomes a handle.");
             return Err(CallError::argument("wait_ms", message));
+        }
+        let fits = |key: &String| (1..=LONGEST_KEY).contains(&key.len()) && !key.chars().any(char::is_control);
+        if !self.idempotency_key.as_ref().is_none_or(fits) {
+            let message = format!("`idempotency_key` must be 1 to {LONGEST_KEY} bytes without control characters.");
+            return Err(CallError::argument("idempotency_key", message));
         }
         Ok(())
     }
@@ -155,6 +171,7 @@ fn take<T: DeserializeOwned>(
         let kind = match name {
             "query" | "headers" => "an object",
             "wait_ms" | "deadline_ms" | "offset" | "limit" => "a whole number, not negative",
+            "repeat" => "true or false",
             _ => "a string",
         };
         CallError::argument(name, format!("`{name}` must be {kind}."))
@@ -214,8 +231,10 @@ mod tests {
         assert_eq!(field(r#"{"service":"a","method":"GET","wait_ms":60000}"#), "wait_ms");
         assert_eq!(field(r#"{"service":"a","method":"GET","deadline_ms":900001}"#), "deadline_ms");
         assert_eq!(field(r#"{"service":"a","methd":"GET"}"#), "methd");
-        assert_eq!(field(r#"{"service":"a","method":"GET","idempotency_key":"k"}"#), "idempotency_key");
-        assert_eq!(field(r#"{"service":"a","method":"GET","repeat":true}"#), "repeat");
+        assert_eq!(field(r#"{"service":"a","method":"GET","idempotency_key":""}"#), "idempotency_key");
+        assert_eq!(field(r#"{"service":"a","method":"GET","idempotency_key":"a\nb"}"#), "idempotency_key");
+        assert_eq!(field(r#"{"service":"a","method":"GET","repeat":"yes"}"#), "repeat");
+        assert_eq!(field(r#"{"service":"a","method":"GET","dry_run":true}"#), "dry_run");
         assert_eq!(field(r#"{"execution_id":"x"}"#), "execution_id");
         assert_eq!(field(r#"{"service":"a","method":"GET","offset":1}"#), "offset");
         assert_eq!(field(r#"[1]"#), "arguments");

@@ -12,10 +12,8 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
-use plugboard_core::identity::{
-    Actor, IdentityError, IssuedSession, NewConnectSession, Principal, Scope, on_behalf_of,
-};
+use plugboard_core::error::{ErrorCode, Fix, FixKind};
+use plugboard_core::identity::{Actor, IssuedSession, NewConnectSession, Principal, Scope, on_behalf_of};
 use plugboard_core::ids::{KeyId, OrganizationId, ServiceKey};
 use plugboard_core::secret::SecretKey;
 use serde_json::Value;
@@ -141,14 +139,9 @@ fn new_session(
     }
 }
 
-/// The failure of a link that went away while its caller waited.
-fn auth_away(error: &IdentityError) -> CallError {
-    tracing::warn!(%error, "an account that was connected could not be taken over");
-    CallError::overloaded("Accounts cannot be read right now.", 1_000)
-}
-
 #[cfg(test)]
 mod tests {
+    use plugboard_core::error::CallError;
     use plugboard_core::job::Envelope;
 
     use super::*;

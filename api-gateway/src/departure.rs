@@ -1,17 +1,20 @@
-//! A client that hangs up while its call has not begun.
+//! A client that hangs up before its call is answered.
 
 use std::sync::Arc;
 
 use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::job::{Envelope, Job, Outcome};
+use plugboard_core::journal::Closed;
 use plugboard_core::manifest::Effect;
 
 use crate::answer::Answer;
+use crate::earlier::is_told_once;
 use crate::state::Gateway;
 use crate::submit::about;
 
 /// Armed while a caller waits. Dropped armed, the caller has left: the call is closed in the journal, which an executor
-/// asks before the first byte. A call that has begun is not disturbed; its end is found by its execution id.
+/// asks before the first byte. A call that has begun is not disturbed; its end is found by its execution id, or by making
+/// the same call again.
 pub(crate) struct Departure {
     watched: Option<(Arc<Gateway>, Arc<Job>)>,
 }
@@ -37,8 +40,17 @@ impl Drop for Departure {
             let envelope = about(Envelope::failed(error), &job, gateway.clock.now());
             let outcome =
                 Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None };
-            if let Err(error) = gateway.journal.close(&job, &outcome).await {
-                tracing::warn!(%error, "a cancelled call could not be closed; it may run");
+            let left = match gateway.journal.close(&job, &outcome).await {
+                Ok(Closed::Yes) => return,
+                // It has begun: whoever makes it again is to get this one's answer.
+                Ok(Closed::IntentOpen | Closed::AlreadyEnded(_)) if is_told_once(job.effect) => {
+                    gateway.journal.note_lost(&job).await
+                }
+                Ok(_) => return,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = left {
+                tracing::warn!(%error, "a caller's departure could not be noted; its call may run, and be made again");
             }
         });
     }

@@ -138,8 +138,10 @@ fn wanted(message: wire::ExecuteRequest) -> Result<Wanted, CallError> {
         instance_id: some(message.instance_id),
         wait_ms: message.wait_ms,
         deadline_ms: message.deadline_ms,
+        idempotency_key: some(message.idempotency_key),
+        repeat: message.repeat,
     };
-    call.check_times()?;
+    call.check()?;
     Ok(Wanted::Call(Box::new(call)))
 }
 

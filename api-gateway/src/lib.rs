@@ -17,6 +17,7 @@ mod browse;
 mod config;
 mod connect_link;
 mod departure;
+mod earlier;
 pub mod grpc;
 pub mod mcp;
 mod policy;

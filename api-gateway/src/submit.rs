@@ -11,7 +11,7 @@ use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{
     AccountRef, CallState, Envelope, Job, Outcome, Payload, RequestParts, TicketFacts, TraceContext,
 };
-use plugboard_core::journal::Closed;
+use plugboard_core::journal::{Closed, JournalError};
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
 use plugboard_core::queue::QueueError;
 
@@ -95,11 +95,18 @@ impl Gateway {
         let named = Named { label, instance_id: call.instance_id.as_deref() };
         let account = policy::account(&accounts, principal, connector.key(), named, self.sandbox)?;
         let job = Arc::new(self.job(principal, organization, &connector, checked, account, call, trace).await?);
-        if call.wait_ms == Some(0) {
-            return self.run_in_background(job).await;
-        }
         let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
-        self.run_and_wait(job, wait).await
+        if let Some(earlier) = self.earlier(&job, call).await? {
+            return Ok(self.replay(&job, earlier, wait).await);
+        }
+        let answer = match wait {
+            Duration::ZERO => self.run_in_background(job.clone()).await,
+            wait => self.run_and_wait(job.clone(), wait).await,
+        };
+        if let (Err(error), Some(_)) = (&answer, &call.idempotency_key) {
+            self.free_key(&job, error).await;
+        }
+        answer
     }
 
     /// `ozon:Top Zip` → the connector and the label.
@@ -206,10 +213,7 @@ impl Gateway {
     }
 
     async fn note(&self, job: &Job) -> Result<(), CallError> {
-        self.journal.note_accepted(job).await.map_err(|error| {
-            tracing::warn!(%error, "a handle could not be noted");
-            CallError::overloaded("Calls cannot be taken right now.", 1_000)
-        })
+        self.journal.note_accepted(job).await.map_err(|error| journal_away(&error))
     }
 
     async fn run_and_wait(self: &Arc<Self>, job: Arc<Job>, wait: Duration) -> Result<Answer, CallError> {
@@ -288,7 +292,7 @@ impl Gateway {
             tokio::select! {
                 biased;
                 Some(outcome) = waiter.outcome() => outcome,
-                outcome = self.recorded(job) => outcome,
+                outcome = self.recorded(&job.execution_id, LOOK_EVERY) => outcome,
             }
         });
         let outcome = outcome.await.ok();
@@ -297,10 +301,10 @@ impl Gateway {
     }
 
     /// Looks into the journal from time to time until it has the outcome.
-    async fn recorded(&self, job: &Job) -> Outcome {
+    pub(crate) async fn recorded(&self, id: &ExecutionId, every: Duration) -> Outcome {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            if let Ok(Some(record)) = self.journal.look(&job.execution_id).await
+            tokio::time::sleep(every).await;
+            if let Ok(Some(record)) = self.journal.look(id).await
                 && let Some(outcome) = record.outcome
             {
                 return outcome;
@@ -350,7 +354,7 @@ impl Gateway {
 }
 
 /// The envelope of a call that goes on.
-fn running(job: &Job, now: Millis) -> Envelope {
+pub(crate) fn running(job: &Job, now: Millis) -> Envelope {
     about(Envelope::new(CallState::Running), job, now)
 }
 
@@ -365,6 +369,12 @@ pub(crate) fn about(envelope: Envelope, job: &Job, now: Millis) -> Envelope {
         duration_ms: u64::try_from(now.0.saturating_sub(job.accepted_at.0)).ok(),
         ..envelope
     }
+}
+
+/// The journal did not answer, and nothing was published.
+pub(crate) fn journal_away(error: &JournalError) -> CallError {
+    tracing::warn!(%error, "the journal did not answer");
+    CallError::overloaded("Calls cannot be taken right now.", 1_000)
 }
 
 pub(crate) fn auth_away(error: IdentityError) -> CallError {

@@ -132,6 +132,8 @@ fn connector_execute(service_header: bool) -> ToolSpec {
                 "instance_id": {"type": "string", "description": "Id of one of several accounts."},
                 "wait_ms": {"type": "integer", "minimum": 0, "maximum": 55000, "description": "How long to wait for the answer; default 45000, 0 = a handle at once."},
                 "deadline_ms": {"type": "integer", "minimum": 1, "maximum": 900000, "description": "When the call is given up; default 60000."},
+                "idempotency_key": {"type": "string", "maxLength": 255, "description": "Your own name for a call that writes: under it, it happens once. The same key again gives the same answer, for 24 hours."},
+                "repeat": {"type": "boolean", "description": "Make the call although the answer of an equal one was lost."},
                 "execution_id": {"type": "string", "description": "Instead of a call: how did this one end."},
                 "result_id": {"type": "string", "description": "Instead of a call: a part of a kept answer."},
                 "offset": {"type": "integer", "minimum": 0, "description": "With result_id: first character."},
@@ -155,6 +157,7 @@ fn connector_execute(service_header: bool) -> ToolSpec {
                 "truncated": {"type": "object", "additionalProperties": true},
                 "attempts": {"type": "integer"},
                 "duration_ms": {"type": "integer"},
+                "replayed": {"type": "boolean"},
                 "warnings": {"type": "array", "items": {"type": "string"}},
                 "error": {
                     "type": "object",

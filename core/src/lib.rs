@@ -22,6 +22,7 @@ pub mod ids;
 pub mod job;
 pub mod journal;
 pub mod lifecycle;
+pub mod limits;
 pub mod manifest;
 pub mod queue;
 pub mod seal;

@@ -7,12 +7,15 @@
 //! | `attempt` | one job from start to end: every path ends with exactly one of ack and nack |
 //! | `http` | job → request, answer → outcome; pure |
 //! | `transport` | where credentials go in a request, one file a placement |
+//! | `breaker`, `budget` | when a host is left alone, and how often it is asked again |
 //! | `scrub` | takes secret values out of what vendors send |
 //! | [`sandbox`] | the built-in vendor that answers every operation's example |
 //!
 //! This crate does not know MCP, REST, sessions, API keys, OAuth dances, the master key, or where manifests are kept.
 
 mod attempt;
+mod breaker;
+mod budget;
 #[cfg(test)]
 mod catalog_tests;
 mod config;
@@ -35,12 +38,16 @@ use plugboard_core::egress::Egress;
 use plugboard_core::identity::{CallLog, Vault};
 use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
+use plugboard_core::limits::Limiter;
 use plugboard_core::queue::{Express, JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::Config;
+
+use crate::breaker::Breakers;
+use crate::budget::RetryBudget;
 
 /// Makes the span of a job the child of the trace that came with it.
 pub type AdoptTrace = Arc<dyn Fn(&tracing::Span, &TraceContext) + Send + Sync>;
@@ -61,6 +68,10 @@ pub struct Deps {
     pub idempotency_root: SecretKey,
     /// Enters each call in the audit log; `None`: nowhere.
     pub calls: Option<CallLog>,
+    /// Keeps the vendors' limits; `None`: nobody does, in the sandbox.
+    pub limiter: Option<Arc<dyn Limiter>>,
+    pub(crate) breakers: Breakers,
+    pub(crate) budget: RetryBudget,
     /// `None`: spans are roots.
     pub adopt_trace: Option<AdoptTrace>,
 }

@@ -29,6 +29,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::Deps;
+use crate::breaker::Breakers;
+use crate::budget::RetryBudget;
 pub(crate) use vendor::{Act, Vendor};
 
 /// A manifest with the given parts and sensible rest.
@@ -405,6 +407,9 @@ impl Bench {
             clock,
             idempotency_root: SecretKey::new([1; 32]),
             calls: None,
+            limiter: None,
+            breakers: Breakers::default(),
+            budget: RetryBudget::default(),
             adopt_trace: None,
         };
         Self { connector: Connector::from_manifest(manifest).unwrap(), world, store, deps }

@@ -14,11 +14,18 @@ use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
+use plugboard_core::limits::leased::LeasedLimiter;
+use plugboard_core::limits::local::LocalLimiter;
+use plugboard_core::limits::redis::RedisLimiter;
+use plugboard_core::limits::{LimitError, Limiter, Soft};
 use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
 use plugboard_core::queue::{JobQueue, QueueError, Replies};
 use plugboard_core::secret::SecretKey;
+use plugboard_core::store::redis::RedisConfig;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breakers;
+use crate::budget::RetryBudget;
 use crate::{Config, Deps, Executor};
 
 /// What an executor stands on, whichever shape it runs in.
@@ -32,6 +39,8 @@ pub struct Parts {
     pub custody: Arc<dyn Custody>,
     pub catalog: Arc<CatalogHandle>,
     pub egress: Egress,
+    /// Keeps the vendors' limits; `None` in the sandbox.
+    pub limiter: Option<Arc<dyn Limiter>>,
     pub idempotency_root: SecretKey,
 }
 
@@ -42,6 +51,9 @@ pub struct Remote {
     pub catalog: String,
     pub cluster_secret: SecretKey,
     pub payload_key: SecretKey,
+    /// Where the executors of a deployment keep the vendors' limits together.
+    pub limits: RedisConfig,
+    pub sandbox: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +70,8 @@ pub enum WiringError {
     Egress(#[from] PolicyError),
     #[error("peers.auth: {0}")]
     Auth(#[from] EndpointError),
+    #[error("redis.url: {0}")]
+    Limits(#[from] LimitError),
 }
 
 /// Joins the parts and starts what they need. The executor itself is run by the caller.
@@ -71,6 +85,9 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
     life.supervise("call log", writer.run(ended.clone()));
     let deps = Deps {
         calls: Some(calls),
+        limiter: parts.limiter,
+        breakers: Breakers::default(),
+        budget: RetryBudget::default(),
         queue: parts.queue,
         replies: parts.replies,
         journal: Journal::new(parts.journal, clock.clone(), InstanceId::generate()),
@@ -112,6 +129,10 @@ pub async fn distributed(
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
         catalog: catalog.clone(),
         egress,
+        limiter: match remote.sandbox {
+            true => None,
+            false => Some(shared_limits(&remote.limits, clock.clone())?),
+        },
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);
@@ -119,4 +140,9 @@ pub async fn distributed(
     life.supervise("express lane", express.run(life.stopping(), config.grace()));
     let ready = move || link.connected() && catalog.is_ready() && vault.is_fresh();
     Ok((executor, Arc::new(ready)))
+}
+
+fn shared_limits(redis: &RedisConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Limiter>, LimitError> {
+    let shared = LeasedLimiter::new(RedisLimiter::new(redis)?);
+    Ok(Arc::new(Soft::new(Arc::new(shared), LocalLimiter::new(clock))))
 }

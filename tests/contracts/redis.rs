@@ -1,12 +1,18 @@
 //! The store on Redis.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use plugboard_core::clock::{Clock, SystemClock};
+use plugboard_core::limits::leased::LeasedLimiter;
+use plugboard_core::limits::local::LocalLimiter;
+use plugboard_core::limits::redis::RedisLimiter;
+use plugboard_core::limits::{Bucket, Limiter, Soft, Turn};
 use plugboard_core::secret::Secret;
 use plugboard_core::store::redis::{RedisConfig, RedisStore};
 use plugboard_core::store::{Expect, Store, StoreError, Write};
-use plugboard_core::testing::{World, store_contract};
+use plugboard_core::testing::{World, limits_contract, store_contract};
 use plugboard_tests::cable::Cable;
 use plugboard_tests::servers::{RedisServer, namespace};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,4 +135,59 @@ async fn survives_the_death_of_redis() {
     };
     assert_eq!(listed.len(), 20);
     assert_eq!(store.changes_after(0).await.unwrap().upto, 20);
+}
+
+fn limiter(url: String) -> RedisLimiter {
+    RedisLimiter::new(&RedisConfig { url: Secret::new(url), namespace: namespace(), ..RedisConfig::default() }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_keep_their_contract() {
+    let url = || RedisServer::shared().url();
+    limits_contract(Arc::new(limiter(url()))).await;
+    limits_contract(Arc::new(LeasedLimiter::new(limiter(url())))).await;
+}
+
+/// Two processes take handfuls of a fast bucket: together they get no more than it gives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handfuls_of_two_processes_stay_below_the_limit() {
+    let config =
+        RedisConfig { url: Secret::new(RedisServer::shared().url()), namespace: namespace(), ..RedisConfig::default() };
+    let process = || Arc::new(LeasedLimiter::new(RedisLimiter::new(&config).unwrap()));
+    let bucket = Bucket { key: "fast".to_owned(), interval: 1_000, burst: 100 };
+    let began = std::time::Instant::now();
+    let takers = [process(), process()].map(|limiter| {
+        let bucket = bucket.clone();
+        tokio::spawn(async move {
+            let mut went = 0_u32;
+            while began.elapsed() < Duration::from_millis(500) {
+                let turn = limiter.take(&bucket, 1, Duration::ZERO).await.unwrap();
+                went += u32::from(matches!(turn, Turn::Now { .. }));
+            }
+            went
+        })
+    });
+    let mut went = 0;
+    for taker in takers {
+        went += taker.await.unwrap();
+    }
+    let allowed = 100 + began.elapsed().as_millis() as u32 + 1;
+    assert!(went <= allowed && went >= allowed / 2, "{went} of {allowed}");
+}
+
+#[tokio::test]
+async fn limits_go_on_while_redis_is_away() {
+    let cable = Cable::to(RedisServer::shared().address()).await;
+    let shared = limiter(format!("redis://{}/0", cable.address()));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let soft = Soft::new(Arc::new(shared), LocalLimiter::new(clock));
+    let bucket = Bucket { key: "k".to_owned(), interval: 10_000_000, burst: 2 };
+    let take = async || soft.take(&bucket, 1, Duration::ZERO).await.unwrap();
+    assert_eq!(take().await, Turn::Now { remaining: 1 });
+    cable.point_to("127.0.0.1:9".parse().unwrap());
+    cable.cut();
+    // Its own bucket, from the start.
+    assert_eq!(take().await, Turn::Now { remaining: 1 });
+    assert_eq!(take().await, Turn::Now { remaining: 0 });
+    assert!(matches!(take().await, Turn::TooLate(_)));
 }

@@ -213,8 +213,6 @@ pub(crate) async fn what_is_not_served_yet_is_refused(site: &Site) {
     let tenant = Tenant::new(&site.stack).await;
     let hubspot = tenant.connect("hubspot", "HS", &site.vendor).await;
     let not_yet = [
-        ("idempotency_key", json!("k-1")),
-        ("repeat", json!(true)),
         ("dry_run", json!(true)),
         ("select", json!("results[0]")),
         ("paginate", json!({"pages": 2})),

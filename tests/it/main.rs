@@ -23,9 +23,11 @@ mod grpc;
 mod handles;
 mod isolation;
 mod lifecycle;
+mod limits;
 mod management;
 mod oauth;
 mod refresh_faults;
+mod repeats;
 mod rmcp_client;
 mod sandbox;
 mod secrets;
@@ -100,6 +102,11 @@ suite! {
         handles::a_background_call_is_found_by_its_id,
         handles::patience_ends_before_the_call_does,
         handles::a_caller_that_leaves_does_not_stop_a_started_call,
+        limits::a_limit_is_kept_before_the_vendor_has_to_say_so,
+        limits::a_vendor_that_wants_to_be_left_alone_is,
+        repeats::a_key_makes_one_call_of_many,
+        repeats::a_key_whose_call_sent_nothing_is_free_again,
+        repeats::an_answer_that_was_lost_is_told_to_whoever_comes_back,
         secrets::a_vendor_that_echoes_gives_nothing_away,
         secrets::secrets_are_in_nothing_that_is_written,
         grpc::the_same_calls_over_grpc,

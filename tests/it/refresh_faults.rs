@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use plugboard_tests::stack::{Stack, signal};
 use plugboard_tests::wait::eventually;
-use serde_json::Value;
+use reqwest::Url;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::oauth::Desk;
 use crate::shared::{KEEPS, SignInSite};
@@ -35,6 +37,19 @@ impl Desk {
         (envelope["ok"] == true).then_some(envelope)
     }
 
+    /// A desk with an account whose token has ended. Pages are served by `auth-1`, which an earlier fault may have killed.
+    async fn expired(site: &SignInSite, service: &'static str) -> (Self, String) {
+        let desk = Self::new(site, service).await;
+        let link = Url::parse(&desk.start(json!({})).await).unwrap();
+        let address = (link.host_str().unwrap(), link.port().unwrap());
+        eventually("pages are served", Duration::from_secs(20), || async {
+            TcpStream::connect(address).await.ok().map(drop)
+        })
+        .await;
+        let id = desk.connect_expired().await;
+        (desk, id)
+    }
+
     /// A call that makes `auth-1` refresh; returns when the provider has used the refresh token up and holds the answer.
     async fn refresh_by_auth_1(&self, site: &SignInSite) -> tokio::task::JoinHandle<Value> {
         self.provider.set(|behaviour| behaviour.held = true);
@@ -52,15 +67,13 @@ impl Desk {
 }
 
 async fn a_thousand_calls_refresh_once(site: &SignInSite) {
-    let desk = Desk::new(site, "mock_many").await;
-    desk.connect_expired().await;
+    let (desk, _) = Desk::expired(site, "mock_many").await;
     desk.many_calls_refresh_once(1_000).await;
 }
 
 /// The lease ends while its holder stands still; the other one refreshes; the first one comes back with its answer.
 async fn a_stopped_refresh_leaves_one_version(site: &SignInSite) {
-    let desk = Desk::new(site, KEEPS).await;
-    desk.connect_expired().await;
+    let (desk, _) = Desk::expired(site, KEEPS).await;
     let call = desk.refresh_by_auth_1(site).await;
     site.stack.signal("auth-1", "STOP");
     desk.provider.set(|behaviour| behaviour.held = false);
@@ -79,8 +92,7 @@ async fn a_stopped_refresh_leaves_one_version(site: &SignInSite) {
 
 /// Killed when the new tokens are stored and nobody has been told: nothing is lost, and nothing is asked again.
 async fn a_token_that_is_durable_is_not_lost(site: &SignInSite) {
-    let desk = Desk::new(site, "mock_durable").await;
-    let id = desk.connect_expired().await;
+    let (desk, id) = Desk::expired(site, "mock_durable").await;
     let path = format!("/api/v1/connections/{id}");
     let updated = async || desk.tenant.rest().get(&path).await.expect(200)["updated_at"].clone();
     let before = updated().await;
@@ -104,8 +116,7 @@ async fn a_token_that_is_durable_is_not_lost(site: &SignInSite) {
 /// The one window that a vendor with single-use tokens leaves: the old token is used up, and the new one was nowhere but
 /// in the process that was killed.
 async fn a_token_that_dies_with_its_process_is_reported_lost(site: &SignInSite) {
-    let desk = Desk::new(site, "mock_lost").await;
-    let id = desk.connect_expired().await;
+    let (desk, id) = Desk::expired(site, "mock_lost").await;
     let call = desk.refresh_by_auth_1(site).await;
     site.stack.signal("auth-1", "KILL");
     desk.provider.set(|behaviour| behaviour.held = false);

@@ -27,6 +27,8 @@ pub struct Envelope {
     pub page: Option<Page>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated: Option<TruncatedData>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitUse>,
     /// Requests made to the vendor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
@@ -54,6 +56,7 @@ impl Envelope {
             account: None,
             page: None,
             truncated: None,
+            limits: None,
             attempts: None,
             duration_ms: None,
             replayed: None,
@@ -96,6 +99,20 @@ pub struct Page {
     pub has_more: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
+}
+
+/// The vendor's limit that the call spent from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitUse {
+    pub bucket: String,
+    /// Requests that could go at once after this one.
+    pub remaining: u32,
+    /// Until the bucket is full again, if nobody asks meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_ms: Option<u64>,
+    /// How long the call waited for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_ms: Option<u64>,
 }
 
 /// The answer is kept; read it by `result_id`.

@@ -6,7 +6,7 @@ mod ticket;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-pub use envelope::{AccountRef, CallState, Envelope, Page, TruncatedData};
+pub use envelope::{AccountRef, CallState, Envelope, LimitUse, Page, TruncatedData};
 pub use ticket::{TicketFacts, TicketKey};
 
 use crate::blobs::BlobId;

@@ -5,6 +5,8 @@
 
 mod accepted;
 pub mod embedded;
+mod keys;
+mod lost;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod nats;
@@ -16,8 +18,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 pub use accepted::Accepted;
+pub use keys::{Binding, Earlier};
+pub use lost::LostNote;
 pub use record::{JournalState, Record, is_final, may_follow};
 
 use crate::clock::{Clock, Millis};
@@ -212,6 +217,22 @@ impl Journal {
     pub fn now(&self) -> Millis {
         self.clock.now()
     }
+}
+
+/// A digest of several parts as part of an entry's name. Each part goes in with its length, so that no two lists read the
+/// same.
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// The end user of a job; empty: nobody in particular.
+fn subject_of(job: &Job) -> &[u8] {
+    job.subject.as_ref().map_or(&[], |subject| subject.0.as_bytes())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 """Which processes there are, where they listen, and with which settings: everything decided before anything starts."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -94,6 +95,11 @@ def load_secrets(data, binary):
     return made, True
 
 
+# What the scripts of the limits do, and what a client says when it connects.
+LIMIT_COMMANDS = ("+eval +evalsha +script|load +get +set +time +ping +hello +auth +select +client|setinfo "
+                  "+client|setname")
+
+
 class Layout:
     def __init__(self, args):
         self.args = args
@@ -182,12 +188,16 @@ bind 127.0.0.1
 port {self.redis_port}
 dir "{self.data / 'redis'}"
 requirepass {self.secrets['redis']}
+user limits on >{self.limits_password()} resetkeys ~plugboard:limit:* resetchannels -@all {LIMIT_COMMANDS}
 appendonly yes
 appendfsync always
 maxmemory-policy noeviction
 save ""
 """)
         return Child("redis", [program, str(conf)], ready=("tcp", self.redis_port), wave=0)
+
+    def limits_password(self):
+        return hashlib.sha256(f"{self.secrets['redis']} limits".encode()).hexdigest()[:32]
 
     def common(self):
         args = self.args
@@ -246,6 +256,8 @@ save ""
             env = {
                 **self.nats_env("executor"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
+                # A user that can reach the vendors' limits and nothing else.
+                "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_port}",
                 **self.secret("PAYLOAD_KEY"),
             }
             yield self.service(f"executor-{i}", "executor", env, ("http", health), 3)

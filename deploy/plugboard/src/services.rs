@@ -22,7 +22,7 @@ use crate::cli::ServiceArgs;
 use crate::health;
 use crate::print_answer;
 use crate::sandbox::Door;
-use crate::settings::{DEFAULTS, NatsSettings, Settings};
+use crate::settings::{DEFAULTS, NatsSettings, RedisSettings, Settings};
 
 /// What every service begins with.
 struct Start {
@@ -78,6 +78,8 @@ pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         catalog: settings.peers.catalog.clone(),
         cluster_secret: settings.secrets.cluster_secret()?,
         payload_key: settings.secrets.payload_key()?,
+        limits: redis(&settings.redis),
+        sandbox: settings.mode.sandbox,
     };
     // Less than the drain limit, so that what is left is handed back before the process goes.
     let config = executor::Config { slots: settings.executor.slots, grace_seconds: DRAIN_LIMIT.as_secs() - 2 };
@@ -100,12 +102,7 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         public_url: settings.auth.public_url.clone(),
     };
     let remote = auth_service::wiring::Remote {
-        redis: RedisConfig {
-            url: Secret::new(settings.redis.url.as_str()),
-            namespace: settings.redis.namespace.clone(),
-            allow_volatile: settings.redis.allow_volatile,
-            require_durable: settings.redis.require_durable,
-        },
+        redis: redis(&settings.redis),
         catalog: settings.peers.catalog.clone(),
         cluster_secret: cluster_secret.clone(),
         master_keys: settings.secrets.master_keys()?,
@@ -120,6 +117,15 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     health::serve(&settings.mode.health_listen, Arc::new(move || catalog.is_ready()), &life).await?;
     tracing::info!("auth started");
     finish(&life).await
+}
+
+fn redis(settings: &RedisSettings) -> RedisConfig {
+    RedisConfig {
+        url: Secret::new(settings.url.as_str()),
+        namespace: settings.namespace.clone(),
+        allow_volatile: settings.allow_volatile,
+        require_durable: settings.require_durable,
+    }
 }
 
 /// Callback and pages for browsers: a listener of its own, because gRPC stays inside and this does not.

@@ -22,6 +22,8 @@ use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::embedded::EmbeddedJournal;
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
+use plugboard_core::limits::Limiter;
+use plugboard_core::limits::local::LocalLimiter;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
 use plugboard_core::queue::{Express, Replies};
 use plugboard_core::secret::{Secret, SecretKey};
@@ -61,7 +63,11 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let auth = shape.auth(&args, public_url, &keys, catalog.clone(), egress.clone(), &life).await?;
     let first_keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
-    let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, &life, drained.clone());
+    // The built-in vendor has no limits.
+    let limiter: Option<Arc<dyn Limiter>> =
+        (!args.sandbox).then(|| Arc::new(LocalLimiter::new(Arc::new(SystemClock))) as Arc<dyn Limiter>);
+    let executor_stop = drained.clone();
+    let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, limiter, &life, executor_stop);
     let pages = auth_service::http::router(auth.clone());
     let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), express, master, &life);
     api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
@@ -127,12 +133,14 @@ impl Shape {
         Ok(auth_service::wiring::assemble(&config, parts, life).await?)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "everything an executor stands on")]
     fn start_executor(
         &self,
         auth: Arc<AuthService>,
         catalog: Arc<CatalogHandle>,
         egress: Egress,
         master: &SecretKey,
+        limiter: Option<Arc<dyn Limiter>>,
         life: &Lifecycle,
         stop: CancellationToken,
     ) -> Arc<dyn Express> {
@@ -145,6 +153,7 @@ impl Shape {
             custody: auth,
             catalog,
             egress,
+            limiter,
             idempotency_root: master.derive("vendor idempotency keys"),
         };
         let (executor, _) = executor::wiring::assemble(executor::Config::default(), parts, life);

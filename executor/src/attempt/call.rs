@@ -6,16 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use plugboard_core::egress::{Caps, EgressError, EgressRequest, EgressResponse, PoolClass, SentFlag};
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
-use plugboard_core::job::{Job, Page};
+use plugboard_core::job::{Job, LimitUse, Page};
 use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::course::{Course, Next, is_repeatable};
-use super::failure;
 use super::prepare::{Ready, grant};
+use super::{failure, limits};
 use crate::Deps;
+use crate::breaker::Line;
 use crate::http::request::{Outgoing, Parts, build, operation_of};
 use crate::http::response::{About, Answer, Shaped, shape};
 use crate::http::success::rule_of;
@@ -40,12 +41,13 @@ pub(super) struct Called {
     pub(super) error: Option<Box<CallError>>,
     /// Requests of which a byte may have left; `None` when other starts may have made some.
     pub(super) attempts: Option<u32>,
+    pub(super) limits: Option<LimitUse>,
 }
 
 impl Called {
     pub(super) fn failed(error: CallError) -> Self {
         let attempts = (error.outcome == EffectOutcome::NotSent).then_some(0);
-        Self { status: None, data: None, page: None, error: Some(Box::new(error)), attempts }
+        Self { status: None, data: None, page: None, error: Some(Box::new(error)), attempts, limits: None }
     }
 
     /// Nothing of the whole execution left the building.
@@ -62,15 +64,33 @@ pub(super) fn jitter(most: Duration) -> Duration {
 
 /// Makes the call. For everything but a `read` the intent must be held.
 pub(super) async fn call(deps: &Deps, job: &Job, starts: u32, ready: Ready) -> Called {
-    let Ready { connector, body, fields, resolved_at, outgoing } = ready;
+    let Ready { connector, body, fields, resolved_at, outgoing, limits } = ready;
     let resolved_at = Some(resolved_at);
     let left = deps.clock.now().until(job.deadline);
     let deadline = Instant::now() + left.saturating_sub(WAY_BACK.min(left / 4));
     let course = Course::new(job.effect, starts, is_refreshable(&connector, &fields));
-    let mut tries =
-        Tries { deps, job, connector: &connector, body, fields, resolved_at, deadline, course, attempts: 0 };
+    let line = Line {
+        organization: job.organization.clone(),
+        service: job.service.clone(),
+        host: outgoing.url.host_str().unwrap_or_default().to_owned(),
+    };
+    deps.budget.earn(&line.host);
+    let mut tries = Tries {
+        deps,
+        job,
+        connector: &connector,
+        body,
+        fields,
+        resolved_at,
+        deadline,
+        course,
+        attempts: 0,
+        limits,
+        line,
+    };
     let mut called = tries.run(outgoing).await;
     called.attempts = Some(tries.attempts);
+    called.limits = tries.limits.take();
     if let Some(error) = &mut called.error {
         tries.reconcile(error);
     }
@@ -94,6 +114,9 @@ struct Tries<'a> {
     deadline: Instant,
     course: Course,
     attempts: u32,
+    /// The turn that the next try has taken.
+    limits: Option<LimitUse>,
+    line: Line,
 }
 
 /// After one try.
@@ -101,6 +124,8 @@ enum After {
     Ended(Called),
     /// The same request again, after a random part of this.
     Again(Duration),
+    /// The same request again, when the vendor wants to hear from us.
+    AgainAt(Instant),
     Refused(Shaped),
     /// Before a byte left it was no longer certain that the account may be used.
     Doubted,
@@ -171,8 +196,16 @@ impl Tries<'_> {
             match self.once(outgoing).await {
                 After::Ended(called) => return called,
                 After::Again(wait) => {
-                    self.resolved_at = None;
                     tokio::time::sleep(jitter(wait)).await;
+                    if let Err(called) = self.take_turn().await {
+                        return called;
+                    }
+                }
+                After::AgainAt(at) => {
+                    tokio::time::sleep_until(at).await;
+                    if let Err(called) = self.take_turn().await {
+                        return called;
+                    }
                 }
                 // Nothing was sent; the next look tells what has become of the account.
                 After::Doubted => self.resolved_at = None,
@@ -189,7 +222,24 @@ impl Tries<'_> {
         }
     }
 
+    /// For a repeat; the first try's turn was taken before anything else.
+    async fn take_turn(&mut self) -> Result<(), Called> {
+        self.resolved_at = None;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match limits::turn(self.deps, self.connector, self.job, left).await {
+            Ok(limits) => {
+                self.limits = limits;
+                Ok(())
+            }
+            Err(error) => Err(Called::failed(*error)),
+        }
+    }
+
     async fn once(&mut self, outgoing: Outgoing) -> After {
+        let pass = match self.deps.breakers.enter(&self.line) {
+            Ok(pass) => pass,
+            Err(rest) => return After::Ended(Called::failed(failure::left_alone(&self.line.host, rest))),
+        };
         let Outgoing { method, url, headers, body, binding, derived } = outgoing;
         let sent = SentFlag::default();
         let request = EgressRequest {
@@ -221,9 +271,12 @@ impl Tries<'_> {
         if sent.get() {
             self.attempts += 1;
         }
+        if let Some(healthy) = failure::is_healthy(&answer, began.elapsed()) {
+            pass.report(healthy);
+        }
         match answer {
-            Ok(answer) => self.answered(&answer, derived),
-            Err(error) => self.unanswered(&error, derived),
+            Ok(answer) => self.answered(&answer, derived).await,
+            Err(error) => self.unanswered(&error, derived).await,
         }
     }
 
@@ -239,29 +292,47 @@ impl Tries<'_> {
         }
     }
 
-    fn answered(&self, answer: &EgressResponse, derived: Option<Zeroizing<String>>) -> After {
+    async fn answered(&mut self, answer: &EgressResponse, derived: Option<Zeroizing<String>>) -> After {
         let answer = Answer { status: answer.status.as_u16(), headers: &answer.headers, body: &answer.body };
         let shaped = if answer.body.len() >= LARGE {
             aside(|| self.shape(answer, derived))
         } else {
             self.shape(answer, derived)
         };
-        if shaped.credential_refused { After::Refused(shaped) } else { After::Ended(ended(shaped)) }
+        if shaped.credential_refused {
+            return After::Refused(shaped);
+        }
+        self.limited(shaped).await
     }
 
-    fn unanswered(&mut self, error: &EgressError, derived: Option<Zeroizing<String>>) -> After {
+    /// A vendor that is asked too often has done nothing: the call waits as long as it is told to, if there is time.
+    async fn limited(&mut self, shaped: Shaped) -> After {
+        let Some(error) = shaped.error.as_ref().filter(|error| error.code == ErrorCode::UpstreamRateLimited) else {
+            return After::Ended(ended(shaped));
+        };
+        let asked = error.retry_after_ms.map(Duration::from_millis);
+        limits::rest(self.deps, self.connector, self.job, asked).await;
+        let now = Instant::now();
+        match self.course.limited(asked, self.deadline.saturating_duration_since(now)) {
+            Some(wait) if self.deps.budget.spend(&self.line.host) => After::AgainAt(now + wait),
+            _ => After::Ended(ended(shaped)),
+        }
+    }
+
+    async fn unanswered(&mut self, error: &EgressError, derived: Option<Zeroizing<String>>) -> After {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // The head of an answer that is a refusal says enough without its body.
         if let Some(head) = error.head()
             && !head.status.is_success()
         {
             let answer = Answer { status: head.status.as_u16(), headers: &head.headers, body: &Bytes::new() };
-            return After::Ended(ended(self.shape(answer, derived)));
+            let shaped = self.shape(answer, derived);
+            return self.limited(shaped).await;
         }
         tracing::debug!(%error, "a call brought no answer");
         match self.course.after(failure::kind_of(error), left) {
-            Next::Again(wait) => After::Again(wait),
-            Next::End => {
+            Next::Again(wait) if self.deps.budget.spend(&self.line.host) => After::Again(wait),
+            Next::Again(_) | Next::End => {
                 let operation = operation_of(self.connector, self.job).unwrap_or_default();
                 let judged = rule_of(self.connector, operation).is_some();
                 let mut called = Called::failed(failure::of_egress(error, self.job.effect, judged));
@@ -342,7 +413,7 @@ impl Tries<'_> {
 
 fn ended(shaped: Shaped) -> Called {
     let Shaped { status, data, page, error, .. } = shaped;
-    Called { status: Some(status), data, page, error, attempts: None }
+    Called { status: Some(status), data, page, error, attempts: None, limits: None }
 }
 
 /// Runs work of many milliseconds without holding up the other tasks of this thread, where the runtime can do that.

@@ -9,6 +9,10 @@ use plugboard_core::manifest::Effect;
 const MAX_UNSENT: u32 = 2;
 /// Repeats after a failure whose outcome is not known.
 const MAX_UNCLEAR: u32 = 1;
+/// Repeats after the vendor said that it is asked too often.
+const MAX_LIMITED: u32 = 2;
+/// Its wait when it names none.
+const LIMITED: Duration = Duration::from_secs(1);
 /// First wait between two tries, doubled with each; the actual one is a random part of it.
 const BASE: Duration = Duration::from_millis(100);
 /// A try with less time than this before the deadline would only end as the next failure.
@@ -51,6 +55,7 @@ pub(super) struct Course {
     past: Past,
     unsent: u32,
     unclear: u32,
+    limited: u32,
     refreshes_left: bool,
 }
 
@@ -59,7 +64,7 @@ impl Course {
     pub(super) fn new(effect: Effect, starts: u32, refreshable: bool) -> Self {
         // A `once` call is granted only when nobody had an intent, so nobody has sent it. The others are taken over.
         let past = if starts > 1 && effect != Effect::Once { Past::Unclear } else { Past::Nothing };
-        Self { effect, past, unsent: 0, unclear: 0, refreshes_left: refreshable }
+        Self { effect, past, unsent: 0, unclear: 0, limited: 0, refreshes_left: refreshable }
     }
 
     /// After a failed try, with this much time left.
@@ -90,6 +95,18 @@ impl Course {
         };
         let wait = BASE * (1 << (tries - 1).min(8));
         if left < wait + LEAST_TIME { Next::End } else { Next::Again(wait) }
+    }
+
+    /// The vendor did nothing because it is asked too often. How long to wait before the same is asked again; not for a
+    /// `once` call, whose vendor may mean another request than this one.
+    pub(super) fn limited(&mut self, asked: Option<Duration>, left: Duration) -> Option<Duration> {
+        if self.past == Past::Nothing {
+            self.past = Past::Refused;
+        }
+        self.limited += 1;
+        let wait = asked.unwrap_or(LIMITED * (1 << (self.limited - 1).min(4)));
+        let may = self.effect != Effect::Once && self.limited <= MAX_LIMITED && wait + LEAST_TIME < left;
+        may.then_some(wait)
     }
 
     /// The vendor refused the credential. True: get a new token and try again, once.
@@ -182,5 +199,18 @@ mod tests {
         let mut refused = Course::new(Effect::Once, 1, true);
         refused.may_refresh();
         assert_eq!(refused.outcome(NotSent), Rejected);
+    }
+
+    #[test]
+    fn who_is_asked_too_often_is_asked_again_when_it_says() {
+        let second = Duration::from_secs(1);
+        let mut read = Course::new(Effect::Read, 1, false);
+        assert_eq!(read.limited(Some(3 * second), 10 * second), Some(3 * second));
+        assert_eq!(read.limited(None, 10 * second), Some(2 * second));
+        assert_eq!(read.limited(Some(second), 10 * second), None, "often enough");
+        assert_eq!(read.outcome(EffectOutcome::NotSent), EffectOutcome::Rejected);
+        assert_eq!(Course::new(Effect::Read, 1, false).limited(Some(10 * second), 10 * second), None, "no time");
+        assert_eq!(Course::new(Effect::Once, 1, false).limited(Some(second), 10 * second), None);
+        assert_eq!(Course::new(Effect::Keyed, 1, false).limited(Some(second), 10 * second), Some(second));
     }
 }

@@ -1,6 +1,9 @@
 //! Failures that are not a vendor's answer, as callers see them.
 
-use plugboard_core::egress::{EgressError, EgressErrorKind};
+use std::time::Duration;
+
+use http::StatusCode;
+use plugboard_core::egress::{EgressError, EgressErrorKind, EgressResponse, TimeoutPhase};
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
 use plugboard_core::identity::IdentityError;
 use plugboard_core::manifest::Effect;
@@ -9,6 +12,9 @@ use super::course::{Failed, is_repeatable};
 
 /// How long a caller is asked to wait when a part of ours is away. Milliseconds.
 const SOON: u64 = 1_000;
+
+/// A host that has not answered for this long is not well, whatever the caller's deadline.
+const SLOW: Duration = Duration::from_secs(5);
 
 pub(super) fn too_late() -> CallError {
     CallError::new(ErrorCode::DeadlineExceeded, "The deadline passed before the call could be made.").retryable(true)
@@ -110,6 +116,43 @@ pub(super) fn reason(error: &IdentityError) -> &str {
     }
 }
 
+/// Whether the host is well, as far as this answer tells.
+pub(super) fn is_healthy(answer: &Result<EgressResponse, EgressError>, took: Duration) -> Option<bool> {
+    let by_status = |status: StatusCode| {
+        let unable = [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED].contains(&status);
+        Some(!status.is_server_error() || unable)
+    };
+    let error = match answer {
+        Ok(answer) => return by_status(answer.status),
+        Err(error) => error,
+    };
+    if let Some(status) = error.status() {
+        return by_status(status);
+    }
+    match error.kind() {
+        EgressErrorKind::Connect { .. } | EgressErrorKind::Broken => Some(false),
+        EgressErrorKind::Timeout { phase: TimeoutPhase::Idle, .. } => Some(false),
+        // A caller in a hurry says nothing about the host.
+        EgressErrorKind::Timeout { .. } => (took >= SLOW).then_some(false),
+        EgressErrorKind::Blocked { .. }
+        | EgressErrorKind::BadUrl { .. }
+        | EgressErrorKind::TooLarge { .. }
+        | EgressErrorKind::Decode { .. } => None,
+    }
+}
+
+/// The breaker is open.
+pub(super) fn left_alone(host: &str, rest: Duration) -> CallError {
+    let message = format!(
+        "Half of your recent calls to {host} failed, so it is left alone for {} s. Nothing was sent.",
+        rest.as_secs_f64().ceil()
+    );
+    let fix = Fix::new(FixKind::Wait).hint("Repeat the call after retry_after_ms.");
+    let mut error = CallError::new(ErrorCode::CircuitOpen, message).retryable(true).fix(fix);
+    error.retry_after_ms = Some(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX));
+    error
+}
+
 pub(super) fn kind_of(error: &EgressError) -> Failed {
     match error.kind() {
         EgressErrorKind::Blocked { .. } | EgressErrorKind::BadUrl { .. } => Failed::Blocked,
@@ -137,8 +180,8 @@ pub(super) fn of_egress(error: &EgressError, effect: Effect, judged: bool) -> Ca
         EgressErrorKind::Timeout { sent: false, .. } => too_late(),
         EgressErrorKind::Timeout { sent: true, phase } if effect == Effect::Read => {
             let code = match phase {
-                plugboard_core::egress::TimeoutPhase::Deadline => ErrorCode::DeadlineExceeded,
-                plugboard_core::egress::TimeoutPhase::Idle => ErrorCode::UpstreamUnreachable,
+                TimeoutPhase::Deadline => ErrorCode::DeadlineExceeded,
+                TimeoutPhase::Idle => ErrorCode::UpstreamUnreachable,
             };
             unanswered(code, format!("{host} did not answer in time: {phase}."))
         }

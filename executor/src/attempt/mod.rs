@@ -1,12 +1,13 @@
 //! One job from start to end. Every path ends with exactly one of ack and nack.
 //!
-//! The order is the promise: deadline → manifest, body, fields, request → for everything but a `read` the intent, and
+//! The order is the promise: deadline → manifest, body, turn at the vendor's limit, fields, request → for everything but a `read` the intent, and
 //! only then the first byte → journal → reply → ack. What fails before the intent ends the call as not sent, if the
 //! journal agrees that nobody else may have sent it.
 
 mod call;
 mod course;
 mod failure;
+mod limits;
 mod prepare;
 #[cfg(test)]
 mod revocation_tests;

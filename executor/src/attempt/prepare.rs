@@ -8,12 +8,12 @@ use plugboard_core::blobs::BlobError;
 use plugboard_core::catalog::CatalogError;
 use plugboard_core::error::CallError;
 use plugboard_core::identity::{Grant, IdentityError};
-use plugboard_core::job::{Job, Payload};
+use plugboard_core::job::{Job, LimitUse, Payload};
 use plugboard_core::manifest::Connector;
 use plugboard_core::secret::AccountFields;
 use tokio::time::Instant;
 
-use super::failure;
+use super::{failure, limits};
 use crate::Deps;
 use crate::http::request::{Outgoing, Parts, build};
 
@@ -30,6 +30,7 @@ pub(super) struct Ready {
     /// Before the question, not after the answer.
     pub(super) resolved_at: Instant,
     pub(super) outgoing: Outgoing,
+    pub(super) limits: Option<LimitUse>,
 }
 
 /// Why it cannot. Nothing was sent.
@@ -46,6 +47,9 @@ fn failed(error: CallError) -> Stop {
 pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
     let connector = connector(deps, job).await?;
     let body = body(deps, job).await?;
+    // Before the fields, which are good for a moment only, and before the intent: who waits has begun nothing.
+    let limits =
+        limits::turn(deps, &connector, job, deps.clock.now().until(job.deadline)).await.map_err(Stop::Failed)?;
     let resolved_at = Instant::now();
     let fields = resolve(deps, job).await.map_err(|error| {
         if matches!(error, IdentityError::TicketRefused) {
@@ -65,7 +69,7 @@ pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
         idempotency_root: &deps.idempotency_root,
     };
     let outgoing = build(&parts).map_err(|error| failed(error.into()))?;
-    Ok(Ready { connector, body, fields, resolved_at, outgoing })
+    Ok(Ready { connector, body, fields, resolved_at, outgoing, limits })
 }
 
 async fn connector(deps: &Deps, job: &Job) -> Result<Arc<Connector>, Stop> {

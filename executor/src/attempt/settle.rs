@@ -261,6 +261,7 @@ impl<'a> Desk<'a> {
             operation: operation.clone(),
             account: Some(AccountRef { id: account.as_str().to_owned(), label: account_label.clone() }),
             page: called.page,
+            limits: called.limits,
             attempts: called.attempts,
             duration_ms: Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
             ..base

@@ -1,0 +1,105 @@
+//! A call that was made before: under the same idempotency key, or by a client whose stream broke before the answer.
+
+use std::time::Duration;
+
+use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
+use plugboard_core::job::{Envelope, Job, Outcome};
+use plugboard_core::journal::{Binding, Earlier, LostNote};
+use plugboard_core::manifest::Effect;
+
+use crate::answer::Answer;
+use crate::arguments::Call;
+use crate::state::Gateway;
+use crate::submit::{about, journal_away, running};
+
+/// How often whoever waits for another's call looks whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Calls that a vendor would do twice if they were made anew: a new call carries a new key.
+pub(crate) fn is_told_once(effect: Effect) -> bool {
+    matches!(effect, Effect::Once | Effect::Keyed)
+}
+
+/// A call that was made before, and whether its answer was lost.
+pub(crate) struct Before {
+    earlier: Earlier,
+    lost: Option<LostNote>,
+}
+
+impl Gateway {
+    /// The call that this one repeats. A read is made as often as it is asked for.
+    pub(crate) async fn earlier(&self, job: &Job, call: &Call) -> Result<Option<Before>, CallError> {
+        match &call.idempotency_key {
+            _ if job.effect == Effect::Read => Ok(None),
+            Some(key) => self.of_key(job, key).await,
+            None if is_told_once(job.effect) && !call.repeat => self.of_lost_answer(job).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn of_key(&self, job: &Job, key: &str) -> Result<Option<Before>, CallError> {
+        let unsent =
+            self.unsent(job, CallError::new(ErrorCode::Cancelled, "The call was never started. Nothing was sent."));
+        match self.journal.bind(job, key, &unsent).await.map_err(|error| journal_away(&error))? {
+            Binding::Ours => Ok(None),
+            Binding::Earlier(earlier) => Ok(Some(Before { earlier, lost: None })),
+            Binding::Conflict => {
+                let message =
+                    "This `idempotency_key` was used for another call: another account, operation or arguments.";
+                let fix = Fix::new(FixKind::ChangeArgument)
+                    .field("idempotency_key")
+                    .hint("Use a new key for a new call, or exactly the same arguments for the same one.");
+                Err(CallError::new(ErrorCode::IdempotencyConflict, message).field("idempotency_key").fix(fix))
+            }
+        }
+    }
+
+    async fn of_lost_answer(&self, job: &Job) -> Result<Option<Before>, CallError> {
+        let lost = self.journal.lost(job).await.map_err(|error| journal_away(&error))?;
+        Ok(lost.map(|(earlier, note)| Before { earlier, lost: Some(note) }))
+    }
+
+    /// The answer of an earlier call; a handle if it does not end in time.
+    pub(crate) async fn replay(&self, job: &Job, before: Before, wait: Duration) -> Answer {
+        let Earlier { execution_id, deadline, outcome } = before.earlier;
+        let outcome = match outcome {
+            Some(outcome) => Some(outcome),
+            None => tokio::time::timeout(wait, self.recorded(&execution_id, LOOK_EVERY)).await.ok(),
+        };
+        let Some(outcome) = outcome else {
+            let earlier = Job { execution_id, deadline, ..job.clone() };
+            return Answer::of(&Envelope { replayed: Some(true), ..running(&earlier, self.clock.now()) });
+        };
+        // Told: the next equal call is a new one.
+        if let Some(note) = before.lost
+            && let Err(error) = self.journal.delivered(note).await
+        {
+            tracing::warn!(%error, "an answer that is told now may be told again to an equal call");
+        }
+        self.present(&job.organization, replayed(outcome)).await
+    }
+
+    /// A call that was refused before it was published holds no key.
+    pub(crate) async fn free_key(&self, job: &Job, error: &CallError) {
+        let unsent = self.unsent(job, error.clone());
+        if let Err(error) = self.journal.close(job, &unsent).await {
+            tracing::warn!(%error, "the key of a call that was not made stays bound until its deadline");
+        }
+    }
+
+    fn unsent(&self, job: &Job, error: CallError) -> Outcome {
+        let envelope = about(Envelope::failed(error), job, self.clock.now());
+        Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None }
+    }
+}
+
+fn replayed(outcome: Outcome) -> Outcome {
+    match serde_json::from_slice::<Envelope>(&outcome.envelope) {
+        Ok(envelope) => {
+            let envelope = Envelope { replayed: Some(true), ..envelope };
+            Outcome { envelope: Answer::of(&envelope).json, ..outcome }
+        }
+        // Not to be told apart from the first answer is better than not to be told.
+        Err(_) => outcome,
+    }
+}

@@ -1,0 +1,99 @@
+//! [`Limiter`] of one process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{Bucket, LimitError, Limiter, Turn, gcra};
+use crate::clock::Clock;
+
+/// From this many buckets on, those that have filled again are forgotten.
+const TIDY_FROM: usize = 10_000;
+
+/// Clones share their buckets.
+#[derive(Clone)]
+pub struct LocalLimiter {
+    buckets: Arc<Mutex<Buckets>>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Buckets {
+    /// Theoretical arrival time of the next request.
+    times: HashMap<String, i64>,
+    tidy_at: usize,
+}
+
+impl LocalLimiter {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let buckets = Buckets { times: HashMap::new(), tidy_at: TIDY_FROM };
+        Self { buckets: Arc::new(Mutex::new(buckets)), clock }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().0.saturating_mul(1_000)
+    }
+}
+
+impl Buckets {
+    fn put(&mut self, key: &str, time: i64, now: i64) {
+        if let Some(stored) = self.times.get_mut(key) {
+            *stored = time;
+            return;
+        }
+        if self.times.len() >= self.tidy_at {
+            self.times.retain(|_, time| *time > now);
+            self.tidy_at = TIDY_FROM.max(self.times.len() * 2);
+        }
+        self.times.insert(key.to_owned(), time);
+    }
+}
+
+#[async_trait]
+impl Limiter for LocalLimiter {
+    async fn take(&self, bucket: &Bucket, cost: u32, patience: Duration) -> Result<Turn, LimitError> {
+        let now = self.now();
+        let mut buckets = self.buckets.lock();
+        let stored = buckets.times.get(&bucket.key).copied().unwrap_or(0);
+        let (turn, next) = gcra::take(stored, now, bucket, cost, patience);
+        if let Some(next) = next {
+            buckets.put(&bucket.key, next, now);
+        }
+        Ok(turn)
+    }
+
+    async fn rest(&self, bucket: &Bucket, rest: Duration) -> Result<(), LimitError> {
+        let now = self.now();
+        let mut buckets = self.buckets.lock();
+        let stored = buckets.times.get(&bucket.key).copied().unwrap_or(0);
+        buckets.put(&bucket.key, gcra::rest(stored, now, bucket, rest), now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{FakeClock, SystemClock};
+    use crate::testing::limits_contract;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn keeps_the_contract() {
+        limits_contract(Arc::new(LocalLimiter::new(Arc::new(SystemClock)))).await;
+    }
+
+    #[tokio::test]
+    async fn buckets_that_are_full_again_are_forgotten() {
+        let clock = Arc::new(FakeClock::at(1));
+        let limiter = LocalLimiter::new(clock.clone());
+        let bucket = |number: usize| Bucket { key: number.to_string(), interval: 1_000, burst: 1 };
+        for number in 0..TIDY_FROM {
+            limiter.take(&bucket(number), 1, Duration::ZERO).await.unwrap();
+        }
+        clock.advance(Duration::from_secs(1));
+        limiter.take(&bucket(TIDY_FROM), 1, Duration::ZERO).await.unwrap();
+        assert_eq!(limiter.buckets.lock().times.len(), 1);
+    }
+}

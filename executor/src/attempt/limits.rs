@@ -1,0 +1,107 @@
+//! A call's turn at its vendor's limit.
+
+use std::time::Duration;
+
+use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
+use plugboard_core::job::{Job, LimitUse};
+use plugboard_core::limits::{Bucket, Turn};
+use plugboard_core::manifest::{Connector, LimitScope, RateLimit};
+
+use crate::Deps;
+use crate::http::request::operation_of;
+
+/// The bucket of operations that name none.
+const DEFAULT: &str = "default";
+/// Left for the call itself after its turn has come.
+const LEAST_TIME: Duration = Duration::from_millis(100);
+/// A vendor that names no time is left alone for this long, and never for longer than the second.
+const SHORT_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
+
+/// The bucket that a job spends from.
+struct Spent<'a> {
+    name: &'a str,
+    limit: &'a RateLimit,
+    bucket: Bucket,
+}
+
+fn spent<'a>(connector: &'a Connector, job: &Job) -> Option<Spent<'a>> {
+    let operation = operation_of(connector, job).ok().flatten();
+    let name = operation.and_then(|operation| operation.rate_limit.as_deref()).unwrap_or(DEFAULT);
+    let limit = connector.manifest().rate_limits.get(name)?;
+    let service = &job.service;
+    let key = match limit.scope {
+        LimitScope::Account => format!("{service}:{name}:{}", job.account),
+        // An organization's own app, or its part in the platform's.
+        LimitScope::App => format!("{service}:{name}:{}", job.organization),
+        LimitScope::EgressIp => format!("{service}:{name}"),
+    };
+    Some(Spent { name, limit, bucket: Bucket::new(key, limit) })
+}
+
+/// Waits for the turn, if it comes with time `left` to make the call.
+pub(super) async fn turn(
+    deps: &Deps,
+    connector: &Connector,
+    job: &Job,
+    left: Duration,
+) -> Result<Option<LimitUse>, Box<CallError>> {
+    let Some(limiter) = &deps.limiter else { return Ok(None) };
+    let Some(Spent { name, limit, bucket }) = spent(connector, job) else { return Ok(None) };
+    let used = |remaining, waited: Option<Duration>| LimitUse {
+        bucket: name.to_owned(),
+        remaining,
+        reset_ms: Some(to_millis(bucket.full_after())),
+        waited_ms: waited.map(to_millis),
+    };
+    match limiter.take(&bucket, 1, left.saturating_sub(LEAST_TIME)).await {
+        Ok(Turn::Now { remaining }) => Ok(Some(used(remaining, None))),
+        Ok(Turn::After(wait)) => {
+            metrics::histogram!("executor_limit_wait_ms").record(wait.as_secs_f64() * 1_000.0);
+            tokio::time::sleep(wait).await;
+            Ok(Some(used(0, Some(wait))))
+        }
+        Ok(Turn::TooLate(wait)) => {
+            metrics::counter!("executor_limited_total").increment(1);
+            Err(Box::new(too_late(name, limit, wait)))
+        }
+        // A limit that cannot be asked stops nobody: the vendor has its own.
+        Err(error) => {
+            tracing::warn!(%error, "a call goes without asking for its turn");
+            Ok(None)
+        }
+    }
+}
+
+/// The vendor says that it is asked too often: everybody waits for as long as it wants.
+pub(super) async fn rest(deps: &Deps, connector: &Connector, job: &Job, asked: Option<Duration>) {
+    let Some(limiter) = &deps.limiter else { return };
+    let Some(Spent { bucket, .. }) = spent(connector, job) else { return };
+    let rest = asked.unwrap_or(SHORT_REST).min(LONGEST_REST);
+    if let Err(error) = limiter.rest(&bucket, rest).await {
+        tracing::warn!(%error, "a vendor's wish to be left alone could not be told to the others");
+    }
+}
+
+fn too_late(name: &str, limit: &RateLimit, wait: Duration) -> CallError {
+    let whose = match limit.scope {
+        LimitScope::Account => "for this account",
+        LimitScope::App => "for this app",
+        LimitScope::EgressIp => "for all callers together",
+    };
+    let message = format!(
+        "The vendor's limit `{name}` ({} requests in {} s {whose}) is used up until after the call's deadline. Nothing was \
+         sent; the next request can go in {} s.",
+        limit.requests,
+        limit.per_seconds,
+        wait.as_secs_f64().ceil()
+    );
+    let fix = Fix::new(FixKind::Wait).hint("Repeat the call after retry_after_ms, or give it a later deadline_ms.");
+    let mut error = CallError::new(ErrorCode::RateLimited, message).retryable(true).fix(fix);
+    error.retry_after_ms = Some(to_millis(wait));
+    error
+}
+
+fn to_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

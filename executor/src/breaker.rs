@@ -1,0 +1,222 @@
+//! Circuit breakers: a host that fails is left alone for a while, by the organization that saw it fail.
+//!
+//! One breaker for each organization, connector and host, in this process. Only failures of the host count: no
+//! connection, no answer, 5xx. A refusal (4xx) says that the host is well, so a bad key opens nothing; and what one
+//! organization sees never closes the way for another.
+//!
+//! | what | value |
+//! | --- | --- |
+//! | opens at | half of at least 20 calls in 30 s |
+//! | stays open for | 5 s, doubled each time a probe fails, at most 60 s; a random part more |
+//! | then | one probe at a time |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use plugboard_core::ids::{OrganizationId, ServiceKey};
+use tokio::time::Instant;
+
+const WINDOW: Duration = Duration::from_secs(30);
+const LEAST_CALLS: u32 = 20;
+const FIRST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// A probe that brings no verdict in this time gives way to another.
+const PROBE: Duration = Duration::from_secs(60);
+const LINES: u64 = 50_000;
+
+/// Whose way to which host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Line {
+    pub(crate) organization: OrganizationId,
+    pub(crate) service: ServiceKey,
+    pub(crate) host: String,
+}
+
+#[derive(Clone)]
+pub(crate) struct Breakers {
+    lines: Cache<Line, Arc<Mutex<Breaker>>>,
+}
+
+impl Default for Breakers {
+    fn default() -> Self {
+        Self { lines: Cache::builder().max_capacity(LINES).time_to_idle(LONGEST_REST * 5).build() }
+    }
+}
+
+/// Permission to call; its holder tells how it went. Dropped without a word, it counts for nothing.
+pub(crate) struct Pass {
+    breaker: Arc<Mutex<Breaker>>,
+}
+
+impl Breakers {
+    /// # Errors
+    /// How long the host is left alone.
+    pub(crate) fn enter(&self, line: &Line) -> Result<Pass, Duration> {
+        let breaker = self.lines.get_with_by_ref(line, Arc::default);
+        breaker.lock().enter(Instant::now())?;
+        Ok(Pass { breaker })
+    }
+}
+
+impl Pass {
+    pub(crate) fn report(self, healthy: bool) {
+        self.breaker.lock().report(healthy, Instant::now());
+    }
+}
+
+#[derive(Debug, Default)]
+struct Breaker {
+    state: State,
+    present: Half,
+    before: Half,
+}
+
+/// Half a window.
+#[derive(Debug, Default, Clone, Copy)]
+struct Half {
+    since: Option<Instant>,
+    calls: u32,
+    failures: u32,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum State {
+    #[default]
+    Closed,
+    Open {
+        until: Instant,
+        rest: Duration,
+    },
+    HalfOpen {
+        probing_since: Instant,
+        rest: Duration,
+    },
+}
+
+impl Breaker {
+    fn enter(&mut self, now: Instant) -> Result<(), Duration> {
+        match self.state {
+            State::Closed => Ok(()),
+            State::Open { until, .. } if now < until => Err(until - now),
+            State::HalfOpen { probing_since, .. } if now < probing_since + PROBE => Err(FIRST_REST),
+            State::Open { rest, .. } | State::HalfOpen { rest, .. } => {
+                self.state = State::HalfOpen { probing_since: now, rest };
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&mut self, healthy: bool, now: Instant) {
+        match self.state {
+            State::Closed => {
+                self.count(healthy, now);
+                let (calls, failures) =
+                    (self.present.calls + self.before.calls, self.present.failures + self.before.failures);
+                if calls >= LEAST_CALLS && failures * 2 >= calls {
+                    self.open(FIRST_REST, now);
+                }
+            }
+            State::HalfOpen { .. } if healthy => *self = Self::default(),
+            State::HalfOpen { rest, .. } => self.open((rest * 2).min(LONGEST_REST), now),
+            // Calls that were under way when it opened.
+            State::Open { .. } => {}
+        }
+    }
+
+    fn count(&mut self, healthy: bool, now: Instant) {
+        let age = self.present.since.map(|since| now - since);
+        if age.is_none_or(|age| age >= WINDOW / 2) {
+            let fresh = age.is_some_and(|age| age < WINDOW);
+            self.before = if fresh { self.present } else { Half::default() };
+            self.present = Half { since: Some(now), ..Half::default() };
+        }
+        self.present.calls += 1;
+        self.present.failures += u32::from(!healthy);
+    }
+
+    fn open(&mut self, rest: Duration, now: Instant) {
+        metrics::counter!("executor_breaker_opened_total").increment(1);
+        let jitter = rest.mul_f64(rand::random_range(0.0..0.25));
+        *self = Self { state: State::Open { until: now + rest + jitter, rest }, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn failed(breaker: &mut Breaker, now: Instant, times: u32) {
+        for _ in 0..times {
+            if breaker.enter(now).is_ok() {
+                breaker.report(false, now);
+            }
+        }
+    }
+
+    #[test]
+    fn opens_when_half_of_enough_calls_fail() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        failed(&mut breaker, now, 19);
+        assert!(breaker.enter(now).is_ok(), "too few to judge by");
+        breaker.report(true, now);
+        let wait = breaker.enter(now).unwrap_err();
+        assert!((5 * SECOND..=7 * SECOND).contains(&wait), "{wait:?}");
+        // A minority of failures opens nothing.
+        let mut well = Breaker::default();
+        for call in 0..100 {
+            assert!(well.enter(now).is_ok());
+            well.report(call % 3 != 0, now);
+        }
+    }
+
+    #[test]
+    fn what_is_long_ago_does_not_count() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        failed(&mut breaker, now, 19);
+        failed(&mut breaker, now + 31 * SECOND, 10);
+        assert!(breaker.enter(now + 31 * SECOND).is_ok());
+    }
+
+    #[test]
+    fn one_probe_at_a_time_decides() {
+        let (mut breaker, mut now) = (Breaker::default(), Instant::now());
+        failed(&mut breaker, now, 20);
+        for rest in [5, 10, 20, 40, 60, 60] {
+            let wait = breaker.enter(now).unwrap_err();
+            assert!(wait >= rest * SECOND && wait <= rest * SECOND * 5 / 4, "{wait:?}, not {rest} s");
+            now += wait;
+            assert!(breaker.enter(now).is_ok(), "the probe");
+            assert!(breaker.enter(now).is_err(), "one only");
+            breaker.report(false, now);
+        }
+        now += breaker.enter(now).unwrap_err();
+        assert!(breaker.enter(now).is_ok());
+        // A probe that never came back makes room for another.
+        assert!(breaker.enter(now + 60 * SECOND).is_ok());
+        breaker.report(true, now);
+        failed(&mut breaker, now, 19);
+        assert!(breaker.enter(now).is_ok(), "closed, with nothing left of before");
+    }
+
+    #[test]
+    fn organizations_do_not_open_for_each_other() {
+        let breakers = Breakers::default();
+        let line = |organization: &OrganizationId| Line {
+            organization: organization.clone(),
+            service: ServiceKey::trusted("ozon"),
+            host: "api.example".to_owned(),
+        };
+        let (one, other) = (line(&OrganizationId::generate()), line(&OrganizationId::generate()));
+        for _ in 0..30 {
+            if let Ok(pass) = breakers.enter(&one) {
+                pass.report(false);
+            }
+        }
+        assert!(breakers.enter(&one).is_err());
+        assert!(breakers.enter(&other).is_ok());
+    }
+}

@@ -1,0 +1,62 @@
+//! The vendors' rate limits, kept by all executors together.
+
+use std::time::{Duration, Instant};
+
+use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write};
+use plugboard_tests::vendor::Answer;
+use serde_json::{Value, json};
+
+use crate::shared::Site;
+
+/// One request a minute, says its manifest.
+fn sales() -> Value {
+    json!({
+        "service": "wildberries", "module": "statistics", "method": "GET", "path": "/api/v1/supplier/sales",
+        "query": {"dateFrom": "2026-04-15"}, "deadline_ms": 5_000
+    })
+}
+
+pub(crate) async fn a_limit_is_kept_before_the_vendor_has_to_say_so(site: &Site) {
+    let tenant = Tenant::new(&site.stack).await;
+    let account = tenant.connect("wildberries", "WB", &site.vendor).await;
+    site.vendor.on(&account.mark, Answer::json(200, &json!([])));
+    let client = tenant.mcp();
+    let envelopes = futures::future::join_all((0..6).map(|_| client.execute(sales()))).await;
+    let (made, refused): (Vec<_>, Vec<_>) = envelopes.iter().partition(|envelope| envelope["ok"] == true);
+    assert_eq!((made.len(), site.vendor.count(&account.mark)), (1, 1), "{envelopes:?}");
+    assert_eq!(made[0]["limits"]["bucket"], "sales_report", "{}", made[0]);
+    for envelope in refused {
+        let error = &envelope["error"];
+        assert_eq!((&error["code"], &error["origin"]), (&json!("RATE_LIMITED"), &json!("policy")), "{envelope}");
+        assert_eq!((&error["outcome"], &error["fix"]["kind"]), (&json!("not_sent"), &json!("wait")));
+        let wait = error["retry_after_ms"].as_u64().unwrap();
+        assert!((50_000..=60_000).contains(&wait), "{envelope}");
+    }
+    // Another account has its own.
+    let other = Tenant::new(&site.stack).await;
+    let theirs = other.connect("wildberries", "WB", &site.vendor).await;
+    site.vendor.on(&theirs.mark, Answer::json(200, &json!([])));
+    assert_eq!(other.mcp().execute(sales()).await["ok"], true);
+}
+
+pub(crate) async fn a_vendor_that_wants_to_be_left_alone_is(site: &Site) {
+    let tenant = Tenant::new(&site.stack).await;
+    let account = tenant.connect("hubspot", "HS", &site.vendor).await;
+    let limited = Answer::json(429, &json!({"message": "slow down"})).header("Retry-After", "2");
+    site.vendor.in_turn(&account.mark, vec![limited, Answer::json(200, &json!({"results": []}))]);
+    let client = tenant.mcp();
+    let began = Instant::now();
+    let first = client.execute(hubspot_read()).await;
+    assert_eq!((&first["ok"], &first["attempts"]), (&json!(true), &json!(2)), "{first}");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+
+    // Everybody waits, not only the one who was told.
+    let limited = Answer::json(429, &json!({"message": "slow down"})).header("Retry-After", "30");
+    site.vendor.in_turn(&account.mark, vec![limited, Answer::json(200, &json!({"results": []}))]);
+    let mut hurried = hubspot_write("a");
+    hurried["deadline_ms"] = json!(3_000);
+    assert_eq!(client.execute(hurried.clone()).await["error"]["code"], "UPSTREAM_RATE_LIMITED");
+    let asked = site.vendor.count(&account.mark);
+    let envelope = client.execute(hurried).await;
+    assert_eq!((&envelope["error"]["code"], site.vendor.count(&account.mark)), (&json!("RATE_LIMITED"), asked));
+}
