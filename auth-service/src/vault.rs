@@ -113,6 +113,10 @@ impl VaultDesk {
             return Err(IdentityError::NeedsReauth);
         }
         let record = self.refresh.usable(record, grant.refresh).await?;
+        // Waiting for a vendor takes long enough for the kill switch.
+        if record.state(self.clock.now()).state == AccountState::Revoked {
+            return Err(IdentityError::Revoked);
+        }
         let mut fields = AccountFields::default();
         for (name, value) in accounts::open(&self.masters, &record)? {
             match name.as_str() {

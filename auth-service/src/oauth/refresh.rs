@@ -168,6 +168,9 @@ impl Refresh {
     async fn turn(&self, key: &Key, generation: u64) -> Result<Turn, IdentityError> {
         let (record, version) = self.account(key).await?;
         let now = self.oauth.clock.now();
+        if record.state(now).state == AccountState::Revoked {
+            return Err(IdentityError::Revoked);
+        }
         let sign_in = record.sign_in.as_ref().ok_or(IdentityError::NeedsReauth)?;
         if !record.state(now).state.is_usable() {
             return Err(IdentityError::NeedsReauth);
@@ -191,7 +194,15 @@ impl Refresh {
         if self.oauth.records.commit(vec![write], None).await?.is_err() {
             return Ok(Turn::Wait);
         }
-        Ok(Turn::Ours(Box::new(Attempt { record, version, lease, lease_version: next, holds_lease: true })))
+        // The record was read before the lease was ours: whoever held it may have stored new tokens and given it back in
+        // between, and the refresh token read then has been used.
+        let (record, version) = self.account(key).await?;
+        let attempt = Attempt { record, version, lease, lease_version: next, holds_lease: true };
+        if attempt.record.sign_in.as_ref().map(|sign_in| sign_in.generation) != Some(generation) {
+            self.give_back(&attempt).await?;
+            return Ok(Turn::Wait);
+        }
+        Ok(Turn::Ours(Box::new(attempt)))
     }
 
     /// Ends an account by its state; a look again is all that is left to do.
@@ -313,7 +324,8 @@ impl Refresh {
     async fn try_store(&self, attempt: &mut Attempt, new: &Tokens) -> Result<Option<AccountRecord>, IdentityError> {
         let present = attempt.record.sign_in.as_ref().map(|sign_in| sign_in.generation);
         if present != Some(attempt.lease.generation) {
-            // Somebody has connected the account anew; or our own write had arrived after all.
+            // Somebody has connected the account anew, or revoked it; or our own write had arrived after all.
+            self.end_unwanted(attempt, new).await;
             self.give_back(attempt).await?;
             return Ok(Some(attempt.record.clone()));
         }
@@ -345,6 +357,20 @@ impl Refresh {
             Err(_) => (attempt.record, attempt.version) = self.again(attempt).await?,
         }
         Ok(None)
+    }
+
+    /// New tokens of an account that was revoked while the vendor was asked: nobody else knows them, so nobody else can
+    /// have the vendor end them.
+    async fn end_unwanted(&self, attempt: &Attempt, new: &Tokens) {
+        let record = &attempt.record;
+        if record.state(self.oauth.clock.now()).state != AccountState::Revoked {
+            return;
+        }
+        let refresh = new.refresh.iter().map(|token| (REFRESH_TOKEN.to_owned(), token.clone()));
+        let tokens = [(ACCESS_TOKEN.to_owned(), new.access.clone())].into_iter().chain(refresh).collect();
+        if let Err(error) = self.oauth.revoke_tokens(&record.organization, &record.service, &tokens).await {
+            tracing::error!(account = %record.id, %error, "ALARM: tokens of a revoked account could not be ended");
+        }
     }
 
     /// The vendor's "no" counts only if nobody has refreshed meanwhile.

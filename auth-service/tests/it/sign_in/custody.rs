@@ -32,6 +32,25 @@ async fn a_revoked_sign_in_is_ended_at_the_vendor() {
     assert_eq!((place.provider.live_tokens(), place.provider.counters().revoked), (0, 1));
 }
 
+/// A revocation that comes while the vendor is asked for new tokens: those are ended as well.
+#[tokio::test]
+async fn a_revocation_overtakes_a_refresh() {
+    let (place, service) = Place::new().await;
+    tokio::spawn(service.clone().run_changes(place.stop.clone()));
+    let account = place.connected(&service).await.id;
+    place.provider.expire_tokens();
+    place.provider.set(|behaviour| behaviour.delay = Duration::from_millis(500));
+    place.clock.advance(Duration::from_secs(60 * 60));
+    let (resolved, ()) = tokio::join!(place.resolve(&service, &account), async {
+        // The provider has made its new tokens; its answer is on the way.
+        eventually("the refresh is under way", async || place.provider.counters().refreshed == 1).await;
+        service.revoke(revoke(&place, Revoked::Account(account.clone()))).await.unwrap();
+    });
+    assert_eq!(text(resolved), "Revoked");
+    eventually("no token is left alive", async || place.provider.live_tokens() == 0).await;
+    assert_eq!(text(place.resolve(&service, &account).await), "Revoked");
+}
+
 /// Clients, sign-ins under way and tokens: all of it moves to another master key, and goes on.
 #[tokio::test]
 async fn a_sign_in_under_way_outlives_a_rotation() {
