@@ -27,6 +27,7 @@ mod management;
 mod oauth;
 mod rmcp_client;
 mod sandbox;
+mod screen;
 mod secrets;
 mod shared;
 mod sizes;
@@ -120,6 +121,10 @@ suite! {
         oauth::a_code_on_another_device_connects,
         oauth::many_calls_on_an_expired_token_refresh_once,
         oauth::a_connect_link_is_for_one_user_and_some_services,
+        screen::a_person_connects_in_a_real_browser,
+        screen::a_link_is_for_one_browser_and_its_services,
+        screen::attacks_end_on_a_clear_page,
+        screen::every_page_can_be_used_by_everybody,
     }
     // A stack for one test, which may break it.
     alone {

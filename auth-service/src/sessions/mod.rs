@@ -26,7 +26,7 @@ use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 use serde::{Deserialize, Serialize};
 
-pub use self::visit::{ConnectVisit, Connectable, Done, Wish};
+pub use self::visit::{ConnectVisit, Connectable, Done, ShownCode, Wish};
 use crate::audit::Event;
 use crate::keys::{NO_ORGANIZATION, checked_subject};
 use crate::oauth::OAuth;

@@ -42,6 +42,16 @@ impl ConnectVisit {
         self.record.claim.is_some()
     }
 
+    /// Where the browser goes when its person is done.
+    pub fn return_url(&self) -> Option<&str> {
+        self.record.return_url.as_deref()
+    }
+
+    /// The service of a link that is for one only.
+    pub fn only_service(&self) -> Option<&ServiceKey> {
+        self.record.services.first().filter(|_| self.record.services.len() == 1)
+    }
+
     fn allows(&self, service: &ServiceKey) -> bool {
         self.record.services.is_empty() || self.record.services.contains(service)
     }
@@ -58,6 +68,12 @@ pub struct Connectable {
     /// An OAuth client is set, so that its sign-ins can begin.
     pub can_sign_in: bool,
     pub accounts: Vec<Account>,
+}
+
+/// A code that a person is to type elsewhere, shown again.
+pub struct ShownCode {
+    pub connector: std::sync::Arc<Connector>,
+    pub started: StartedDevice,
 }
 
 /// What a person wants connected.
@@ -137,6 +153,11 @@ impl Sessions {
         self.oauth.device(visit.organization(), id, Some(&visit.record.id)).await
     }
 
+    pub(crate) async fn shown(&self, visit: &ConnectVisit, id: &str) -> Result<ShownCode, IdentityError> {
+        let (connector, started) = self.oauth.shown_device(visit.organization(), id, &visit.record.id).await?;
+        Ok(ShownCode { connector, started })
+    }
+
     pub(crate) async fn relabel(
         &self,
         visit: &ConnectVisit,
@@ -184,7 +205,7 @@ impl Sessions {
         }
     }
 
-    async fn own(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
+    pub(crate) async fn own(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
         let accounts = self.accounts(visit).await?;
         accounts.into_iter().find(|own| own.id == *account).ok_or(NO_ACCOUNT)
     }
