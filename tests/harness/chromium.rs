@@ -117,6 +117,7 @@ impl Person {
         for domain in ["Page", "Runtime", "Log"] {
             tab.call(&format!("{domain}.enable"), json!({}));
         }
+        tab.call("Emulation.setFocusEmulationEnabled", json!({"enabled": true}));
         tab
     }
 

@@ -1,7 +1,6 @@
 //! The connect screen in a real browser: headless Chromium, with everything that a person can do in it.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,12 +16,6 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use crate::shared::{SignInSite, block_on};
-
-/// Each test has its own cookies in it, and the machine one browser.
-fn chromium() -> &'static Chromium {
-    static CHROMIUM: OnceLock<Chromium> = OnceLock::new();
-    CHROMIUM.get_or_init(Chromium::start)
-}
 
 /// The tenant's own site: where a browser comes back to.
 async fn tenant_site() -> String {
@@ -62,11 +55,6 @@ impl Desk {
     }
 }
 
-fn no_complaints(tab: &Tab) {
-    let complaints = tab.complaints();
-    assert!(complaints.is_empty(), "{}: {complaints:#?}", tab.url());
-}
-
 /// Popup, code and form, then everything that can be done with an account, and the claim at the end.
 pub(crate) async fn a_person_connects_in_a_real_browser(site: &SignInSite) {
     let desk = Desk::new(site, "mock_screen").await;
@@ -75,7 +63,8 @@ pub(crate) async fn a_person_connects_in_a_real_browser(site: &SignInSite) {
         behaviour.device_interval = 1;
     });
     let link = desk.link(json!({})).await;
-    let person = chromium().person();
+    let chromium = Chromium::start();
+    let person = chromium.person();
     let tab = person.tab();
     tab.look(1280, false);
     tab.open(&link);
@@ -107,7 +96,7 @@ fn filter(tab: &Tab) {
     let shown = "[...document.querySelectorAll('#services > li:not([hidden])')].length";
     let all = tab.eval(shown).as_u64().unwrap();
     assert!(all > 10, "{all}");
-    tab.fill("#q", "битрикс");
+    tab.fill("#q", "битрикс24");
     tab.wait(&format!("{shown} === 1"));
     tab.wait("document.querySelector('#found').textContent === 'Found: 1'");
     tab.fill("#q", "no such service");
@@ -155,7 +144,8 @@ fn form(tab: &Tab) {
     tab.fill("#field-region", "eu-7");
     tab.click("main form.panel > button");
     tab.wait("document.querySelector('#field-pasted-error')?.textContent === 'Please fill this in.'");
-    assert_eq!(tab.eval("document.activeElement.id"), "summary", "what is wrong is read first");
+    // What is wrong is read first.
+    tab.wait("document.activeElement.id === 'summary'");
     assert_eq!(tab.eval("document.querySelector('#field-region').value"), "eu-7");
     tab.fill("#field-pasted", "canary-typed-in-a-browser");
     tab.fill("#field-label", "FROM THE SOFA");
@@ -195,7 +185,8 @@ fn manage(tab: &Tab) {
 pub(crate) async fn a_link_is_for_one_browser_and_its_services(site: &SignInSite) {
     let desk = Desk::new(site, "mock_device").await;
     let link = desk.link(json!({"services": ["mock_device"]})).await;
-    let (person, stranger) = (chromium().person(), chromium().person());
+    let chromium = Chromium::start();
+    let (person, stranger) = (chromium.person(), chromium.person());
     let (tab, theirs) = (person.tab(), stranger.tab());
     tab.open(&link);
     // Where there is one service, it is the first page.
@@ -229,7 +220,8 @@ pub(crate) async fn a_link_is_for_one_browser_and_its_services(site: &SignInSite
 /// Code forwarding, mix-up, a wrong `iss` and a replayed state, each by a hostile provider in a real browser.
 pub(crate) async fn attacks_end_on_a_clear_page(site: &SignInSite) {
     let desk = Desk::new(site, "mock_attacks").await;
-    let person = chromium().person();
+    let chromium = Chromium::start();
+    let person = chromium.person();
     let tab = person.tab();
     let leave = || {
         let body = json!({"service": desk.service});
@@ -288,7 +280,8 @@ pub(crate) async fn every_page_can_be_used_by_everybody(site: &SignInSite) {
     let desk = Desk::new(site, "mock_expiry").await;
     let link = desk.link(json!({})).await;
     let base = Desk::base(&link);
-    let person = chromium().person();
+    let chromium = Chromium::start();
+    let person = chromium.person();
     let tab = person.tab();
     tab.open(&link);
     keyboard(&tab);
@@ -339,11 +332,11 @@ pub(crate) async fn every_page_can_be_used_by_everybody(site: &SignInSite) {
     see("accounts-ru");
     tab.open(&format!("{base}/oauth/callback/mock_expiry?state=unknown&code=x"));
     see("sign-in-refused-ru");
-    let stranger = chromium().person().tab();
+    let stranger = chromium.person().tab();
     stranger.language("ru-RU,ru;q=0.9");
     stranger.open(&format!("{base}/connect"));
     stranger.wait_heading("В этом браузере страница не открыта");
-    no_complaints_but_statuses(&tab);
+    no_complaints(&tab);
 }
 
 /// Accounts in several states.
@@ -393,7 +386,7 @@ fn see(tab: &Tab, name: &str, pictures: Option<&PathBuf>) {
 }
 
 /// A page that refuses has a status that the browser notes; nothing else may be noted.
-fn no_complaints_but_statuses(tab: &Tab) {
+fn no_complaints(tab: &Tab) {
     let complaints = tab.complaints();
     let other: Vec<_> =
         complaints.iter().filter(|one| !one.contains("the server responded with a status of")).collect();
