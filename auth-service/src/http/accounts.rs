@@ -7,8 +7,8 @@ use plugboard_core::identity::{Account, AccountState, IdentityError};
 use plugboard_core::ids::AccountId;
 
 use super::guest::{Guest, Posted};
+use super::language::Language;
 use super::layout::{Frame, Tab, alert, arrow_back, form_token, icon, name_of, notice, tile, time};
-use super::texts::Language;
 use super::{errors, redirect};
 use crate::probe::Verdict;
 

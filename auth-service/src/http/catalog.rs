@@ -10,8 +10,9 @@ use plugboard_core::manifest::{Category, Manifest};
 
 use super::errors;
 use super::guest::Guest;
+use super::language::Language;
 use super::layout::{Frame, Tab, icon, name_of, tile};
-use super::texts::{self, Language};
+use super::texts;
 use crate::sessions::Connectable;
 
 /// Fewer are seen at a glance.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::errors::{self, Problem};
 use super::guest::Guest;
+use super::language::Language;
 use super::layout::{Frame, Tab, arrow_back, icon, name_of};
 use super::redirect;
-use super::texts::Language;
 use crate::sessions::ShownCode;
 
 pub(super) async fn show(guest: Guest, Path(id): Path<String>) -> Response {

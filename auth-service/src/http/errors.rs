@@ -6,8 +6,8 @@ use maud::html;
 use plugboard_core::identity::IdentityError;
 
 use super::guest::Guest;
+use super::language::Language;
 use super::layout::{Frame, Tab};
-use super::texts::Language;
 
 /// The parts of an error page.
 pub(super) struct Problem<'a> {

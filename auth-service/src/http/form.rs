@@ -9,8 +9,8 @@ use plugboard_core::manifest::host::normalize_host;
 use plugboard_core::manifest::{CredentialField, Flow};
 use plugboard_core::secret::Secret;
 
+use super::language::Language;
 use super::layout::icon;
-use super::texts::Language;
 
 pub(super) const LABEL: &str = "label";
 const PREFIX: &str = "field.";

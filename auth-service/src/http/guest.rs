@@ -17,7 +17,7 @@ use plugboard_core::secret::Secret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::texts::Language;
+use super::language::Language;
 use super::{cookies, errors};
 use crate::service::AuthService;
 use crate::sessions::ConnectVisit;

@@ -11,7 +11,7 @@ use plugboard_core::manifest::Manifest;
 
 use super::assets;
 use super::guest::Guest;
-use super::texts::{Language, machine_moment};
+use super::language::{Language, machine_moment};
 
 /// Our own style and script only, nothing inline, nothing from elsewhere, in no frame.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \

@@ -28,6 +28,7 @@ mod done;
 mod errors;
 mod form;
 mod guest;
+mod language;
 mod layout;
 mod pages;
 mod service;
@@ -46,7 +47,7 @@ use plugboard_core::identity::IdentityError;
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::secret::Secret;
 
-use self::texts::Language;
+use self::language::Language;
 use crate::oauth::callback::{Next, Refusal};
 use crate::service::AuthService;
 

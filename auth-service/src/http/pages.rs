@@ -7,8 +7,8 @@ use plugboard_core::identity::IdentityError;
 use plugboard_core::secret::Secret;
 
 use super::errors::{Problem, trouble};
+use super::language::Language;
 use super::layout::Frame;
-use super::texts::Language;
 use crate::oauth::authorize::Departure;
 use crate::oauth::callback::{Arrival, Refusal};
 

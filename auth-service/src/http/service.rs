@@ -9,8 +9,8 @@ use plugboard_core::manifest::{Flow, FlowKind, Manifest};
 
 use super::form::{self, Draft, LABEL};
 use super::guest::{Guest, Posted};
+use super::language::Language;
 use super::layout::{Frame, Tab, arrow_back, form_token, icon, leave, name_of, tile};
-use super::texts::Language;
 use super::{errors, redirect};
 use crate::sessions::{Connectable, Wish};
 
