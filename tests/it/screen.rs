@@ -90,6 +90,22 @@ pub(crate) async fn a_person_connects_in_a_real_browser(site: &SignInSite) {
     assert_eq!(states, [&json!("connected"); 2], "{claimed}");
     tab.open(&format!("{}/connect", Desk::base(&link)));
     assert!(tab.text().contains("not open in this browser"), "the visit has ended: {}", tab.text());
+    audited(&desk).await;
+}
+
+/// What was done on the pages is told of the person there, not of the key that made the link.
+async fn audited(desk: &Desk) {
+    let log = desk.tenant.rest().get("/api/v1/audit?limit=1000").await.expect(200);
+    let entries: Vec<&Value> = log["entries"].as_array().unwrap().iter().map(|one| &one["entry"]).collect();
+    let session = &entries.iter().find(|entry| entry["action"] == "session.create").unwrap()["target"]["id"];
+    let theirs: Vec<&&Value> = entries.iter().filter(|entry| entry["actor"]["session"] == *session).collect();
+    let done: Vec<&str> = theirs.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let accounts = ["account.create"; 3].into_iter().chain(["account.relabel", "account.revoke", "account.delete"]);
+    let expected: Vec<&str> = ["session.open"].into_iter().chain(accounts).chain(["session.finish"]).collect();
+    assert_eq!(done, expected, "{log}");
+    for entry in theirs {
+        assert_eq!(entry["actor"], json!({"session": session, "subject": "anna", "source": "127.0.0.1"}));
+    }
 }
 
 fn filter(tab: &Tab) {

@@ -34,16 +34,17 @@ mod pages;
 mod service;
 mod texts;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::middleware::{Next as Rest, from_fn_with_state};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
+use axum::middleware::{Next as Rest, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use plugboard_core::identity::IdentityError;
+use plugboard_core::identity::{IdentityError, asked_from};
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::secret::Secret;
 
@@ -71,8 +72,15 @@ pub fn router(service: Arc<AuthService>) -> Router {
         .route("/connect/finish", post(done::finish))
         .layer(DefaultBodyLimit::max(guest::LARGEST_FORM))
         .layer(from_fn_with_state(service.clone(), choose_language))
+        .layer(from_fn(remember_source))
         .route("/connect/assets/{name}", get(assets::serve))
         .with_state(service)
+}
+
+/// Where a browser's request comes from, for the audit log; who it is, its session says.
+async fn remember_source(request: Request, rest: Rest) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    asked_from(peer, rest.run(request)).await
 }
 
 /// `?lang=ru` on any page: remembered by the browser, and gone from the address before anything else happens.

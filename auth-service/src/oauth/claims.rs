@@ -22,6 +22,17 @@ impl OAuth {
         organization: &OrganizationId,
         claim: &str,
     ) -> Result<Secret, IdentityError> {
+        let (token, write) = self.new_claim(organization, claim)?;
+        self.records.commit(vec![write], None).await?.map_err(|_| records::contended())?;
+        Ok(token)
+    }
+
+    /// A claim, and the write by which it begins to count.
+    pub(crate) fn new_claim(
+        &self,
+        organization: &OrganizationId,
+        claim: &str,
+    ) -> Result<(Secret, Write), IdentityError> {
         let token = random_token()?;
         let record = ClaimRecord {
             organization: organization.clone(),
@@ -29,8 +40,7 @@ impl OAuth {
             expires_at: self.clock.now().plus(LIFE).0,
         };
         let write = records::put(names::claim(&token), &record, Expect::Absent)?;
-        self.records.commit(vec![write], None).await?.map_err(|_| records::contended())?;
-        Ok(token)
+        Ok((token, write))
     }
 
     pub(crate) async fn redeem_claim(

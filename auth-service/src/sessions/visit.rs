@@ -10,8 +10,9 @@ use plugboard_core::manifest::Connector;
 use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 
-use super::{SESSIONS, SessionRecord, Sessions};
+use super::{NO_SESSION, SESSIONS, SessionRecord, Sessions};
 use crate::accounts::NO_ACCOUNT;
+use crate::audit::Event;
 use crate::oauth::authorize::Visit;
 use crate::oauth::callback::with_query;
 
@@ -179,19 +180,26 @@ impl Sessions {
         self.oauth.accounts.delete(&account.organization, &account.id).await
     }
 
-    /// Ends the session. The claim is in the answer and nowhere else.
+    /// Ends the session, once. The claim is in the answer and nowhere else.
     pub(crate) async fn finish(&self, visit: &ConnectVisit) -> Result<Done, IdentityError> {
-        let record = &visit.record;
-        let ended = Write::delete(format!("{SESSIONS}{}", record.id), Expect::Anything);
-        let Some(claim) = &record.claim else {
-            let _ = self.oauth.records.commit(vec![ended], None).await?;
-            return Ok(record.return_url.as_deref().map_or(Done::Nothing, |url| Done::Return(Secret::new(url))));
+        let (record, version) = self.session(&visit.record.id).await?;
+        let mut writes = vec![Write::delete(format!("{SESSIONS}{}", record.id), Expect::Version(version))];
+        let claim = match &record.claim {
+            Some(claim) => {
+                let (token, write) = self.oauth.new_claim(&record.organization, claim)?;
+                writes.push(write);
+                Some(token)
+            }
+            None => None,
         };
-        let token = self.oauth.issue_claim(&record.organization, claim).await?;
-        let _ = self.oauth.records.commit(vec![ended], None).await?;
-        Ok(match &record.return_url {
-            Some(url) => Done::Return(with_query(url, "claim", token.expose())),
-            None => Done::Claim(token),
+        let event = Event::of(&record.organization, "session.finish").target("session", &record.id);
+        // Refused: another window has finished in between, and has the claim.
+        self.oauth.records.commit_told(writes, None, vec![event]).await?.map_err(|_| NO_SESSION)?;
+        Ok(match (record.return_url, claim) {
+            (Some(url), Some(claim)) => Done::Return(with_query(&url, "claim", claim.expose())),
+            (Some(url), None) => Done::Return(Secret::new(url)),
+            (None, Some(claim)) => Done::Claim(claim),
+            (None, None) => Done::Nothing,
         })
     }
 

@@ -74,6 +74,8 @@
       const left = window.screenX + Math.max(0, (window.outerWidth - 560) / 2);
       const popup = window.open("about:blank", POPUP, `popup,width=560,height=760,left=${left},top=${window.screenY + 60}`);
       if (!popup) return;
+      // What the service shows in there is not to steer this page.
+      popup.opener = null;
       form.target = POPUP;
       const waiting = form.querySelector(".waiting");
       waiting.textContent = waiting.dataset.text;

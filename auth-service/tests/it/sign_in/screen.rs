@@ -1,18 +1,20 @@
 //! The connect pages through their router: each page, and each refusal.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth_service::AuthService;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE,
 };
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use plugboard_core::identity::{AccountState, Connect, Directory, NewConnectSession};
+use plugboard_core::identity::{AccountState, AuditEntry, AuditQuery, Connect, Custody, Directory, NewConnectSession};
 use plugboard_core::ids::{KeyId, Subject};
 use plugboard_core::secret::Secret;
 use tower::ServiceExt;
@@ -72,6 +74,7 @@ impl Person {
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
+        request = request.extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 50_000))));
         let answer = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
         let (parts, body) = answer.into_parts();
         for cookie in parts.headers.get_all(SET_COOKIE) {
@@ -400,4 +403,55 @@ async fn when_the_store_is_away_the_page_says_so() {
     }
     place.store.set_down(false);
     person.get("/connect").await.says(200, &["Acme"]);
+}
+
+#[tokio::test]
+async fn the_audit_log_says_who_was_on_the_page() {
+    let (place, service) = Place::new().await;
+    let mut person = visitor(&place, &service).await;
+    let id = person.post("/connect/services/mock", &TYPED).await.goes().rsplit('=').next().unwrap().to_owned();
+    person.post(&format!("/connect/accounts/{id}/label"), &[("label", "Yours")]).await.goes();
+    let url = person.post("/connect/services/mock", &[("flow", "0")]).await.leaves();
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(place.at_vendor(&url).await).finish();
+    person.get(&format!("/oauth/callback/mock?{query}")).await.says(200, &["octocat"]);
+    person.post(&format!("/connect/accounts/{id}/revoke"), &[]).await.goes();
+    person.post(&format!("/connect/accounts/{id}/forget"), &[]).await.goes();
+    person.post("/connect/finish", &[]).await.leaves();
+
+    let all = AuditQuery { organization: Some(place.organization.clone()), limit: 1000, ..AuditQuery::default() };
+    let links = service.audit(&all).await.unwrap().links;
+    let entries: Vec<AuditEntry> = links.iter().map(|link| serde_json::from_str(&link.entry).unwrap()).collect();
+    let made = entries.iter().find(|entry| entry.action == "session.create").unwrap();
+    let session = made.target.as_ref().map(|target| target.id.clone());
+    let done: Vec<&AuditEntry> = entries.iter().filter(|entry| entry.actor.session == session).collect();
+    let actions: Vec<&str> = done.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(
+        actions,
+        [
+            "session.open",
+            "account.create",
+            "account.relabel",
+            "account.create",
+            "account.revoke",
+            "account.delete",
+            "session.finish"
+        ]
+    );
+    for entry in done {
+        let actor = &entry.actor;
+        assert_eq!((actor.subject.as_deref(), actor.source.as_deref()), (Some("anna"), Some("192.0.2.7")), "{entry:?}");
+        assert!(actor.key.is_none() && actor.agent.is_none() && !actor.operator, "{entry:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_visit_is_finished_once() {
+    let (place, service) = Place::new().await;
+    let mut person = visitor(&place, &service).await;
+    person.post("/connect/services/mock", &TYPED).await.goes();
+    let cookie = Secret::new(person.cookies["__Host-plugboard_connect"].as_str());
+    // Two windows, both of which were inside before either has finished.
+    let (one, other) = (service.visit(&cookie).await.unwrap(), service.visit(&cookie).await.unwrap());
+    assert!(service.finish(&one).await.is_ok());
+    assert!(service.finish(&other).await.is_err(), "there is one claim");
 }
