@@ -11,7 +11,7 @@ use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use plugboard_core::egress::{Egress, EgressRequest, EgressResponse, parse_url};
 use plugboard_core::identity::IdentityError;
-use plugboard_core::manifest::{BodyEncoding, Condition, Connector, ErrorMeaning, Manifest, Module, Operation, Style};
+use plugboard_core::manifest::{BodyEncoding, Connector, ErrorMeaning, Manifest, Module, Operation, Style};
 use plugboard_core::secret::AccountFields;
 use serde_json::{Map, Value};
 
@@ -124,7 +124,7 @@ impl Probe<'_> {
         let status = answer.status.as_u16();
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         let rule = self.operation.success.as_ref().or(self.manifest.success.as_ref());
-        let fits = rule.is_none_or(|rule| rule.all.iter().all(|condition| holds(condition, &body)));
+        let fits = rule.is_none_or(|rule| rule.fits(&body));
         if answer.status.is_success() && fits {
             return Verdict::Works;
         }
@@ -141,25 +141,6 @@ impl Probe<'_> {
             (None, _) => Verdict::Refused(said),
         }
     }
-}
-
-fn holds(condition: &Condition, body: &Value) -> bool {
-    let found = body.pointer(&condition.pointer);
-    let is = |wanted: &Value| match (found, wanted) {
-        (Some(Value::Number(a)), Value::Number(b)) => a.as_f64() == b.as_f64(),
-        (found, wanted) => found.unwrap_or(&Value::Null) == wanted,
-    };
-    let empty = match found {
-        None | Some(Value::Null) => true,
-        Some(Value::String(text)) => text.is_empty(),
-        Some(Value::Array(items)) => items.is_empty(),
-        Some(Value::Object(members)) => members.is_empty(),
-        Some(_) => false,
-    };
-    condition.equals.as_ref().is_none_or(is)
-        && !condition.not_equals.as_ref().is_some_and(is)
-        && condition.present.is_none_or(|wanted| found.is_some_and(|found| !found.is_null()) == wanted)
-        && condition.empty.is_none_or(|wanted| empty == wanted)
 }
 
 /// A vendor's code that is one, and not a sentence that may quote what was sent.

@@ -293,83 +293,177 @@ fn block_on_other(tenant: Tenant, body: Value) -> String {
 
 /// Every page, looked at by axe-core and as pictures: two widths, light and dark; and by keyboard.
 pub(crate) async fn every_page_can_be_used_by_everybody(site: &SignInSite) {
-    let desk = Desk::new(site, "mock_expiry").await;
+    let desk = Desk::new(site, "mock_gallery").await;
+    desk.provider.set(|behaviour| behaviour.device_interval = 1);
     let link = desk.link(json!({})).await;
-    let base = Desk::base(&link);
     let chromium = Chromium::start();
-    let person = chromium.person();
-    let tab = person.tab();
-    tab.open(&link);
-    keyboard(&tab);
     let pictures = (site.stack.shape() == Shape::Embedded).then(|| repository().join("target/screenshots"));
-    let see = |name: &str| see(&tab, name, pictures.as_ref());
-    see("catalog");
-    tab.open(&format!("{base}/connect?category=crm"));
-    see("catalog-category");
-    tab.open(&format!("{base}/connect?q=zzzzzz"));
-    see("catalog-nothing");
-    tab.open(&format!("{base}/connect/accounts"));
-    see("accounts-none");
-    tab.open(&format!("{base}/connect/services/bitrix24"));
-    see("service-form");
-    tab.fill("#field-portal_host", "https://company.bitrix24.ru/rest/17");
-    tab.fill("#field-webhook_user_id", "seventeen");
-    tab.click("main form.panel > button");
-    tab.wait("!!document.querySelector('#summary')");
-    see("service-form-errors");
-    for (flow, name) in [(0, "service-popup"), (1, "service-code")] {
-        tab.open(&format!("{base}/connect/services/mock_expiry?flow={flow}"));
-        see(name);
+    let gallery = Gallery { base: Desk::base(&link), tab: chromium.person().tab(), pictures };
+    gallery.tab.open(&link);
+    keyboard(&gallery.tab);
+    gallery.catalog();
+    gallery.service();
+    gallery.code(&desk);
+    neglect(&desk).await;
+    gallery.accounts();
+    gallery.refusals(&link);
+    gallery.russian();
+    gallery.end();
+
+    let narrow = desk.link(json!({"services": ["mock_gallery"], "return_url": null})).await;
+    let other = Gallery { tab: chromium.person().tab(), ..gallery.clone() };
+    other.tab.open(&narrow);
+    other.narrow();
+    let started = block_on_other(desk.tenant.clone(), json!({"service": desk.service}));
+    let signer = Gallery { tab: chromium.person().tab(), ..gallery.clone() };
+    signer.tab.open(&started);
+    signer.sign_in();
+    let stranger = Gallery { tab: chromium.person().tab(), ..gallery.clone() };
+    stranger.tab.language("ru-RU,ru;q=0.9");
+    stranger.at("/connect", "В этом браузере страница не открыта", "not-open-ru");
+    for tab in [&gallery.tab, &other.tab, &signer.tab] {
+        no_complaints(tab);
     }
-    tab.open(&format!("{base}/connect/services/mock_honest?flow=0"));
-    see("service-not-set-up");
-    tab.open(&format!("{base}/connect/services/mock_expiry?flow=1"));
-    tab.click_text("Get a code");
-    tab.wait_heading("with a code");
-    see("code");
-    accounts(&tab, &base);
-    see("accounts");
-    tab.click("[aria-label^=\"Rename\"]");
-    see("accounts-rename");
-    tab.click("[aria-label^=\"Revoke\"]");
-    tab.wait_heading("Revoke");
-    see("revoke");
-    tab.open(&format!("{base}/connect/done"));
-    see("done");
-    tab.open(&link);
-    see("link-ended");
-    tab.open(&format!("{base}/connect?lang=ru"));
-    tab.wait_heading("Подключите сервисы");
-    assert_eq!(tab.eval("document.documentElement.lang"), "ru");
-    see("catalog-ru");
-    tab.open(&format!("{base}/connect/services/bitrix24"));
-    see("service-form-ru");
-    tab.open(&format!("{base}/connect/accounts"));
-    see("accounts-ru");
-    tab.open(&format!("{base}/oauth/callback/mock_expiry?state=unknown&code=x"));
-    see("sign-in-refused-ru");
-    let stranger = chromium.person().tab();
-    stranger.language("ru-RU,ru;q=0.9");
-    stranger.open(&format!("{base}/connect"));
-    stranger.wait_heading("В этом браузере страница не открыта");
-    no_complaints(&tab);
 }
 
-/// Accounts in several states.
-fn accounts(tab: &Tab, base: &str) {
-    for (label, token) in [("Main shop", "canary-1"), ("Branch in Kazan", "canary-2")] {
-        tab.open(&format!("{base}/connect/services/mock_expiry?flow=2"));
-        tab.fill("#field-pasted", token);
-        tab.fill("#field-region", "eu");
-        tab.fill("#field-label", label);
-        tab.click("main form.panel > button");
-        tab.wait_heading("Your accounts");
-    }
-    tab.click("[aria-label=\"Revoke: Branch in Kazan\"]");
-    tab.wait_heading("Revoke");
-    tab.click("main form button");
-    tab.wait_heading("Your accounts");
+/// An account whose address was changed, so that its secrets are gone.
+async fn neglect(desk: &Desk) {
+    let rest = desk.tenant.rest();
+    let typed = json!({"portal_host": "company.bitrix24.ru", "webhook_user_id": "17", "webhook_code": "canary0code"});
+    let account = json!({"service": "bitrix24", "label": "Portal", "owner": "anna", "credentials": typed});
+    let made = rest.post("/api/v1/connections", &account).await.expect(201);
+    let path = format!("/api/v1/connections/{}", made["id"].as_str().unwrap());
+    let moved = rest.patch(&path, &json!({"credentials": {"portal_host": "moved.bitrix24.ru"}})).await.expect(200);
+    assert_eq!(moved["state"], "needs_reauth", "{moved}");
 }
+
+/// Pages as they are seen.
+#[derive(Clone)]
+struct Gallery {
+    base: String,
+    tab: Tab,
+    pictures: Option<PathBuf>,
+}
+
+impl Gallery {
+    fn see(&self, name: &str) {
+        see(&self.tab, name, self.pictures.as_ref());
+    }
+
+    fn at(&self, path: &str, heading: &str, name: &str) {
+        self.tab.open(&format!("{}{path}", self.base));
+        self.tab.wait_heading(heading);
+        self.see(name);
+    }
+
+    fn catalog(&self) {
+        self.at("/connect", "Connect your services", "catalog");
+        self.at("/connect?category=crm", "Connect your services", "catalog-category");
+        self.at("/connect?q=zzzzzz", "Connect your services", "catalog-nothing");
+        self.at("/connect/accounts", "Your accounts", "accounts-none");
+        self.at("/connect/done", "Finish here?", "done-nothing");
+    }
+
+    fn service(&self) {
+        self.at("/connect/services/bitrix24", "Connect Bitrix24", "service-form");
+        self.tab.fill("#field-portal_host", "https://company.bitrix24.ru/rest/17");
+        self.tab.fill("#field-webhook_user_id", "seventeen");
+        self.tab.click("main form.panel > button");
+        self.tab.wait("!!document.querySelector('#summary')");
+        self.see("service-form-errors");
+        self.at("/connect/services/mock_gallery?flow=0", "Connect Mock", "service-popup");
+        self.at("/connect/services/mock_gallery?flow=1", "Connect Mock", "service-code");
+        self.at("/connect/services/mock_honest?flow=0", "Connect Mock", "service-not-set-up");
+    }
+
+    fn code(&self, desk: &Desk) {
+        self.tab.open(&format!("{}/connect/services/mock_gallery?flow=1", self.base));
+        self.tab.click_text("Get a code");
+        self.tab.wait_heading("with a code");
+        self.see("code");
+        let code = self.tab.eval("document.querySelector('#user-code').textContent");
+        desk.provider.decide(code.as_str().unwrap(), false);
+        self.tab.wait_heading("You said no at the service");
+        self.see("code-denied");
+    }
+
+    /// In several states, and with a name as long as names get.
+    fn accounts(&self) {
+        for (label, token) in [("Main shop", "canary-1"), ("Branch in Kazan", "canary-2"), (LONGEST, "canary-3")] {
+            self.tab.open(&format!("{}/connect/services/mock_gallery?flow=2", self.base));
+            self.tab.fill("#field-pasted", token);
+            self.tab.fill("#field-region", "eu");
+            self.tab.fill("#field-label", label);
+            self.tab.click("main form.panel > button");
+            self.tab.wait_heading("Your accounts");
+        }
+        self.tab.click("[aria-label=\"Revoke: Branch in Kazan\"]");
+        self.tab.wait_heading("Revoke");
+        self.see("revoke");
+        self.tab.click("main form button");
+        self.tab.wait_heading("Your accounts");
+        self.tab.wait("document.body.innerText.includes('Needs attention')");
+        self.see("accounts");
+        self.tab.click("[aria-label=\"Rename: Main shop\"]");
+        self.see("accounts-rename");
+        self.tab.click("[aria-label=\"Check: Main shop\"]");
+        self.tab.wait("document.body.innerText.includes('refuses this account')");
+        self.see("accounts-refused");
+        let again = self.tab.eval("document.querySelector('[aria-label=\"Connect again: Portal\"]').href");
+        self.tab.open(again.as_str().unwrap());
+        self.tab.wait_heading("again: Portal");
+        self.see("service-again");
+        self.at("/connect/services/mock_gallery", "Connect Mock", "service-connected");
+        // As without a script: in the page's own window.
+        self.tab.eval("document.querySelector('form.panel').submit()");
+        self.tab.wait_heading("is connected");
+        self.see("signed-in");
+        self.at("/connect/done", "Hand over to", "done");
+    }
+
+    fn refusals(&self, link: &str) {
+        self.tab.open(link);
+        self.tab.wait_heading("This link has ended");
+        self.see("link-ended");
+        self.at("/connect/accounts/acc_nobody/revoke", "This account is not here", "no-account");
+        self.at("/oauth/callback/mock_gallery?state=unknown&code=x", "This sign-in has ended", "sign-in-refused");
+    }
+
+    fn russian(&self) {
+        self.at("/connect?lang=ru", "Подключите сервисы", "catalog-ru");
+        assert_eq!(self.tab.eval("document.documentElement.lang"), "ru");
+        self.at("/connect/services/bitrix24", "Подключить Битрикс24", "service-form-ru");
+        self.at("/connect/accounts", "Ваши аккаунты", "accounts-ru");
+        self.at("/connect/done", "Передать доступ", "done-ru");
+    }
+
+    fn end(&self) {
+        self.tab.click("main form button");
+        self.tab.wait("location.pathname === '/done' && document.readyState === 'complete'");
+    }
+
+    /// Inside a link for one service, and without a page to go back to.
+    fn narrow(&self) {
+        self.at("/connect/services/bitrix24", "This link is not for that service", "other-service");
+        self.at("/connect", "Connect your services", "catalog-one");
+        self.tab.open(&format!("{}/connect/done", self.base));
+        self.tab.click("main form button");
+        self.tab.wait_heading("That's all");
+        self.see("finished");
+    }
+
+    /// A sign-in that the tenant's own page has begun.
+    fn sign_in(&self) {
+        self.tab.wait_heading("Connect Mock mock_gallery");
+        self.see("sign-in");
+        self.tab.click("#continue");
+        self.tab.wait_heading("is signed in");
+        self.see("sign-in-claim");
+    }
+}
+
+/// 64 characters.
+const LONGEST: &str = "Основной магазин на маркетплейсах, склад в Екатеринбурге, второй";
 
 /// The first key leads over the navigation; every stop can be seen.
 fn keyboard(tab: &Tab) {

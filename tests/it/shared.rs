@@ -66,8 +66,8 @@ impl SignInSite {
     }
 }
 
-const PROVIDERS: [&str; 6] =
-    ["mock_honest", "mock_hostile", "mock_device", "mock_expiry", "mock_screen", "mock_attacks"];
+const PROVIDERS: [&str; 7] =
+    ["mock_honest", "mock_hostile", "mock_device", "mock_expiry", "mock_screen", "mock_attacks", "mock_gallery"];
 
 /// On the shape's shared stack with authorization servers.
 pub(crate) fn with_providers<F: Future<Output = ()>>(shape: Shape, body: impl FnOnce(&'static SignInSite) -> F) {

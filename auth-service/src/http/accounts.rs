@@ -8,7 +8,9 @@ use plugboard_core::ids::AccountId;
 
 use super::guest::{Guest, Posted};
 use super::language::Language;
-use super::layout::{Frame, Tab, alert, arrow_back, form_token, icon, name_of, notice, tile, time};
+use super::layout::{
+    ALERT, CHECK, CLOCK, CROSS, DOTS, Frame, Tab, alert, day, form_token, icon, mark, name_of, notice, tile,
+};
 use super::{errors, redirect};
 use crate::probe::Verdict;
 
@@ -44,8 +46,11 @@ pub(super) async fn show(guest: Guest, Query(just): Query<Just>) -> Response {
 
 fn list(guest: &Guest, just: Option<&str>, said: Option<&Said<'_>>) -> Response {
     let t = guest.language;
+    let mut accounts: Vec<&Account> = guest.accounts.iter().collect();
+    accounts.sort_by_key(|account| (urgency(account.state), &account.service, &account.label));
     let content = html! {
         h1 { (t.accounts_title()) }
+        @if !accounts.is_empty() { p.lead { (t.accounts_lead()) } }
         @if let Some(just) = just { (notice(just)) }
         @if guest.accounts.is_empty() {
             section.empty {
@@ -54,9 +59,8 @@ fn list(guest: &Guest, just: Option<&str>, said: Option<&Said<'_>>) -> Response 
                 p { a.button href="/connect" { (t.choose_service()) } }
             }
         } @else {
-            p.lead { (t.accounts_lead()) }
             ul.accounts {
-                @for account in &guest.accounts {
+                @for account in accounts {
                     (entry(guest, account, said.filter(|said| said.account == account.id.as_str())))
                 }
             }
@@ -75,20 +79,22 @@ fn entry(guest: &Guest, account: &Account, said: Option<&Said<'_>>) -> Markup {
     let named = |action: &str| t.named_action(action, &account.label);
     let heading = format!("account-{}", account.id);
     let lives = account.state != AccountState::Revoked;
+    let has_test = connector.as_ref().is_some_and(|connector| connector.manifest().auth.test.is_some());
+    let can_be_tested = has_test && lives && account.state != AccountState::NeedsReauth;
     html! {
         li.account aria-labelledby=(heading) {
             div.head {
                 (tile(account.service.as_str(), name))
-                div.what { h2 id=(heading) { (account.label) } p.quiet { (name) } }
+                div.what {
+                    h2 id=(heading) { (account.label) }
+                    p.quiet { (name) " · " (t.since()) " " (day(t, account.state_since)) }
+                }
                 (pill(t, account.state))
             }
-            p.state {
-                (why(guest, account))
-                span.quiet.since { (t.since()) " " (time(t, account.state_since)) }
-            }
+            @if let Some(why) = why(guest, account) { p.state { (why) } }
             @if let Some(said) = said { @if said.good { (notice(&said.text)) } @else { (alert(&said.text)) } }
             div.actions {
-                @if lives && connector.as_ref().is_some_and(|connector| connector.manifest().auth.test.is_some()) {
+                @if can_be_tested {
                     form method="post" action=(at("test")) {
                         (form_token(guest))
                         button.button.quiet.small type="submit" aria-label=(named(t.test())) { (t.test()) }
@@ -122,27 +128,22 @@ fn entry(guest: &Guest, account: &Account, said: Option<&Said<'_>>) -> Markup {
 
 fn pill(t: Language, state: AccountState) -> Markup {
     let (tone, path, text) = match state {
-        AccountState::Connected => ("good", "M5 12.5l4.5 4.5L19 7.5", t.state_connected()),
-        AccountState::PendingClaim => {
-            ("new", "M12 7v5.2l3.4 2M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17z", t.state_pending())
-        }
-        AccountState::Expiring => {
-            ("careful", "M12 7v5.2l3.4 2M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17z", t.state_expiring())
-        }
-        AccountState::NeedsReauth => {
-            ("bad", "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM12 8v4.5M12 16v.2", t.state_needs_reauth())
-        }
-        AccountState::Revoked => ("off", "M7 7l10 10M17 7L7 17", t.state_revoked()),
-        AccountState::VendorDown => ("careful", "M5 12h1.5M11.2 12h1.6M17.5 12H19", t.state_vendor_down()),
+        AccountState::Connected => ("good", CHECK, t.state_connected()),
+        AccountState::PendingClaim => ("new", CLOCK, t.state_pending()),
+        AccountState::Expiring => ("careful", CLOCK, t.state_expiring()),
+        AccountState::NeedsReauth => ("bad", ALERT, t.state_needs_reauth()),
+        AccountState::Revoked => ("off", CROSS, t.state_revoked()),
+        AccountState::VendorDown => ("careful", DOTS, t.state_vendor_down()),
     };
     html! { span class=(format!("pill {tone}")) { (icon(path)) (text) } }
 }
 
-fn why(guest: &Guest, account: &Account) -> String {
+/// More than the state's name; `None`: all is well.
+fn why(guest: &Guest, account: &Account) -> Option<String> {
     let t = guest.language;
     let reason = account.state_reason.as_str();
-    match account.state {
-        AccountState::Connected => t.state_connected_why().to_owned(),
+    Some(match account.state {
+        AccountState::Connected => return None,
         AccountState::PendingClaim => t.state_pending_why(guest.visit.organization_name()),
         AccountState::Expiring => t.state_expiring_why().to_owned(),
         AccountState::Revoked => t.state_revoked_why().to_owned(),
@@ -156,6 +157,17 @@ fn why(guest: &Guest, account: &Account) -> String {
             "" => t.reason_other().to_owned(),
             other => format!("{} {}", t.reason_other(), t.service_answered(other)),
         },
+    })
+}
+
+/// What asks for something comes first, what has ended last.
+fn urgency(state: AccountState) -> u8 {
+    match state {
+        AccountState::NeedsReauth => 0,
+        AccountState::Expiring | AccountState::VendorDown => 1,
+        AccountState::PendingClaim => 2,
+        AccountState::Connected => 3,
+        AccountState::Revoked => 4,
     }
 }
 
@@ -195,8 +207,8 @@ pub(super) async fn confirm_revoke(guest: Guest, Path(id): Path<String>) -> Resp
     let name = connector.as_ref().map_or(account.service.as_str(), |connector| name_of(connector.manifest(), t));
     let title = t.revoke_title(name, &account.label);
     let content = html! {
-        p.back { a href="/connect/accounts" { (arrow_back()) (t.back_to_accounts()) } }
         section.message {
+            (mark("bad", CROSS))
             h1 { (title) }
             p { (t.revoke_advice()) }
             form.row method="post" action=(format!("/connect/accounts/{id}/revoke")) {

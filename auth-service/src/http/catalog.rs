@@ -11,7 +11,7 @@ use plugboard_core::manifest::{Category, Manifest};
 use super::errors;
 use super::guest::Guest;
 use super::language::Language;
-use super::layout::{Frame, Tab, icon, name_of, tile};
+use super::layout::{CHECK, Frame, SEARCH, Tab, icon, name_of, tagline, tile};
 use super::texts;
 use crate::sessions::Connectable;
 
@@ -59,13 +59,17 @@ fn catalog(
         .filter(inside)
         .map(|service| (service, ranks.map_or(Some(0), |ranks| ranks.get(service.connector.key()).copied())))
         .collect();
-    // Best first; what does not fit stays in the page, hidden, for whoever goes on typing.
-    shown.sort_by_key(|(_, rank)| rank.unwrap_or(usize::MAX));
+    // Best first, then by name; what does not fit stays in the page, hidden, for whoever goes on typing.
+    shown.sort_by_cached_key(|(service, rank)| {
+        (rank.unwrap_or(usize::MAX), name_of(service.connector.manifest(), t).to_lowercase())
+    });
     let found = shown.iter().filter(|(_, rank)| rank.is_some()).count();
     html! {
         @if services.len() > WORTH_SEARCHING { (search(t, wanted)) }
         (chips(t, services, category, &wanted.q))
-        p.count #found role="status" aria-live="polite" data-text=(t.found("#")) { (t.found(found)) }
+        p.count #found role="status" aria-live="polite" data-text=(t.found("#")) {
+            @if ranks.is_some() { (t.found(found)) }
+        }
         h2.unseen { (t.services()) }
         ul.cards #services {
             @for (service, rank) in &shown { (card(t, service, rank.is_none())) }
@@ -79,7 +83,7 @@ fn search(t: Language, wanted: &Wanted) -> Markup {
         form.search role="search" action="/connect" method="get" {
             label.unseen for="q" { (t.search_label()) }
             @if !wanted.category.is_empty() { input type="hidden" name="category" value=(wanted.category); }
-            (icon("M11 5a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM15.5 15.5L20 20"))
+            (icon(SEARCH))
             input #q type="search" name="q" value=(wanted.q) placeholder=(t.search_hint()) maxlength="200"
                 autocomplete="off" spellcheck="false" enterkeyhint="search";
             button.button.quiet.small type="submit" { (t.search()) }
@@ -123,11 +127,12 @@ fn card(t: Language, service: &Connectable, hidden: bool) -> Markup {
                 (tile(&manifest.key, name))
                 span.what {
                     span.name { (name) }
-                    span.tagline { (manifest.tagline) }
-                    @if service.accounts.is_empty() {
-                        span.kind { (texts::category(t, manifest.category)) }
-                    } @else {
-                        span.kind.on { (icon("M5 12.5l4.5 4.5L19 7.5")) (t.accounts_number(service.accounts.len())) }
+                    (tagline(manifest, t).unwrap_or_default())
+                    span.kind {
+                        (texts::category(t, manifest.category))
+                        @if !service.accounts.is_empty() {
+                            span.on { (icon(CHECK)) (t.accounts_number(service.accounts.len())) }
+                        }
                     }
                 }
             }

@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::errors::{self, Problem};
 use super::guest::Guest;
-use super::language::Language;
-use super::layout::{Frame, Tab, arrow_back, icon, name_of};
+use super::layout::{Frame, Tab, WARNING, arrow_back, clock, icon, name_of};
 use super::redirect;
 use crate::sessions::ShownCode;
 
@@ -81,21 +80,17 @@ fn waiting(guest: &Guest, shown: &ShownCode, name: &str, interval: u32) -> Respo
         div.narrow {
             h1 { (title) }
             div.notice.careful {
-                (icon("M12 4.5L21 20H3zM12 10v4.5M12 17v.2"))
+                (icon(WARNING))
                 div { p { strong { (t.code_warning_title()) } } p { (t.code_warning()) } }
             }
-            (steps(t, shown))
-            div.panel.poll data-poll=(format!("/connect/codes/{}/status", shown.started.id)) data-interval=(interval) {
-                p.waiting role="status" aria-live="polite" { span.pulse aria-hidden="true" {} span { (t.code_waiting()) } }
-                p { a.button.quiet href=(guest.path) { (t.code_check()) } }
-                p.quiet { (t.code_until(t.moment(shown.started.expires_at))) }
-            }
+            (steps(guest, shown, interval))
         }
     };
     Frame::inside(guest, Tab::Services, &title).show(&content)
 }
 
-fn steps(t: Language, shown: &ShownCode) -> Markup {
+fn steps(guest: &Guest, shown: &ShownCode, interval: u32) -> Markup {
+    let t = guest.language;
     let started = &shown.started;
     let web = |text: &str| url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "https" | "http"));
     let complete = started.verification_uri_complete.as_deref().and_then(web);
@@ -118,7 +113,14 @@ fn steps(t: Language, shown: &ShownCode) -> Markup {
                 p.code { code #user-code { (started.user_code) } }
                 button.button.quiet.small type="button" hidden data-copy="user-code" data-copied=(t.code_copied()) { (t.code_copy()) }
             }
-            li { h2 { (t.code_step_wait()) } }
+            li {
+                h2 { (t.code_step_wait()) }
+                div.panel data-poll=(format!("/connect/codes/{}/status", started.id)) data-interval=(interval) {
+                    p.waiting role="status" aria-live="polite" { span.pulse aria-hidden="true" {} span { (t.code_waiting()) } }
+                    p.quiet { (t.code_until()) " " (clock(t, started.expires_at)) }
+                    p { a.button.quiet.small href=(guest.path) { (t.code_check()) } }
+                }
+            }
         }
     }
 }

@@ -2,21 +2,29 @@
 
 use axum::response::Response;
 use maud::{Markup, html};
+use plugboard_core::identity::{Account, AccountState};
 
 use super::errors;
 use super::guest::{Guest, Posted};
-use super::layout::{Frame, Tab, form_token, leave, name_of, tile};
+use super::layout::{CHECK, Frame, Tab, form_token, leave, mark, name_of, tile};
 use crate::sessions::Done;
 
 pub(super) async fn ask(guest: Guest) -> Response {
     let t = guest.language;
-    let title = t.done_title(guest.visit.organization_name());
+    let waits = |account: &&Account| account.state == AccountState::PendingClaim;
+    let new: Vec<&Account> = guest.accounts.iter().filter(waits).collect();
+    let organization = guest.visit.organization_name();
+    let (title, lead) = match (guest.visit.is_claimed(), new.is_empty()) {
+        (true, false) => (t.done_title(organization), t.done_lead(organization)),
+        (true, true) => (t.done_ready_title().to_owned(), t.done_nothing().to_owned()),
+        (false, _) => (t.done_ready_title().to_owned(), t.done_ready().to_owned()),
+    };
     let button = site(guest.visit.return_url()).map_or_else(|| t.finish().to_owned(), |site| t.finish_return(site));
     let content = html! {
         section.message {
             h1 { (title) }
-            @if guest.accounts.is_empty() { p.lead { (t.done_nothing_yet()) } }
-            @else { p.lead { (t.done_lead(guest.visit.organization_name())) } (connected(&guest)) }
+            p.lead { (lead) }
+            @if !new.is_empty() { (listed(&guest, &new)) }
             form.row method="post" action="/connect/finish" {
                 (form_token(&guest))
                 button.button type="submit" { (button) }
@@ -27,11 +35,11 @@ pub(super) async fn ask(guest: Guest) -> Response {
     Frame::inside(&guest, Tab::Done, &title).show(&content)
 }
 
-fn connected(guest: &Guest) -> Markup {
+fn listed(guest: &Guest, accounts: &[&Account]) -> Markup {
     let t = guest.language;
     html! {
         ul.short {
-            @for account in &guest.accounts {
+            @for account in accounts {
                 @let connector = guest.service.connector_of(&account.service);
                 @let name = connector.as_ref().map_or(account.service.as_str(), |connector| name_of(connector.manifest(), t));
                 li { (tile(account.service.as_str(), name)) span.what { span.name { (account.label) } span.quiet { (name) } } }
@@ -51,6 +59,7 @@ pub(super) async fn finish(posted: Posted) -> Response {
         }
         Ok(Done::Claim(claim)) => Frame::new(t, t.finished_title()).show(&html! {
             section.message {
+                (mark("good", CHECK))
                 h1 { (t.finished_title()) }
                 p { (t.claim_advice()) }
                 p.code.long { code #claim { (claim.expose()) } }
@@ -58,7 +67,7 @@ pub(super) async fn finish(posted: Posted) -> Response {
             }
         }),
         Ok(Done::Nothing) => Frame::new(t, t.finished_title()).show(&html! {
-            section.message { h1 { (t.finished_title()) } p.lead { (t.finished_close()) } }
+            section.message { (mark("good", CHECK)) h1 { (t.finished_title()) } p.lead { (t.finished_close()) } }
         }),
         Err(error) => errors::refused(&guest, &error),
     }

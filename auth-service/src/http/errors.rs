@@ -7,7 +7,7 @@ use plugboard_core::identity::IdentityError;
 
 use super::guest::Guest;
 use super::language::Language;
-use super::layout::{Frame, Tab};
+use super::layout::{ALERT, Frame, Tab, mark};
 
 /// The parts of an error page.
 pub(super) struct Problem<'a> {
@@ -22,6 +22,7 @@ impl Problem<'_> {
     pub(super) fn show(&self, frame: Frame<'_>) -> Response {
         let content = html! {
             section.message {
+                (mark("careful", ALERT))
                 h1 { (self.title) }
                 p.lead role="alert" { (self.why) }
                 p { (self.advice) }

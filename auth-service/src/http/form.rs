@@ -10,7 +10,7 @@ use plugboard_core::manifest::{CredentialField, Flow};
 use plugboard_core::secret::Secret;
 
 use super::language::Language;
-use super::layout::icon;
+use super::layout::{ALERT, icon, lang};
 
 pub(super) const LABEL: &str = "label";
 const PREFIX: &str = "field.";
@@ -90,7 +90,7 @@ pub(super) fn summary(t: Language, flow: &Flow, draft: &Draft) -> Markup {
     html! {
         @if draft.is_wrong() {
             div.notice.bad role="alert" tabindex="-1" #summary {
-                (icon("M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM12 8v4.5M12 16v.2"))
+                (icon(ALERT))
                 div {
                     p { strong { (t.fields_wrong()) } }
                     @if let Some(alert) = &draft.alert { p { (alert) } }
@@ -112,11 +112,11 @@ pub(super) fn fields(t: Language, flow: &Flow, draft: &Draft) -> Markup {
 fn field(t: Language, name: &str, field: &CredentialField, draft: &Draft) -> Markup {
     let (id, error) = (id_of(name), draft.errors.get(name));
     let kept = draft.kept.get(name).map(String::as_str).unwrap_or_default();
-    let about = About { id: &id, hint: field.hint.as_deref(), error: error.map(String::as_str) };
+    let about = About { page: t, id: &id, hint: field.hint.as_deref(), error: error.map(String::as_str) };
     html! {
         div.field {
             label for=(id) {
-                (field.label)
+                span lang=[lang(&field.label, t)] { (field.label) }
                 @if field.optional { " " span.optional { "(" (t.optional()) ")" } }
             }
             (about.hint())
@@ -131,8 +131,9 @@ fn field(t: Language, name: &str, field: &CredentialField, draft: &Draft) -> Mar
                         placeholder=[field.default.as_deref()] autocomplete="off" spellcheck="false" autocapitalize="none"
                         required[!field.optional] aria-invalid=[error.map(|_| "true")] aria-describedby=[about.described()];
                     @if field.secret {
-                        button.reveal type="button" hidden aria-controls=(id) aria-pressed="false"
-                            aria-label=(t.named_action(t.show_secret(), &field.label)) data-hide=(t.hide_secret()) { (t.show_secret()) }
+                        button.reveal type="button" hidden aria-controls=(id) {
+                            span data-hide=(t.hide_secret()) { (t.show_secret()) } span.unseen { ": " (field.label) }
+                        }
                     }
                 }
             }
@@ -145,7 +146,7 @@ fn field(t: Language, name: &str, field: &CredentialField, draft: &Draft) -> Mar
 pub(super) fn label(t: Language, draft: &Draft) -> Markup {
     let id = id_of(LABEL);
     let error = draft.errors.get(LABEL).map(String::as_str);
-    let about = About { id: &id, hint: Some(t.name_hint()), error };
+    let about = About { page: t, id: &id, hint: Some(t.name_hint()), error };
     html! {
         div.field {
             label for=(id) { (t.name_label()) " " span.optional { "(" (t.optional()) ")" } }
@@ -162,6 +163,7 @@ pub(super) fn label(t: Language, draft: &Draft) -> Markup {
 
 /// Hint and error of an input, which screen readers read with it.
 struct About<'a> {
+    page: Language,
     id: &'a str,
     hint: Option<&'a str>,
     error: Option<&'a str>,
@@ -176,7 +178,7 @@ impl About<'_> {
     }
 
     fn hint(&self) -> Markup {
-        html! { @if let Some(hint) = self.hint { p.hint id=(format!("{}-hint", self.id)) { (hint) } } }
+        html! { @if let Some(hint) = self.hint { p.hint lang=[lang(hint, self.page)] id=(format!("{}-hint", self.id)) { (hint) } } }
     }
 
     fn error(&self) -> Markup {

@@ -17,6 +17,16 @@ use super::language::{Language, machine_moment};
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// Paths of icons.
+pub(super) const CHECK: &str = "M5 12.5l4.5 4.5L19 7.5";
+pub(super) const ALERT: &str = "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM12 8v4.5M12 16v.2";
+pub(super) const CLOCK: &str = "M12 7v5.2l3.4 2M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17z";
+pub(super) const CROSS: &str = "M7 7l10 10M17 7L7 17";
+pub(super) const DOTS: &str = "M5 12h1.5M11.2 12h1.6M17.5 12H19";
+pub(super) const FORWARD: &str = "M5 12h14M13 6l6 6-6 6";
+pub(super) const SEARCH: &str = "M11 5a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM15.5 15.5L20 20";
+pub(super) const WARNING: &str = "M12 4.5L21 20H3zM12 10v4.5M12 17v.2";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
     Services,
@@ -100,8 +110,7 @@ impl<'a> Frame<'a> {
                         nav.languages aria-label=(t.language()) {
                             @for other in Language::ALL {
                                 a href=(with_language(again, other)) lang=(other.code()) hreflang=(other.code())
-                                    title=(other.own_name()) aria-label=(other.own_name())
-                                    aria-current=[(other == t).then_some("true")] { (other.code().to_uppercase()) }
+                                    aria-current=[(other == t).then_some("true")] { (other.own_name()) }
                             }
                         }
                     }
@@ -136,6 +145,7 @@ fn with_language(path: &str, language: Language) -> String {
 pub(super) fn leave(frame: &Frame<'_>, url: &str, link: &str, advice: &str) -> Response {
     let content = html! {
         section.message {
+            (mark("new", FORWARD))
             h1 { (frame.title) }
             p { (advice) }
             p { a.button #leave href=(url) rel="noreferrer nofollow" { (link) } }
@@ -168,6 +178,20 @@ pub(super) fn name_of(manifest: &Manifest, language: Language) -> &str {
     }
 }
 
+/// What a service is for, where its manifest says so in letters that a reader of this language reads; with the language
+/// it is in, for whoever has it read aloud.
+pub(super) fn tagline(manifest: &Manifest, reader: Language) -> Option<Markup> {
+    let lang = lang(&manifest.tagline, reader);
+    (lang != Some(Language::Ru.code())).then(|| html! { span.tagline lang=[lang] { (manifest.tagline) } })
+}
+
+/// The language of words out of a manifest, if it is not the page's.
+pub(super) fn lang(text: &str, page: Language) -> Option<&'static str> {
+    let cyrillic = text.chars().any(|c| matches!(c, 'А'..='я' | 'ё' | 'Ё'));
+    let language = if cyrillic { Language::Ru } else { Language::En };
+    (language != page).then_some(language.code())
+}
+
 /// Stands for a logo: letters of the name, on a colour that is always the same for a service.
 pub(super) fn tile(key: &str, name: &str) -> Markup {
     let mut words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -179,18 +203,29 @@ pub(super) fn tile(key: &str, name: &str) -> Markup {
     html! { span class=(format!("tile tone{tone}")) aria-hidden="true" { (letters) } }
 }
 
-pub(super) fn time(language: Language, at: Millis) -> Markup {
+/// The script turns it into a day in the browser's own zone.
+pub(super) fn day(language: Language, at: Millis) -> Markup {
     html! { time datetime=(machine_moment(at)) { (language.moment(at)) } }
+}
+
+/// The script turns it into an hour and minute in the browser's own zone.
+pub(super) fn clock(language: Language, at: Millis) -> Markup {
+    html! { time.clock datetime=(machine_moment(at)) { (language.moment(at)) } }
 }
 
 /// Something that has gone well, said once.
 pub(super) fn notice(text: &str) -> Markup {
-    html! { p.notice.good role="status" { (icon("M5 12.5l4.5 4.5L19 7.5")) span { (text) } } }
+    html! { p.notice.good role="status" { (icon(CHECK)) span { (text) } } }
 }
 
 /// Something that has not.
 pub(super) fn alert(text: &str) -> Markup {
-    html! { div.notice.bad role="alert" tabindex="-1" { (icon("M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM12 8v4.5M12 16v.2")) p { (text) } } }
+    html! { div.notice.bad role="alert" tabindex="-1" { (icon(ALERT)) p { (text) } } }
+}
+
+/// Heads a page that says one thing. `tone`: `good`, `careful`, `bad` or `new`.
+pub(super) fn mark(tone: &str, path: &str) -> Markup {
+    html! { span class=(format!("mark {tone}")) aria-hidden="true" { (icon(path)) } }
 }
 
 /// The visit's mark in every form.

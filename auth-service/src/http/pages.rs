@@ -8,7 +8,7 @@ use plugboard_core::secret::Secret;
 
 use super::errors::{Problem, trouble};
 use super::language::Language;
-use super::layout::Frame;
+use super::layout::{CHECK, Frame, mark, tile};
 use crate::oauth::authorize::Departure;
 use crate::oauth::callback::{Arrival, Refusal};
 
@@ -17,6 +17,7 @@ pub(super) fn departure(t: Language, departure: &Departure, link: &str) -> Respo
     let again = format!("/oauth/start/{link}");
     let content = html! {
         section.message {
+            (tile(&departure.service, &departure.service))
             h1 { (title) }
             p.lead { (t.asks_access(&departure.organization, &departure.service)) }
             @if let Some(owner) = &departure.owner { p { (t.will_belong(owner)) } }
@@ -35,6 +36,7 @@ pub(super) fn claim(t: Language, arrival: &Arrival, claim: &Secret) -> Response 
     let title = t.is_signed_in(&arrival.service);
     let content = html! {
         section.message {
+            (mark("good", CHECK))
             h1 { (title) }
             (who(t, arrival))
             p { (t.claim_advice()) }
@@ -50,6 +52,7 @@ pub(super) fn connected(t: Language, arrival: &Arrival) -> Response {
     let title = t.is_connected(&arrival.service);
     let content = html! {
         section.message {
+            (mark("good", CHECK))
             h1 { (title) }
             (who(t, arrival))
             p { (t.window_close()) }

@@ -10,8 +10,8 @@ use plugboard_core::manifest::{Flow, FlowKind, Manifest};
 use super::form::{self, Draft, LABEL};
 use super::guest::{Guest, Posted};
 use super::language::Language;
-use super::layout::{Frame, Tab, arrow_back, form_token, icon, leave, name_of, tile};
-use super::{errors, redirect};
+use super::layout::{CHECK, Frame, Tab, arrow_back, form_token, icon, lang, leave, name_of, tagline, tile};
+use super::{errors, redirect, texts};
 use crate::sessions::{Connectable, Wish};
 
 #[derive(Default, serde::Deserialize)]
@@ -26,18 +26,14 @@ pub(super) struct Chosen {
 /// What a page of one service is about.
 struct Subject<'a> {
     guest: &'a Guest,
-    service: &'a Connectable,
+    service: Connectable,
+    /// Of its flows; there is one.
     at: usize,
-    flow: &'a Flow,
     account: Option<&'a Account>,
 }
 
 pub(super) async fn show(guest: Guest, Path(key): Path<String>, Query(chosen): Query<Chosen>) -> Response {
-    let service = match find(&guest, &key).await {
-        Ok(service) => service,
-        Err(refusal) => return *refusal,
-    };
-    let subject = match Subject::of(&guest, &service, &chosen) {
+    let subject = match Subject::find(&guest, &key, &chosen).await {
         Ok(subject) => subject,
         Err(refusal) => return *refusal,
     };
@@ -52,39 +48,32 @@ pub(super) async fn submit(Path(key): Path<String>, posted: Posted) -> Response 
     let Posted { guest, fields } = posted;
     let sent = |name: &str| fields.get(name).map(|value| value.expose().trim()).filter(|value| !value.is_empty());
     let chosen = Chosen { flow: sent("flow").map(str::to_owned), account: sent("account").map(str::to_owned) };
-    let service = match find(&guest, &key).await {
-        Ok(service) => service,
-        Err(refusal) => return *refusal,
-    };
-    let subject = match Subject::of(&guest, &service, &chosen) {
+    let subject = match Subject::find(&guest, &key, &chosen).await {
         Ok(subject) => subject,
         Err(refusal) => return *refusal,
     };
     let t = guest.language;
-    let typed = form::typed(subject.flow, &fields);
-    let mut draft = Draft::check(t, subject.flow, subject.name(), guest.service.allows_private_hosts(), &typed);
+    let typed = form::typed(subject.flow(), &fields);
+    let mut draft = Draft::check(t, subject.flow(), subject.name(), guest.service.allows_private_hosts(), &typed);
     let label = sent(LABEL).map(str::to_owned);
     draft.kept.insert(LABEL.to_owned(), label.clone().unwrap_or_default());
     if draft.is_wrong() {
         return subject.page(&draft);
     }
     let account = subject.account.map(|account| account.id.clone());
-    let wish = Wish { service: service.connector.key().clone(), label, fields: typed, account };
+    let wish = Wish { service: subject.service.connector.key().clone(), label, fields: typed, account };
     match subject.begin(wish).await {
         Ok(response) => response,
         Err(error) => subject.refused(draft, &error),
     }
 }
 
-async fn find(guest: &Guest, key: &str) -> Result<Connectable, Box<Response>> {
-    let services = guest.service.connectable(&guest.visit).await;
-    let services = services.map_err(|error| Box::new(errors::trouble(guest.language, &error)))?;
-    let found = services.into_iter().find(|service| service.connector.key().as_str() == key);
-    found.ok_or_else(|| Box::new(errors::other_service(guest)))
-}
-
 impl<'a> Subject<'a> {
-    fn of(guest: &'a Guest, service: &'a Connectable, chosen: &Chosen) -> Result<Self, Box<Response>> {
+    async fn find(guest: &'a Guest, key: &str, chosen: &Chosen) -> Result<Self, Box<Response>> {
+        let services = guest.service.connectable(&guest.visit).await;
+        let services = services.map_err(|error| Box::new(errors::trouble(guest.language, &error)))?;
+        let found = services.into_iter().find(|service| service.connector.key().as_str() == key);
+        let service = found.ok_or_else(|| Box::new(errors::other_service(guest)))?;
         let account = match &chosen.account {
             Some(id) => {
                 let own = guest.account(id).filter(|account| account.service == *service.connector.key());
@@ -98,21 +87,27 @@ impl<'a> Subject<'a> {
         let first = flows.iter().position(open).unwrap_or(0);
         let wanted = chosen.flow.as_deref().and_then(|number| number.parse().ok());
         let at = wanted.filter(|at| *at < flows.len()).unwrap_or(first);
-        let flow = flows.get(at).ok_or_else(|| Box::new(errors::other_service(guest)))?;
-        Ok(Self { guest, service, at, flow, account })
+        if flows.is_empty() {
+            return Err(Box::new(errors::other_service(guest)));
+        }
+        Ok(Self { guest, service, at, account })
     }
 
-    fn manifest(&self) -> &'a Manifest {
+    fn manifest(&self) -> &Manifest {
         self.service.connector.manifest()
     }
 
-    fn name(&self) -> &'a str {
+    fn flow(&self) -> &Flow {
+        &self.manifest().auth.flows[self.at]
+    }
+
+    fn name(&self) -> &str {
         name_of(self.manifest(), self.guest.language)
     }
 
     async fn begin(&self, wish: Wish) -> Result<Response, IdentityError> {
         let Guest { service, visit, language: t, .. } = self.guest;
-        match self.flow.kind {
+        match self.flow().kind {
             FlowKind::Credentials => {
                 let account = service.submit_form(visit, wish).await?;
                 Ok(redirect(&format!("/connect/accounts?connected={}", account.id)))
@@ -140,7 +135,7 @@ impl<'a> Subject<'a> {
                 let field = field.strip_prefix("credentials.").unwrap_or(field);
                 if field == LABEL {
                     draft.errors.insert(LABEL.to_owned(), t.label_wrong().to_owned());
-                } else if self.flow.fields.contains_key(field) {
+                } else if self.flow().fields.contains_key(field) {
                     draft.errors.insert(field.to_owned(), t.field_refused(message));
                 } else {
                     draft.alert = Some(t.field_refused(message));
@@ -165,14 +160,23 @@ impl<'a> Subject<'a> {
             p.back { a href="/connect" { (arrow_back()) (t.back_to_services()) } }
             header.about {
                 (tile(&self.manifest().key, self.name()))
-                div { h1 { (heading) } p.lead { (self.manifest().tagline) } }
-            }
-            div.narrow {
-                @if self.account.is_none() && !self.service.accounts.is_empty() {
-                    p.notice { (icon("M5 12.5l4.5 4.5L19 7.5")) span { (t.has_accounts(self.service.accounts.len())) " " a href="/connect/accounts" { (t.accounts()) } } }
+                div {
+                    h1 { (heading) }
+                    p.lead {
+                        @match tagline(self.manifest(), t) {
+                            Some(tagline) => (tagline),
+                            None => (texts::category(t, self.manifest().category)),
+                        }
+                    }
                 }
-                (form::summary(t, self.flow, draft))
+            }
+            div.split {
+                @if self.account.is_none() && !self.service.accounts.is_empty() {
+                    p.notice { (icon(CHECK)) span { (t.has_accounts(t.accounts_number(self.service.accounts.len()))) " " a href="/connect/accounts" { (t.accounts()) } } }
+                }
+                (form::summary(t, self.flow(), draft))
                 (self.ways())
+                (self.help())
                 @if self.is_open() { (self.form(draft)) } @else { (self.not_set()) }
             }
         };
@@ -183,7 +187,7 @@ impl<'a> Subject<'a> {
     }
 
     fn is_open(&self) -> bool {
-        self.flow.kind == FlowKind::Credentials || self.service.can_sign_in
+        self.flow().kind == FlowKind::Credentials || self.service.can_sign_in
     }
 
     fn path(&self, flow: usize) -> String {
@@ -201,13 +205,25 @@ impl<'a> Subject<'a> {
                         @for (at, flow) in flows.iter().enumerate() {
                             li {
                                 a href=(self.path(at)) aria-current=[(at == self.at).then_some("true")] {
-                                    span.name { (flow.label) }
+                                    span.name { (self.label(t, flow)) }
                                     span.kind { (self.way(t, flow)) }
                                 }
                             }
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// What the manifest calls it; a sign-in has a name of ours where that is in another language.
+    fn label(&self, t: Language, flow: &Flow) -> Markup {
+        let foreign = lang(&flow.label, t);
+        html! {
+            @match flow.kind {
+                FlowKind::PopupOauth if foreign.is_some() => (t.sign_in_at(self.name())),
+                FlowKind::DeviceCode if foreign.is_some() => (t.sign_in_by_code()),
+                _ => span lang=[foreign] { (flow.label) },
             }
         }
     }
@@ -229,29 +245,28 @@ impl<'a> Subject<'a> {
 
     fn form(&self, draft: &Draft) -> Markup {
         let t = self.guest.language;
-        let (lead, button) = match self.flow.kind {
+        let (lead, button) = match self.flow().kind {
             FlowKind::Credentials => (None, t.connect().to_owned()),
             FlowKind::PopupOauth => (Some(t.popup_lead(self.name())), t.continue_at(self.name())),
             FlowKind::DeviceCode => (Some(t.code_lead(self.name())), t.get_code().to_owned()),
         };
-        let popup = self.flow.kind == FlowKind::PopupOauth;
-        let scopes = self.flow.oauth.as_ref().map(|oauth| oauth.scopes.as_slice()).unwrap_or_default();
+        let popup = self.flow().kind == FlowKind::PopupOauth;
+        let scopes = self.flow().oauth.as_ref().map(|oauth| oauth.scopes.as_slice()).unwrap_or_default();
         html! {
             form.panel method="post" action=(format!("/connect/services/{}", self.service.connector.key())) novalidate data-popup[popup] {
-                h2 { (self.flow.label) }
+                h2 { (self.label(t, self.flow())) }
                 @if let Some(lead) = lead { p { (lead) } }
                 @if !scopes.is_empty() {
                     p.quiet { (t.will_permit()) }
                     ul.scopes { @for scope in scopes { li { code { (scope) } } } }
                 }
-                (self.help())
                 (form_token(self.guest))
                 input type="hidden" name="flow" value=(self.at);
                 @if let Some(account) = self.account {
                     input type="hidden" name="account" value=(account.id);
-                    @if self.flow.fields.values().any(|field| field.secret) { p.quiet { (t.keep_blank()) } }
+                    @if self.flow().fields.values().any(|field| field.secret) { p.quiet { (t.keep_blank()) } }
                 }
-                (form::fields(t, self.flow, draft))
+                (form::fields(t, self.flow(), draft))
                 @if self.account.is_none() { (form::label(t, draft)) }
                 button.button type="submit" { (button) }
                 @if popup { p.waiting role="status" aria-live="polite" data-text=(t.popup_waiting()) {} }
@@ -261,11 +276,11 @@ impl<'a> Subject<'a> {
 
     fn help(&self) -> Markup {
         let t = self.guest.language;
-        let Some(help) = &self.flow.help else { return html! {} };
+        let Some(help) = &self.flow().help else { return html! {} };
         html! {
             aside.help aria-label=(t.where_to_find()) {
                 p.name { (t.where_to_find()) }
-                p { (help) }
+                p lang=[lang(help, t)] { (help) }
                 p { a href=(self.manifest().docs) target="_blank" rel="noreferrer noopener" { (t.vendor_docs()) span.unseen { " (" (t.opens_new()) ")" } } }
             }
         }

@@ -64,7 +64,22 @@ filled! {
     catalog_title(organization): "Connect your services to {organization}" / "Подключите сервисы к {organization}";
     catalog_lead(organization): "Choose a service. What you connect can be used by {organization}, and you can take it back at any time." / "Выберите сервис. Подключённым сможет пользоваться {organization}; отозвать доступ можно в любой момент.";
     found(number): "Found: {number}" / "Найдено: {number}";
-    accounts_number(number): "Accounts: {number}" / "Аккаунтов: {number}";
+}
+
+impl Language {
+    pub(super) fn accounts_number(self, number: usize) -> String {
+        let word = match self {
+            Self::En if number == 1 => "account",
+            Self::En => "accounts",
+            Self::Ru => match (number % 10, number % 100) {
+                (_, 11..=14) => "аккаунтов",
+                (1, _) => "аккаунт",
+                (2..=4, _) => "аккаунта",
+                _ => "аккаунтов",
+            },
+        };
+        format!("{number} {word}")
+    }
 }
 
 pub(super) fn category(language: Language, category: Category) -> &'static str {
@@ -92,6 +107,7 @@ pub(super) fn category(language: Language, category: Category) -> &'static str {
 // One service.
 texts! {
     ways: "How to connect" / "Как подключить";
+    sign_in_by_code: "Sign in with a code" / "Войти по коду";
     way_form: "Fill in a form" / "Заполнить форму";
     way_popup: "Sign in there, in a window" / "Войти там, в отдельном окне";
     way_code: "With a code on any device" / "По коду на любом устройстве";
@@ -125,8 +141,9 @@ texts! {
 
 filled! {
     service_title(service): "Connect {service}" / "Подключить {service}";
+    sign_in_at(service): "Sign in at {service}" / "Войти через {service}";
     reconnect_title(service, label): "Connect {service} again: {label}" / "Подключить заново {service}: {label}";
-    has_accounts(number): "You have connected this service already. Accounts: {number}." / "Этот сервис уже подключён. Аккаунтов: {number}.";
+    has_accounts(accounts): "You have connected this service already: {accounts}." / "Этот сервис уже подключён: {accounts}.";
     continue_at(service): "Continue at {service}" / "Продолжить в {service}";
     popup_lead(service): "You will sign in at {service} itself; we never see your password." / "Вы войдёте на стороне {service}; ваш пароль мы не увидим.";
     code_lead(service): "You will get a short code to enter at {service}, on this or another device." / "Вы получите короткий код и введёте его на сайте {service} — на этом или другом устройстве.";
@@ -156,12 +173,12 @@ texts! {
     code_expired_advice: "Nothing was connected. Get a new code." / "Ничего не подключено. Получите новый код.";
     code_failed: "The service refused" / "Сервис отказал";
     code_again: "Get a new code" / "Получить новый код";
+    code_until: "The code works until" / "Код действует до";
 }
 
 filled! {
     code_title(service): "Sign in to {service} with a code" / "Вход в {service} по коду";
     code_open(site): "Open {site}" / "Открыть {site}";
-    code_until(at): "The code works until {at}." / "Код действует до {at}.";
     code_failed_why(why): "Nothing was connected: {why}." / "Ничего не подключено: {why}.";
 }
 
@@ -175,21 +192,20 @@ texts! {
     connect_another: "Connect another" / "Подключить ещё";
     test: "Check" / "Проверить";
     rename: "Rename" / "Переименовать";
-    reconnect: "Connect again" / "Подключить заново";
+    reconnect: "Connect again" / "Переподключить";
     revoke: "Revoke" / "Отозвать";
     forget: "Remove from the list" / "Убрать из списка";
-    since: "Since" / "С";
+    since: "since" / "с";
     renamed: "Renamed." / "Переименовано.";
     forgotten: "Removed from the list." / "Убрано из списка.";
     revoked_notice: "Revoked. It cannot be used any more." / "Доступ отозван. Пользоваться им больше нельзя.";
     connected_notice: "Connected." / "Подключено.";
 
     state_connected: "Connected" / "Подключён";
-    state_connected_why: "Works." / "Работает.";
     state_pending: "Almost ready" / "Почти готово";
     state_expiring: "Ends soon" / "Скоро закончится";
     state_expiring_why: "The service gave access for a limited time. Connect it again before it ends." / "Сервис дал доступ на время. Подключите заново, пока он не закончился.";
-    state_needs_reauth: "Sign in again" / "Нужно войти заново";
+    state_needs_reauth: "Needs attention" / "Требует внимания";
     state_revoked: "Revoked" / "Отозван";
     state_revoked_why: "Access was taken back. To use it, connect it again as a new account." / "Доступ отозван. Чтобы пользоваться, подключите его как новый аккаунт.";
     state_vendor_down: "The service does not answer" / "Сервис не отвечает";
@@ -220,7 +236,9 @@ filled! {
 
 // The end.
 texts! {
-    done_nothing_yet: "You have not connected anything yet. You can finish all the same, or choose a service." / "Вы ещё ничего не подключили. Можно завершить и так или выбрать сервис.";
+    done_nothing: "There is nothing new to hand over. You can finish all the same, or choose a service." / "Передавать пока нечего. Можно завершить и так или выбрать сервис.";
+    done_ready_title: "Finish here?" / "Завершить?";
+    done_ready: "What you have connected is ready to be used. This page ends here." / "Всё подключённое уже можно использовать. Эта страница закроется.";
     finish: "Finish" / "Завершить";
     not_yet: "Not yet" / "Ещё нет";
     finished_title: "That's all" / "Всё готово";

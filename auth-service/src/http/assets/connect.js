@@ -10,7 +10,8 @@
   for (const time of all("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (!Number.isNaN(at.getTime())) {
-      time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" }).format(at);
+      const style = time.className === "clock" ? { timeStyle: "short" } : { dateStyle: "medium" };
+      time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, style).format(at);
     }
   }
 
@@ -35,20 +36,20 @@
       nothing.hidden = shown > 0;
       // Told when the typing pauses, not at every key.
       clearTimeout(telling);
-      telling = setTimeout(() => { found.textContent = found.dataset.text.replace("#", shown); }, 250);
+      telling = setTimeout(() => { found.textContent = words.length ? found.dataset.text.replace("#", shown) : ""; }, 250);
     };
     query.addEventListener("input", filter);
   }
 
   for (const button of all("button.reveal")) {
     const input = document.getElementById(button.getAttribute("aria-controls"));
-    const show = button.textContent;
+    const word = button.firstElementChild;
+    const show = word.textContent;
     button.hidden = false;
     button.addEventListener("click", () => {
       const visible = input.type === "password";
       input.type = visible ? "text" : "password";
-      button.setAttribute("aria-pressed", String(visible));
-      button.textContent = visible ? button.dataset.hide : show;
+      word.textContent = visible ? word.dataset.hide : show;
     });
   }
 

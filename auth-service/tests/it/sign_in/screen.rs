@@ -366,7 +366,7 @@ async fn the_end_brings_the_claim_back() {
 
     let shown = link(&place, &service, "anna", &["mock"], false).await;
     person.get(&shown).await.goes();
-    person.get("/connect/accounts").await.says(200, &["Mine", "Works."]);
+    person.get("/connect/accounts").await.says(200, &["Mine", "pill good"]);
     let last = person.post("/connect/finish", &[]).await;
     last.says(200, &["One step is left", "id=\"claim\""]);
 }
