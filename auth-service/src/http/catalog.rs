@@ -130,8 +130,8 @@ fn card(t: Language, service: &Connectable, hidden: bool) -> Markup {
                     (tagline(manifest, t).unwrap_or_default())
                     span.kind {
                         (texts::category(t, manifest.category))
-                        @if !service.accounts.is_empty() {
-                            span.on { (icon(CHECK)) (t.accounts_number(service.accounts.len())) }
+                        @if service.living() > 0 {
+                            span.on { (icon(CHECK)) (t.accounts_number(service.living())) }
                         }
                     }
                 }

@@ -27,8 +27,8 @@ pub(super) async fn show(guest: Guest, Path(id): Path<String>) -> Response {
     let (title, why) = match &status {
         DeviceStatus::Pending { interval_seconds } => return waiting(&guest, &shown, name, *interval_seconds),
         DeviceStatus::Connected(account) => return redirect(&connected(account.id.as_str())),
-        DeviceStatus::Denied => (t.code_denied(), t.code_denied_advice().to_owned()),
-        DeviceStatus::Expired => (t.code_expired(), t.code_expired_advice().to_owned()),
+        DeviceStatus::Denied => (t.code_denied(), t.denied_at(name)),
+        DeviceStatus::Expired => (t.code_expired(), t.code_expired_why().to_owned()),
         DeviceStatus::Failed(why) => (t.code_failed(), t.code_failed_why(why)),
     };
     let problem =

@@ -71,7 +71,8 @@ pub fn router(service: Arc<AuthService>) -> Router {
         .route("/connect/done", get(done::ask))
         .route("/connect/finish", post(done::finish))
         .layer(DefaultBodyLimit::max(guest::LARGEST_FORM))
-        .layer(from_fn_with_state(service.clone(), choose_language))
+        // Of our routes only: it sends browsers to the path that they asked for, and `//elsewhere` is not one of ours.
+        .route_layer(from_fn_with_state(service.clone(), choose_language))
         .layer(from_fn(remember_source))
         .route("/connect/assets/{name}", get(assets::serve))
         .with_state(service)

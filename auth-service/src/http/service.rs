@@ -171,8 +171,8 @@ impl<'a> Subject<'a> {
                 }
             }
             div.split {
-                @if self.account.is_none() && !self.service.accounts.is_empty() {
-                    p.notice { (icon(CHECK)) span { (t.has_accounts(t.accounts_number(self.service.accounts.len()))) " " a href="/connect/accounts" { (t.accounts()) } } }
+                @if self.account.is_none() && self.service.living() > 0 {
+                    p.notice { (icon(CHECK)) span { (t.has_accounts(t.accounts_number(self.service.living()))) " " a href="/connect/accounts" { (t.accounts()) } } }
                 }
                 (form::summary(t, self.flow(), draft))
                 (self.ways())

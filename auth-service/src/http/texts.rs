@@ -44,7 +44,7 @@ texts! {
 
 filled! {
     connecting_for(organization): "Connecting for {organization}" / "Подключение для {organization}";
-    on_behalf(subject): "for {subject}" / "для {subject}";
+    on_behalf(subject): "for {subject}" / "пользователь {subject}";
 }
 
 // The catalog.
@@ -168,9 +168,8 @@ texts! {
     code_warning_title: "Only if you began this yourself" / "Только если вы начали это сами";
     code_warning: "Enter the code only if you opened this page yourself just now. If somebody sent you the code or reads it to you, stop: they would get into your account." / "Вводите код, только если вы сами сейчас открыли эту страницу. Если код вам прислали или продиктовали — остановитесь: так получают доступ к чужому аккаунту.";
     code_denied: "You said no at the service" / "Вы отказали в доступе";
-    code_denied_advice: "Nothing was connected. You can begin again." / "Ничего не подключено. Можно начать заново.";
     code_expired: "The code has expired" / "Срок кода истёк";
-    code_expired_advice: "Nothing was connected. Get a new code." / "Ничего не подключено. Получите новый код.";
+    code_expired_why: "A code works for a few minutes only." / "Код действует всего несколько минут.";
     code_failed: "The service refused" / "Сервис отказал";
     code_again: "Get a new code" / "Получить новый код";
     code_until: "The code works until" / "Код действует до";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plugboard_core::identity::{
-    Account, AccountChange, DeviceStatus, IdentityError, NewAccount, SignIn, StartedDevice,
+    Account, AccountChange, AccountState, DeviceStatus, IdentityError, NewAccount, SignIn, StartedDevice,
 };
 use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey, Subject};
 use plugboard_core::manifest::Connector;
@@ -69,6 +69,13 @@ pub struct Connectable {
     /// An OAuth client is set, so that its sign-ins can begin.
     pub can_sign_in: bool,
     pub accounts: Vec<Account>,
+}
+
+impl Connectable {
+    /// How many accounts have not been revoked.
+    pub fn living(&self) -> usize {
+        self.accounts.iter().filter(|account| account.state != AccountState::Revoked).count()
+    }
 }
 
 /// A code that a person is to type elsewhere, shown again.

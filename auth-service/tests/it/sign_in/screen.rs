@@ -385,9 +385,12 @@ async fn the_catalog_is_searched_without_a_script_and_in_both_languages() {
     person.get("/connect?q=%22%3E%3Cscript%3E").await.says(200, &[]);
 
     person.headers = vec![("accept-language", "ru-RU,ru;q=0.9,en;q=0.1".to_owned())];
-    person.get("/connect").await.says(200, &["lang=\"ru\"", "Подключите сервисы к Acme", "для anna"]);
+    person.get("/connect").await.says(200, &["lang=\"ru\"", "Подключите сервисы к Acme", "пользователь anna"]);
     let switched = person.get("/connect?category=data&lang=en").await;
     assert_eq!(switched.goes(), "/connect?category=data");
+    for elsewhere in ["//elsewhere.example?lang=en", "//elsewhere.example/connect?lang=en"] {
+        assert_eq!(person.get(elsewhere).await.status, 404, "{elsewhere} leads away");
+    }
     person.get("/connect").await.says(200, &["lang=\"en\"", "Connect your services"]);
     person.get("/connect/accounts?lang=ru").await.goes();
     person.get("/connect/accounts").await.says(200, &["Ваши аккаунты", "Пока ничего не подключено"]);
