@@ -2,15 +2,20 @@
 //! a page only shows what comes back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use plugboard_core::identity::{Account, DeviceStatus, IdentityError, IssuedSession, NewConnectSession, StartedDevice};
+use plugboard_core::identity::{
+    Account, DeviceStatus, IdentityError, IssuedSession, NewConnectSession, Revoke, Revoked, StartedDevice,
+};
 use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey};
+use plugboard_core::manifest::Connector;
 use plugboard_core::secret::Secret;
 
 use crate::oauth::authorize::Departure;
 use crate::oauth::callback::{Arrival, Refusal};
+use crate::probe::{self, Verdict};
 use crate::service::AuthService;
-use crate::sessions::{ConnectVisit, Connectable, Done, Wish};
+use crate::sessions::{ConnectVisit, Connectable, Done, ShownCode, Wish};
 
 impl AuthService {
     /// What a sign-in link is about.
@@ -137,6 +142,55 @@ impl AuthService {
     /// [`IdentityError::NotFound`] when it is not an account of this session's user.
     pub async fn disconnect(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
         self.sessions.remove(visit, account).await
+    }
+
+    /// What somebody was shown when a code was begun.
+    ///
+    /// # Errors
+    /// As [`AuthService::poll_code`].
+    pub async fn shown_code(&self, visit: &ConnectVisit, id: &str) -> Result<ShownCode, IdentityError> {
+        self.sessions.shown(visit, id).await
+    }
+
+    /// Makes an account unusable at once and for ever, and has its vendor told.
+    ///
+    /// # Errors
+    /// As [`AuthService::disconnect`].
+    pub async fn revoke_own(&self, visit: &ConnectVisit, account: &AccountId) -> Result<(), IdentityError> {
+        let own = self.sessions.changeable(visit, account).await?;
+        let what = Revoked::Account(own.id);
+        let reason = "taken back on the connect page".to_owned();
+        self.kill.revoke(Revoke { organization: own.organization, what, reason }).await.map(drop)
+    }
+
+    /// Asks the vendor whether it accepts an account.
+    ///
+    /// # Errors
+    /// As [`AuthService::disconnect`]; [`IdentityError::NeedsReauth`] when it lacks something.
+    pub async fn test_account(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Verdict, IdentityError> {
+        let own = self.sessions.own(visit, account).await?;
+        let connector = self.oauth.connector(&own.service)?;
+        if connector.manifest().auth.test.is_none() {
+            return Ok(Verdict::NoTest);
+        }
+        let record = self.oauth.account_record(&own.organization, &own.id).await?;
+        let fields = self.vault.to_test(record).await?;
+        probe::probe(&self.oauth.egress, &connector, &fields).await
+    }
+
+    /// Places of the services that fit some words, from the best on.
+    pub(crate) fn search_services(&self, query: &str) -> BTreeMap<ServiceKey, usize> {
+        let found = self.oauth.catalog.snapshot().search(query);
+        found.into_iter().enumerate().map(|(place, connector)| (connector.key().clone(), place)).collect()
+    }
+
+    /// The connector of an account; `None` when the catalog has it no more.
+    pub(crate) fn connector_of(&self, service: &ServiceKey) -> Option<Arc<Connector>> {
+        self.oauth.connector(service).ok()
+    }
+
+    pub(crate) fn allows_private_hosts(&self) -> bool {
+        self.oauth.rules.allow_private_hosts
     }
 
     /// Ends the session and says where the browser goes.

@@ -15,11 +15,12 @@
 //! | `agents`, `peppers` | what agents may use; what keys are hashed with |
 //! | [`oauth`] | sign-in at the vendor: popup, device code, refresh; OAuth clients |
 //! | [`sessions`] | connect sessions: what a connect page may do |
+//! | `probe` | whether a vendor accepts an account, by its manifest's test |
 //! | `grants`, `token_endpoint`, `rendering` | requests for tokens, out of manifests |
 //! | `records` | what is stored, and under which names |
 //! | `changes` | the change stream, and the beats that make caches usable |
 //! | [`grpc`] | protobuf ↔ use cases |
-//! | [`http`] | for browsers: the callback, and the pages around it |
+//! | [`http`] | for browsers: the callback, and the connect pages |
 //!
 //! What it promises: a credential is sealed with a data key of its own and bound to its place; an API key is stored as a
 //! keyed hash; nothing secret is in an error, a log line or a `Debug`; a revocation is told within 100 ms, and while it
@@ -45,6 +46,7 @@ mod kill;
 pub mod oauth;
 mod organizations;
 mod peppers;
+mod probe;
 mod records;
 mod rendering;
 mod revoker;
@@ -61,5 +63,6 @@ pub use config::Config;
 pub use crypto::{MasterKey, MasterKeys};
 pub use key_source::KeySource;
 pub use organizations::Bootstrap;
+pub use probe::Verdict;
 pub use revoker::{RevokedCredentials, Told, VendorRevoker};
 pub use service::{AuthService, Deps};

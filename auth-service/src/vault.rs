@@ -5,9 +5,10 @@ use std::sync::Arc;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::{AccountState, Grant, IdentityError};
+use plugboard_core::ids::{AccountId, OrganizationId};
 use plugboard_core::job::{TicketFacts, TicketKey};
-use plugboard_core::manifest::Manifest;
 use plugboard_core::manifest::credentials::flow_of;
+use plugboard_core::manifest::{Connector, Manifest};
 use plugboard_core::secret::{AccountFields, Secret};
 
 use crate::accounts::{self, NO_ACCOUNT, check_ids};
@@ -75,22 +76,8 @@ impl VaultDesk {
             .ok_or(IdentityError::NotFound { what: "the connector" })?;
         if grant.account.is_sandbox() {
             fields = made_up(connector.manifest());
-        } else {
-            name_token(connector.manifest(), &mut fields);
-            fill_defaults(connector.manifest(), &mut fields);
         }
-        // Whoever has signed in has a token already.
-        if fields.token.is_none()
-            && let Some(request) = grants::token_request(&connector, &fields)?
-        {
-            let key = TokenKey {
-                organization: grant.organization.clone(),
-                service: grant.service.clone(),
-                account: grant.account.clone(),
-            };
-            let stamp = Stamp { account_version: version, manifest: connector.digest().to_owned() };
-            fields.token = Some(self.tokens.get(key, stamp, &request, grant.refresh).await?);
-        }
+        self.complete(&connector, &mut fields, &grant.organization, &grant.account, version, grant.refresh).await?;
         Ok(fields)
     }
 
@@ -113,12 +100,21 @@ impl VaultDesk {
             return Err(IdentityError::NeedsReauth);
         }
         let record = self.refresh.usable(record, grant.refresh).await?;
-        // Waiting for a vendor takes long enough for the kill switch.
-        if record.state(self.clock.now()).state == AccountState::Revoked {
-            return Err(IdentityError::Revoked);
+        self.check_alive(&record)?;
+        Ok((self.opened(&record)?, record.version))
+    }
+
+    /// After waiting for a vendor, which takes long enough for the kill switch.
+    fn check_alive(&self, record: &AccountRecord) -> Result<(), IdentityError> {
+        match record.state(self.clock.now()).state {
+            AccountState::Revoked => Err(IdentityError::Revoked),
+            _ => Ok(()),
         }
+    }
+
+    fn opened(&self, record: &AccountRecord) -> Result<AccountFields, IdentityError> {
         let mut fields = AccountFields::default();
-        for (name, value) in accounts::open(&self.masters, &record)? {
+        for (name, value) in accounts::open(&self.masters, record)? {
             match name.as_str() {
                 oauth::ACCESS_TOKEN => fields.token = Some(value),
                 // Nobody but this service ever needs it.
@@ -131,7 +127,50 @@ impl VaultDesk {
                 }
             }
         }
-        Ok((fields, record.version))
+        Ok(fields)
+    }
+
+    /// As a call would get them, also of an account that still waits for its claim: for its own person's test of it.
+    pub(crate) async fn to_test(&self, record: AccountRecord) -> Result<AccountFields, IdentityError> {
+        let connector = accounts::connector(&self.catalog, &record.service)?
+            .ok_or(IdentityError::NotFound { what: "the connector" })?;
+        let kill = kill::of(&self.records, &record.organization).await?;
+        let state = record.state(self.clock.now()).state;
+        if state == AccountState::Revoked || kill.covers(&record.service) {
+            return Err(IdentityError::Revoked);
+        }
+        // What waits has only just come, and is not anybody's to renew.
+        let record = if state.is_usable() { self.refresh.usable(record, false).await? } else { record };
+        self.check_alive(&record)?;
+        let mut fields = self.opened(&record)?;
+        self.complete(&connector, &mut fields, &record.organization, &record.id, record.version, false).await?;
+        Ok(fields)
+    }
+
+    /// Defaults, names, and the token that the manifest's grant brings.
+    async fn complete(
+        &self,
+        connector: &Connector,
+        fields: &mut AccountFields,
+        organization: &OrganizationId,
+        account: &AccountId,
+        version: u64,
+        refused: bool,
+    ) -> Result<(), IdentityError> {
+        if !account.is_sandbox() {
+            name_token(connector.manifest(), fields);
+            fill_defaults(connector.manifest(), fields);
+        }
+        // Whoever has signed in has a token already.
+        if fields.token.is_none()
+            && let Some(request) = grants::token_request(connector, fields)?
+        {
+            let (organization, service) = (organization.clone(), connector.key().clone());
+            let key = TokenKey { organization, service, account: account.clone() };
+            let stamp = Stamp { account_version: version, manifest: connector.digest().to_owned() };
+            fields.token = Some(self.tokens.get(key, stamp, &request, refused).await?);
+        }
+        Ok(())
     }
 }
 

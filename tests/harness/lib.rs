@@ -12,6 +12,7 @@
 
 pub mod browser;
 pub mod cable;
+pub mod chromium;
 pub mod examples;
 pub mod mcp_client;
 pub mod oauth_provider;

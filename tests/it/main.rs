@@ -17,6 +17,7 @@ mod bad_keys;
 mod bad_messages;
 mod chaos;
 mod commands;
+mod connect_links;
 mod custody;
 mod footprint;
 mod grpc;
@@ -30,6 +31,7 @@ mod refresh_faults;
 mod repeats;
 mod rmcp_client;
 mod sandbox;
+mod screen;
 mod secrets;
 mod shared;
 mod sizes;
@@ -128,6 +130,12 @@ suite! {
         oauth::a_code_on_another_device_connects,
         oauth::many_calls_on_an_expired_token_refresh_once,
         oauth::a_connect_link_is_for_one_user_and_some_services,
+        connect_links::a_call_without_an_account_has_a_link,
+        connect_links::a_client_that_opens_links_is_asked_and_its_call_goes_through,
+        screen::a_person_connects_in_a_real_browser,
+        screen::a_link_is_for_one_browser_and_its_services,
+        screen::attacks_end_on_a_clear_page,
+        screen::every_page_can_be_used_by_everybody,
     }
     // A stack for one test, which may break it.
     alone {

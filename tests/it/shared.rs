@@ -90,7 +90,16 @@ impl SignInSite {
 /// Its refresh tokens work more than once.
 pub(crate) const KEEPS: &str = "mock_keeps";
 
-const PROVIDERS: [&str; 4] = ["mock_honest", "mock_hostile", "mock_device", "mock_expiry"];
+const PROVIDERS: [&str; 8] = [
+    "mock_honest",
+    "mock_hostile",
+    "mock_device",
+    "mock_expiry",
+    "mock_screen",
+    "mock_attacks",
+    "mock_gallery",
+    "mock_links",
+];
 
 /// On the shape's shared stack with authorization servers.
 pub(crate) fn with_providers<F: Future<Output = ()>>(shape: Shape, body: impl FnOnce(&'static SignInSite) -> F) {

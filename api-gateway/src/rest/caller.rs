@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use plugboard_core::error::CallError;
-use plugboard_core::identity::{Account, ClientOwner, Principal, Scope, identify};
+use plugboard_core::identity::{Account, Actor, ClientOwner, Principal, Scope, identify};
 use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId, Subject};
 
 use super::error::Problem;
@@ -85,7 +85,7 @@ impl Keeper {
 async fn principal(parts: &Parts, gateway: &Gateway) -> Result<Arc<Principal>, Problem> {
     let principal = gateway.principal(&parts.headers).await?;
     // For the audit log: whatever this request does, it does for this key.
-    identify(&principal);
+    identify(Actor::of(&principal));
     Ok(principal)
 }
 

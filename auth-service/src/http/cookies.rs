@@ -1,4 +1,5 @@
-//! Cookies that mark a browser. Over https they carry the `__Host-` prefix, so that no other host can set them.
+//! Cookies that mark a browser. Over https they carry the `__Host-` prefix, so that no other host can set them, and one
+//! without it counts for nothing.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -8,6 +9,8 @@ use plugboard_core::secret::Secret;
 pub const SIGN_IN: &str = "plugboard_sign_in";
 /// Of a browser inside a connect session.
 pub const SESSION: &str = "plugboard_connect";
+/// The language chosen on a page. No secret, and nothing depends on it.
+pub(super) const LANGUAGE: &str = "plugboard_language";
 
 /// `SameSite=Lax`: the vendor's redirect is a top-level GET from another site, and must bring the cookie.
 pub fn set(name: &str, value: &Secret, https: bool) -> Option<HeaderValue> {
@@ -18,15 +21,16 @@ pub fn set(name: &str, value: &Secret, https: bool) -> Option<HeaderValue> {
     Some(cookie)
 }
 
-/// The one with the prefix goes first.
-pub fn get(headers: &HeaderMap, name: &str) -> Option<Secret> {
-    let sent = || {
-        let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
-    };
-    let prefixed = format!("__Host-{name}");
-    let found = sent().find(|(one, _)| *one == prefixed).or_else(|| sent().find(|(one, _)| *one == name));
-    found.map(|(_, value)| Secret::new(value)).filter(|value| !value.expose().is_empty())
+/// `https`: as it was set. What another host of the same site has set is not taken for ours.
+pub fn get(headers: &HeaderMap, name: &str, https: bool) -> Option<Secret> {
+    let name = if https { format!("__Host-{name}") } else { name.to_owned() };
+    plain(headers, &name).map(Secret::new)
+}
+
+pub(super) fn plain(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(one, _)| *one == name).map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -34,13 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cookies_are_found_among_others() {
+    fn over_https_only_a_cookie_that_no_other_host_can_set_counts() {
         let mut headers = HeaderMap::new();
         headers.append(COOKIE, HeaderValue::from_static("a=b; plugboard_sign_in=plain; c=d"));
-        assert_eq!(get(&headers, SIGN_IN).unwrap().expose(), "plain");
+        assert_eq!(get(&headers, SIGN_IN, false).unwrap().expose(), "plain");
+        assert!(get(&headers, SIGN_IN, true).is_none());
         headers.append(COOKIE, HeaderValue::from_static("__Host-plugboard_sign_in=sure"));
-        assert_eq!(get(&headers, SIGN_IN).unwrap().expose(), "sure");
-        assert!(get(&headers, SESSION).is_none());
+        assert_eq!(get(&headers, SIGN_IN, true).unwrap().expose(), "sure");
+        assert!(get(&headers, SESSION, true).is_none() && get(&headers, SESSION, false).is_none());
     }
 
     #[test]

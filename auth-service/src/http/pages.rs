@@ -1,138 +1,112 @@
 //! What a person reads around a sign-in: short, plain, and without a dead end.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 use plugboard_core::identity::IdentityError;
 use plugboard_core::secret::Secret;
 
-use super::guarded;
+use super::errors::{Problem, trouble};
+use super::language::Language;
+use super::layout::{CHECK, Frame, mark, tile};
 use crate::oauth::authorize::Departure;
 use crate::oauth::callback::{Arrival, Refusal};
 
-fn page(status: StatusCode, title: &str, body: &Markup) -> Response {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " · Plugboard" }
+pub(super) fn departure(t: Language, departure: &Departure, link: &str) -> Response {
+    let title = t.service_title(&departure.service);
+    let again = format!("/oauth/start/{link}");
+    let content = html! {
+        section.message {
+            (tile(&departure.service, &departure.service))
+            h1 { (title) }
+            p.lead { (t.asks_access(&departure.organization, &departure.service)) }
+            @if let Some(owner) = &departure.owner { p { (t.will_belong(owner)) } }
+            @if !departure.scopes.is_empty() {
+                p { (t.will_permit()) }
+                ul.scopes { @for scope in &departure.scopes { li { code { (scope) } } } }
             }
-            body { main { h1 { (title) } (body) } }
+            p { a.button #continue rel="nofollow" href=(format!("/oauth/start/{link}/go")) { (t.continue_at(&departure.service)) } }
+            p.quiet { (t.unexpected_link()) }
         }
     };
-    guarded((status, page).into_response())
+    Frame { again: Some(&again), ..Frame::new(t, &title) }.show(&content)
 }
 
-pub(super) fn departure(departure: &Departure, link: &str) -> Response {
-    let title = format!("Connect {}", departure.service);
-    let body = html! {
-        p { strong { (departure.organization) } " asks for access to your " strong { (departure.service) } " account." }
-        @if let Some(owner) = &departure.owner { p { "It will belong to " strong { (owner) } "." } }
-        @if !departure.scopes.is_empty() {
-            p { "You will be asked to permit:" }
-            ul { @for scope in &departure.scopes { li { code { (scope) } } } }
+pub(super) fn claim(t: Language, arrival: &Arrival, claim: &Secret) -> Response {
+    let title = t.is_signed_in(&arrival.service);
+    let content = html! {
+        section.message {
+            (mark("good", CHECK))
+            h1 { (title) }
+            (who(t, arrival))
+            p { (t.claim_advice()) }
+            p.code.long { code #claim { (claim.expose()) } }
+            button.button.quiet.small type="button" hidden data-copy="claim" data-copied=(t.code_copied()) { (t.code_copy()) }
         }
-        p { a id="continue" rel="nofollow" href=(format!("/oauth/start/{link}/go")) { "Continue at " (departure.service) } }
-        p { "If you did not expect this, or somebody sent you this link, close the page: nothing has happened yet." }
     };
-    page(StatusCode::OK, &title, &body)
+    Frame::new(t, &title).show(&content)
 }
 
-pub(super) fn claim(arrival: &Arrival, claim: &Secret) -> Response {
-    let body = html! {
-        (who(arrival))
-        p { "One step is left. Give this code to whoever asked you to connect; it works once, within the hour:" }
-        p { code id="claim" { (claim.expose()) } }
+/// In the popup, or in the page's own window where there was none.
+pub(super) fn connected(t: Language, arrival: &Arrival) -> Response {
+    let title = t.is_connected(&arrival.service);
+    let content = html! {
+        section.message {
+            (mark("good", CHECK))
+            h1 { (title) }
+            (who(t, arrival))
+            p { (t.window_close()) }
+            p { a.button.quiet #accounts href=(format!("/connect/accounts?connected={}", arrival.account.id)) { (t.to_your_accounts()) } }
+        }
     };
-    page(StatusCode::OK, &format!("{} is signed in", arrival.service), &body)
+    Frame { signed_in: true, ..Frame::new(t, &title) }.show(&content)
 }
 
-pub(super) fn connected(arrival: &Arrival) -> Response {
-    let body = html! {
-        (who(arrival))
-        p { "You can close this window." }
-    };
-    page(StatusCode::OK, &format!("{} is connected", arrival.service), &body)
-}
-
-fn who(arrival: &Arrival) -> Markup {
+fn who(t: Language, arrival: &Arrival) -> Markup {
     html! {
         @match &arrival.account_name {
-            Some(name) => p { "You have signed in as " strong { (name) } "." },
-            None => p { "You have signed in." },
+            Some(name) => p.lead { (t.signed_in_as(name)) },
+            None => p.lead { (t.signed_in()) },
         }
     }
 }
 
-pub(super) fn refusal(refusal: &Refusal) -> Response {
-    let (status, title, advice, back) = match refusal {
-        Refusal::Denied { return_url, .. } => (
-            StatusCode::OK,
-            "Not connected",
-            "Nothing was changed. You can begin again whenever you like.",
-            return_url.as_deref(),
-        ),
-        Refusal::VendorSaid { return_url, .. } => (
-            StatusCode::BAD_GATEWAY,
-            "The service refused",
-            "If it stays so, the application registered at the service needs a look: its redirect address and its permissions.",
-            return_url.as_deref(),
-        ),
-        Refusal::NotConnected { .. } => {
-            (StatusCode::BAD_GATEWAY, "Not connected", "Nothing was kept. Begin again from where you started.", None)
+/// `within`: the browser is inside a connect session, where it can begin again.
+pub(super) fn refusal(t: Language, refusal: &Refusal, within: bool) -> Response {
+    let (status, title, why, advice) = match refusal {
+        Refusal::Denied { service, .. } => {
+            (StatusCode::OK, t.not_connected(), t.denied_at(service), t.nothing_changed())
         }
-        Refusal::Unknown => {
-            (StatusCode::GONE, "This sign-in has ended", "Begin again from where you started; it takes a moment.", None)
+        Refusal::VendorSaid { service, code, .. } => {
+            (StatusCode::BAD_GATEWAY, t.service_refused(), t.vendor_said(service, code), t.service_refused_advice())
         }
-        Refusal::OtherBrowser => (
-            StatusCode::FORBIDDEN,
-            "Another browser began this",
-            "Nothing was connected. If you did not begin it yourself, somebody may be trying to use your account: close this page, and tell the service that you signed in by mistake.",
-            None,
-        ),
-        Refusal::OtherService | Refusal::OtherIssuer => (
-            StatusCode::FORBIDDEN,
-            "This answer is not the one we asked for",
-            "Nothing was connected, and nothing was sent to anybody. Begin again from where you started.",
-            None,
-        ),
-        Refusal::Platform(error) => return trouble(error),
+        Refusal::NotConnected { service, why } => {
+            (StatusCode::BAD_GATEWAY, t.not_connected(), t.signed_in_not_connected(service, why), t.nothing_kept())
+        }
+        Refusal::Unknown => (StatusCode::GONE, t.sign_in_ended(), t.sign_in_ended_why().to_owned(), t.takes_a_moment()),
+        Refusal::OtherBrowser => {
+            (StatusCode::FORBIDDEN, t.other_browser(), t.other_browser_why().to_owned(), t.other_browser_advice())
+        }
+        Refusal::OtherService => {
+            (StatusCode::FORBIDDEN, t.wrong_answer(), t.wrong_answer_service().to_owned(), t.wrong_answer_advice())
+        }
+        Refusal::OtherIssuer => {
+            (StatusCode::FORBIDDEN, t.wrong_answer(), t.wrong_answer_issuer().to_owned(), t.wrong_answer_advice())
+        }
+        Refusal::Platform(error) => return trouble(t, error),
     };
-    let body = html! {
-        p role="alert" { (refusal.to_string()) }
-        p { (advice) }
-        @if let Some(back) = back { p { a href=(back) { "Go back" } } }
+    let back = match refusal {
+        Refusal::Denied { return_url, .. } | Refusal::VendorSaid { return_url, .. } => return_url.as_deref(),
+        _ => None,
     };
-    page(status, title, &body)
+    let way_out = back.map(|url| (url, t.go_back())).or_else(|| within.then(|| ("/connect", t.begin_again())));
+    Problem { title, why: &why, advice, way_out }.show(Frame::new(t, title).status(status))
 }
 
-pub(super) fn stale_link(error: &IdentityError) -> Response {
+pub(super) fn stale_link(t: Language, error: &IdentityError) -> Response {
     if !matches!(error, IdentityError::NotFound { .. }) {
-        return trouble(error);
+        return trouble(t, error);
     }
-    let body = html! {
-        p role="alert" { "A link works once, for 10 minutes, and this one has been used or has expired." }
-        p { "Ask for a new one where you got it." }
-    };
-    page(StatusCode::GONE, "This link has ended", &body)
-}
-
-pub(super) fn no_cookies() -> Response {
-    let body = html! {
-        p role="alert" { "This browser did not keep our cookie, by which we know at the end that it is still you." }
-        p { "Allow cookies for this site and open the link again." }
-    };
-    page(StatusCode::BAD_REQUEST, "Cookies are needed", &body)
-}
-
-pub(super) fn trouble(error: &IdentityError) -> Response {
-    tracing::warn!(%error, "a page could not be shown");
-    let body = html! {
-        p role="alert" { "Something on our side does not answer. Nothing was lost." }
-        p { "Try again in a minute." }
-    };
-    page(StatusCode::SERVICE_UNAVAILABLE, "Not right now", &body)
+    let problem = Problem { title: t.link_ended(), why: t.link_ended_why(), advice: t.ask_new_link(), way_out: None };
+    problem.show(Frame::new(t, t.link_ended()).status(StatusCode::GONE))
 }

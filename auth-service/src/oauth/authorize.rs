@@ -228,7 +228,7 @@ impl OAuth {
         Ok(Prepared { intent, typed: public.chain(checked.secret).collect() })
     }
 
-    pub(super) async fn account_record(
+    pub(crate) async fn account_record(
         &self,
         organization: &OrganizationId,
         account: &AccountId,

@@ -4,7 +4,7 @@
 //! is the one that left; the issuer is the one that was asked (RFC 9207). Only then is the code shown to anybody.
 
 use plugboard_core::clock::Millis;
-use plugboard_core::identity::{Account, IdentityError};
+use plugboard_core::identity::{Account, IdentityError, identify};
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::manifest::{Connector, FlowKind, OAuthFlow};
 use plugboard_core::secret::{AccountFields, Secret};
@@ -86,6 +86,8 @@ impl OAuth {
         if record.issuer.as_deref().is_some_and(|issuer| given("iss") != Some(issuer)) {
             return Err(Refusal::OtherIssuer);
         }
+        // This browser is the one that left: what comes of it is its person's doing.
+        identify(intent.actor());
         let name = &connector.manifest().name;
         let Some(code) = given("code").filter(|code| !code.is_empty()) else {
             return Err(refused(name, given("error").unwrap_or_default(), intent));

@@ -24,6 +24,18 @@ impl OAuth {
         claim: &str,
         life: Duration,
     ) -> Result<Secret, IdentityError> {
+        let (token, write) = self.new_claim(organization, claim, life)?;
+        self.records.commit(vec![write], None).await?.map_err(|_| records::contended())?;
+        Ok(token)
+    }
+
+    /// A claim, and the write by which it begins to count.
+    pub(crate) fn new_claim(
+        &self,
+        organization: &OrganizationId,
+        claim: &str,
+        life: Duration,
+    ) -> Result<(Secret, Write), IdentityError> {
         let token = random_token()?;
         let record = ClaimRecord {
             organization: organization.clone(),
@@ -31,8 +43,7 @@ impl OAuth {
             expires_at: self.clock.now().plus(life).0,
         };
         let write = records::put(names::claim(&token), &record, Expect::Absent)?;
-        self.records.commit(vec![write], None).await?.map_err(|_| records::contended())?;
-        Ok(token)
+        Ok((token, write))
     }
 
     pub(crate) async fn redeem_claim(

@@ -5,6 +5,7 @@
 //! `slow_down` adds five seconds for good.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use plugboard_core::clock::Millis;
@@ -23,6 +24,10 @@ use crate::records;
 use crate::token_endpoint::{Failure, TokenCall};
 
 const DEVICE_CODE: &str = ":device_code";
+/// What the person is shown: sealed too, since whoever reads it can take the person's place.
+const USER_CODE: &str = ":user_code";
+const VERIFICATION: &str = ":verification_uri";
+const VERIFICATION_COMPLETE: &str = ":verification_uri_complete";
 /// RFC 8628 §3.2 and §3.5.
 const INTERVAL: u32 = 5;
 const SLOWER_BY: u32 = 5;
@@ -59,6 +64,11 @@ impl OAuth {
         let now = self.clock.now();
         let expires_at = now.plus(Duration::from_secs(life));
         typed.insert(DEVICE_CODE.to_owned(), Secret::new(device_code));
+        typed.insert(USER_CODE.to_owned(), Secret::new(answer.text("user_code")?));
+        typed.insert(VERIFICATION.to_owned(), Secret::new(answer.text("verification_uri")?));
+        if let Ok(complete) = answer.text("verification_uri_complete") {
+            typed.insert(VERIFICATION_COMPLETE.to_owned(), Secret::new(complete));
+        }
         let id = format!("dev_{}", random_id()?);
         let record = DeviceRecord {
             interval_seconds: interval,
@@ -125,6 +135,34 @@ impl OAuth {
         }
     }
 
+    /// What its person was shown when it began, for the page that shows it again.
+    pub(crate) async fn shown_device(
+        &self,
+        organization: &OrganizationId,
+        id: &str,
+        session: &str,
+    ) -> Result<(Arc<Connector>, StartedDevice), IdentityError> {
+        let plain = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !plain {
+            return Err(NO_SIGN_IN);
+        }
+        let found: Option<(DeviceRecord, u64)> = self.records.get(&names::device(organization, id)).await?;
+        let found = found.filter(|(record, _)| record.intent.session.as_deref() == Some(session));
+        let (record, _) = found.ok_or(NO_SIGN_IN)?;
+        let intent = &record.intent;
+        let mut sealed = self.unseal(&intent.organization, &intent.service, &record.id, &record.sealed)?;
+        let mut take = |name: &str| sealed.remove(name).map(|value| value.expose().to_owned());
+        let started = StartedDevice {
+            id: record.id.clone(),
+            user_code: take(USER_CODE).ok_or(NO_SIGN_IN)?,
+            verification_uri: take(VERIFICATION).ok_or(NO_SIGN_IN)?,
+            verification_uri_complete: take(VERIFICATION_COMPLETE),
+            interval_seconds: record.interval_seconds,
+            expires_at: Millis(record.expires_at),
+        };
+        Ok((self.connector(&intent.service)?, started))
+    }
+
     async fn wait(&self, name: &str, mut record: DeviceRecord, version: u64) -> Result<DeviceStatus, IdentityError> {
         record.poll_at = self.clock.now().plus(Duration::from_secs(record.interval_seconds.into())).0;
         self.put_device(name, &record, version).await?;
@@ -178,6 +216,9 @@ impl OAuth {
         let (_, oauth) = flow_of(&connector, FlowKind::DeviceCode)?;
         let mut typed = self.unseal(&intent.organization, &intent.service, &record.id, &record.sealed)?;
         let device_code = typed.remove(DEVICE_CODE).ok_or(NO_SIGN_IN)?;
+        for shown in [USER_CODE, VERIFICATION, VERIFICATION_COMPLETE] {
+            typed.remove(shown);
+        }
         let client = self
             .same_client(&intent.organization, &intent.service, oauth, intent.platform_client, &intent.client_id)
             .await?;

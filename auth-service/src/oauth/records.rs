@@ -9,7 +9,7 @@
 //! | `claim/<hash>` | [`ClaimRecord`] |
 //! | `refresh/<organization>/<account>` | [`LeaseRecord`]: who refreshes, and how far |
 
-use plugboard_core::identity::{ClientOwner, IdentityError};
+use plugboard_core::identity::{Actor, ClientOwner, IdentityError};
 use plugboard_core::ids::{AccountId, KeyId, OrganizationId, ServiceKey, Subject};
 use plugboard_core::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,13 @@ pub(crate) struct Intent {
     pub return_url: Option<String>,
     pub platform_client: bool,
     pub client_id: String,
+}
+
+impl Intent {
+    /// Whoever signs in: the holder of a link, who has no key, and perhaps a connect session.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::person(self.session.as_deref(), self.owner.as_ref())
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

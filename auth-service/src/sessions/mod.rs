@@ -20,13 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugboard_core::clock::Millis;
-use plugboard_core::identity::{IdentityError, IssuedSession, NewConnectSession};
+use plugboard_core::identity::{Actor, IdentityError, IssuedSession, NewConnectSession, identify};
 use plugboard_core::ids::{KeyId, OrganizationId, ServiceKey, Subject};
 use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 use serde::{Deserialize, Serialize};
 
-pub use self::visit::{ConnectVisit, Connectable, Done, Wish};
+pub use self::visit::{ConnectVisit, Connectable, Done, ShownCode, Wish};
 use crate::audit::Event;
 use crate::keys::{NO_ORGANIZATION, checked_subject};
 use crate::oauth::OAuth;
@@ -64,6 +64,13 @@ pub(crate) struct SessionRecord {
     #[serde(default)]
     pub mend_only: bool,
     pub expires_at: i64,
+}
+
+impl SessionRecord {
+    /// Whoever has opened the link: no key of ours, but somebody whom the tenant has named.
+    fn actor(&self) -> Actor {
+        Actor::person(Some(&self.id), self.subject.as_ref())
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -155,17 +162,19 @@ impl Sessions {
             records::put(format!("{BROWSERS}{}", hash(&cookie)), &next, Expect::Absent)?,
             records::put(format!("{SESSIONS}{}", record.id), &record, Expect::Version(at))?,
         ];
-        // Somebody else has opened it in between.
+        identify(record.actor());
         let event = Event::of(&record.organization, "session.open").target("session", &record.id);
+        // Refused: somebody else has opened it in between.
         self.oauth.records.commit_told(writes, None, vec![event]).await?.map_err(|_| NO_SESSION)?;
         let visit = ConnectVisit { record, browser: hash(&cookie) };
         Ok((cookie, visit))
     }
 
-    /// The session of a browser that has opened one.
+    /// The session of a browser that has opened one. Whatever the present request does from here on, it does for it.
     pub(crate) async fn visit(&self, cookie: &Secret) -> Result<ConnectVisit, IdentityError> {
         let (pointer, _) = self.pointer(&format!("{BROWSERS}{}", hash(cookie))).await?;
         let (record, _) = self.session(&pointer.session).await?;
+        identify(record.actor());
         Ok(ConnectVisit { record, browser: hash(cookie) })
     }
 

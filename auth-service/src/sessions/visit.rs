@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use plugboard_core::identity::{
-    Account, AccountChange, DeviceStatus, IdentityError, NewAccount, SignIn, StartedDevice,
+    Account, AccountChange, AccountState, DeviceStatus, IdentityError, NewAccount, SignIn, StartedDevice,
 };
 use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey, Subject};
 use plugboard_core::manifest::Connector;
 use plugboard_core::secret::Secret;
 use plugboard_core::store::{Expect, Write};
 
-use super::{SESSIONS, SessionRecord, Sessions};
+use super::{NO_SESSION, SESSIONS, SessionRecord, Sessions};
 use crate::accounts::NO_ACCOUNT;
+use crate::audit::Event;
 use crate::oauth::authorize::Visit;
 use crate::oauth::callback::with_query;
 use crate::oauth::claims;
@@ -48,6 +49,16 @@ impl ConnectVisit {
         !self.record.mend_only
     }
 
+    /// Where the browser goes when its person is done.
+    pub fn return_url(&self) -> Option<&str> {
+        self.record.return_url.as_deref()
+    }
+
+    /// The service of a link that is for one only.
+    pub fn only_service(&self) -> Option<&ServiceKey> {
+        self.record.services.first().filter(|_| self.record.services.len() == 1)
+    }
+
     fn allows(&self, service: &ServiceKey) -> bool {
         self.record.services.is_empty() || self.record.services.contains(service)
     }
@@ -64,6 +75,19 @@ pub struct Connectable {
     /// An OAuth client is set, so that its sign-ins can begin.
     pub can_sign_in: bool,
     pub accounts: Vec<Account>,
+}
+
+impl Connectable {
+    /// How many accounts have not been revoked.
+    pub fn living(&self) -> usize {
+        self.accounts.iter().filter(|account| account.state != AccountState::Revoked).count()
+    }
+}
+
+/// A code that a person is to type elsewhere, shown again.
+pub struct ShownCode {
+    pub connector: std::sync::Arc<Connector>,
+    pub started: StartedDevice,
 }
 
 /// What a person wants connected.
@@ -147,6 +171,11 @@ impl Sessions {
         self.oauth.device(visit.organization(), id, Some(&visit.record.id)).await
     }
 
+    pub(crate) async fn shown(&self, visit: &ConnectVisit, id: &str) -> Result<ShownCode, IdentityError> {
+        let (connector, started) = self.oauth.shown_device(visit.organization(), id, &visit.record.id).await?;
+        Ok(ShownCode { connector, started })
+    }
+
     pub(crate) async fn relabel(
         &self,
         visit: &ConnectVisit,
@@ -168,19 +197,27 @@ impl Sessions {
         self.oauth.accounts.delete(&account.organization, &account.id).await
     }
 
-    /// Ends the session. The claim is in the answer and nowhere else.
+    /// Ends the session, once. The claim is in the answer and nowhere else.
     pub(crate) async fn finish(&self, visit: &ConnectVisit) -> Result<Done, IdentityError> {
-        let record = &visit.record;
-        let ended = Write::delete(format!("{SESSIONS}{}", record.id), Expect::Anything);
-        let Some(claim) = record.claim.as_ref().filter(|_| visit.brings_claim()) else {
-            let _ = self.oauth.records.commit(vec![ended], None).await?;
-            return Ok(record.return_url.as_deref().map_or(Done::Nothing, |url| Done::Return(Secret::new(url))));
+        let (record, version) = self.session(&visit.record.id).await?;
+        let mut writes = vec![Write::delete(format!("{SESSIONS}{}", record.id), Expect::Version(version))];
+        let claim = match &record.claim {
+            // A call has its claim already.
+            Some(claim) if !record.by_call => {
+                let (token, write) = self.oauth.new_claim(&record.organization, claim, claims::LIFE)?;
+                writes.push(write);
+                Some(token)
+            }
+            _ => None,
         };
-        let token = self.oauth.issue_claim(&record.organization, claim, claims::LIFE).await?;
-        let _ = self.oauth.records.commit(vec![ended], None).await?;
-        Ok(match &record.return_url {
-            Some(url) => Done::Return(with_query(url, "claim", token.expose())),
-            None => Done::Claim(token),
+        let event = Event::of(&record.organization, "session.finish").target("session", &record.id);
+        // Refused: another window has finished in between, and has the claim.
+        self.oauth.records.commit_told(writes, None, vec![event]).await?.map_err(|_| NO_SESSION)?;
+        Ok(match (record.return_url, claim) {
+            (Some(url), Some(claim)) => Done::Return(with_query(&url, "claim", claim.expose())),
+            (Some(url), None) => Done::Return(Secret::new(url)),
+            (None, Some(claim)) => Done::Claim(claim),
+            (None, None) => Done::Nothing,
         })
     }
 
@@ -194,7 +231,7 @@ impl Sessions {
         }
     }
 
-    async fn changeable(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
+    pub(crate) async fn changeable(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
         if !visit.may_change() {
             let message = "This link is for connecting; an admin of the organization changes its accounts.".to_owned();
             return Err(IdentityError::Conflict { message });
@@ -202,7 +239,7 @@ impl Sessions {
         self.own(visit, account).await
     }
 
-    async fn own(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
+    pub(crate) async fn own(&self, visit: &ConnectVisit, account: &AccountId) -> Result<Account, IdentityError> {
         let accounts = self.accounts(visit).await?;
         accounts.into_iter().find(|own| own.id == *account).ok_or(NO_ACCOUNT)
     }

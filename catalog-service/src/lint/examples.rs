@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plugboard_core::manifest::{
-    CallArguments, Condition, Connector, ConnectorOperation, Effect, Operation, RequestExample, Style, SuccessRule,
+    CallArguments, Connector, ConnectorOperation, Effect, Operation, RequestExample, Style,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -106,7 +106,7 @@ fn response(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
     lint.want(!silent, &place, || "this call has an answer".to_owned());
     let rule = operation.success.as_ref().or(lint.manifest.success.as_ref());
     if let Some(rule) = rule
-        && !succeeds(rule, answer)
+        && !rule.fits(answer)
     {
         lint.add(&place, "is not a success by the success rule");
     }
@@ -115,25 +115,4 @@ fn response(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
         let list = answer.pointer(items).is_some_and(|list| list.is_array() || list.is_object());
         lint.want(list, &place, || format!("has no list at {items:?}, where pagination.items looks for it"));
     }
-}
-
-fn succeeds(rule: &SuccessRule, answer: &Value) -> bool {
-    rule.all.iter().all(|condition| holds(condition, answer))
-}
-
-fn holds(condition: &Condition, answer: &Value) -> bool {
-    let value = answer.pointer(&condition.pointer);
-    let is = |expected: &Value| value.unwrap_or(&Value::Null) == expected;
-    let present = value.is_some_and(|value| !value.is_null());
-    let empty = match value {
-        None | Some(Value::Null) => true,
-        Some(Value::String(text)) => text.is_empty(),
-        Some(Value::Array(items)) => items.is_empty(),
-        Some(Value::Object(members)) => members.is_empty(),
-        Some(_) => false,
-    };
-    condition.equals.as_ref().is_none_or(is)
-        && !condition.not_equals.as_ref().is_some_and(is)
-        && condition.present.is_none_or(|wanted| wanted == present)
-        && condition.empty.is_none_or(|wanted| wanted == empty)
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::Principal;
+use crate::ids::Subject;
 
 /// gRPC metadata that carries an actor, as JSON.
 pub const ACTOR_METADATA: &str = "plugboard-actor-bin";
@@ -21,6 +22,9 @@ pub struct Actor {
     pub subject: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
+    /// Of a person on the connect pages: the session whose link they opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// The platform's operator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub operator: bool,
@@ -35,8 +39,18 @@ impl Actor {
             key: Some(principal.key_id.as_str().to_owned()),
             subject: principal.subject.as_ref().map(|subject| subject.0.clone()),
             agent: principal.agent.as_ref().map(|agent| agent.id.as_str().to_owned()),
+            session: None,
             operator: principal.is_operator(),
             source: None,
+        }
+    }
+
+    /// Somebody who holds a link and no key, perhaps inside a connect session.
+    pub fn person(session: Option<&str>, subject: Option<&Subject>) -> Self {
+        Self {
+            session: session.map(str::to_owned),
+            subject: subject.map(|subject| subject.0.clone()),
+            ..Self::default()
         }
     }
 }
@@ -62,10 +76,10 @@ pub async fn on_behalf_of<T>(actor: Actor, work: impl Future<Output = T>) -> T {
     ASKING.scope(Asking { source: None, who: Arc::new(OnceLock::from(actor)) }, work).await
 }
 
-/// The present request is this principal's. Without a request around it, nothing happens.
-pub fn identify(principal: &Principal) {
-    // The first word counts: a request has one key.
-    let _ = ASKING.try_with(|asking| asking.who.set(Actor::of(principal)));
+/// The present request is this actor's. Without a request around it, nothing happens.
+pub fn identify(actor: Actor) {
+    // The first word counts: a request has one key, or one session.
+    let _ = ASKING.try_with(|asking| asking.who.set(actor));
 }
 
 /// Who asks now; the platform itself where nobody was named.
@@ -85,7 +99,7 @@ mod tests {
     use super::super::Scopes;
     use super::*;
     use crate::clock::Millis;
-    use crate::ids::{KeyId, Subject};
+    use crate::ids::KeyId;
 
     #[tokio::test]
     async fn an_actor_is_known_inside_its_request_only() {
@@ -100,7 +114,7 @@ mod tests {
         assert_eq!(actor(), Actor::default());
         asked_from(Some([192, 0, 2, 7].into()), async {
             assert_eq!(actor().source.as_deref(), Some("192.0.2.7"));
-            identify(&principal);
+            identify(Actor::of(&principal));
             tokio::task::yield_now().await;
             let seen = actor();
             assert_eq!(seen.key.as_deref(), Some(principal.key_id.as_str()));

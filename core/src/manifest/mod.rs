@@ -15,6 +15,7 @@ pub mod passport;
 mod path;
 mod request_path;
 pub mod search;
+mod success;
 pub mod suggest;
 mod template;
 #[cfg(test)]

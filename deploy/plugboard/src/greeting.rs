@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// The ready line of `--json`. Keys are there at the first start only.
+/// The ready line of `--json`. Keys are there at the first start only, and so is a connect link that opens.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ready {
     event: &'static str,
@@ -16,13 +16,13 @@ pub struct Ready {
 }
 
 impl Ready {
-    pub fn new(url: &str, operator_key: Option<String>, api_key: Option<String>) -> Self {
+    pub fn new(url: &str, operator_key: Option<String>, api_key: Option<String>, link: Option<String>) -> Self {
         Self {
             event: "ready",
             url: url.to_owned(),
             mcp_url: format!("{url}/mcp"),
             grpc_url: url.to_owned(),
-            connect_url: format!("{url}/connect"),
+            connect_url: link.unwrap_or_else(|| format!("{url}/connect")),
             urls: vec![url.to_owned()],
             operator_key,
             api_key,
@@ -46,6 +46,9 @@ impl Ready {
                 text.push_str("\n  Operator key   ");
                 text.push_str(operator);
                 text.push_str("\n  They are shown this once; only their hashes are kept.\n\n");
+                text.push_str("  Connect accounts in a browser (the link opens once, within 15 minutes):\n  ");
+                text.push_str(&self.connect_url);
+                text.push_str("\n\n");
             }
             _ => text.push_str(&format!(
                 "  The keys of {data} were shown at its first start. Lost them? An admin key issues more:\n  plugboard keys issue --scope admin\n\n"

@@ -1,5 +1,6 @@
 //! One service each: arguments, telemetry, wiring, run, exit code.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +135,8 @@ async fn serve_pages(address: &str, service: Arc<auth_service::AuthService>, lif
         return Ok(());
     }
     let listener = bind("auth.http_listen", address).await?;
-    let router = auth_service::http::router(service);
+    // With the caller's address, for the audit log.
+    let router = auth_service::http::router(service).into_make_service_with_connect_info::<SocketAddr>();
     let stopping = life.stopping();
     life.supervise_result("auth pages", async move {
         axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await

@@ -18,6 +18,7 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::SystemClock;
 use plugboard_core::egress::Egress;
 use plugboard_core::embedded::Embedded;
+use plugboard_core::identity::{Directory, NewConnectSession};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::embedded::EmbeddedJournal;
@@ -69,11 +70,12 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let executor_stop = drained.clone();
     let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, limiter, &life, executor_stop);
     let pages = auth_service::http::router(auth.clone());
-    let gateway = shape.gateway(settings.gateway, &args, auth, catalog.clone(), express, master, &life);
+    let gateway = shape.gateway(settings.gateway, &args, auth.clone(), catalog.clone(), express, master, &life);
     api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;
-    announce(&args, &url, first_keys, catalog.snapshot().len());
+    let link = first_link(&auth, &first_keys).await?;
+    announce(&args, &url, first_keys, link.as_ref(), catalog.snapshot().len());
     // Executors stop after the last waiting caller has its answer.
     let stopping = life.stopping();
     tokio::spawn(async move {
@@ -228,9 +230,22 @@ async fn wait_ready(gateway: &api_gateway::Gateway, life: &Lifecycle) -> anyhow:
     }
 }
 
-fn announce(args: &UpArgs, url: &str, keys: Bootstrap, services: usize) {
+/// With the first keys comes a link to the connect screen. Whoever reads the one reads the other, so what is connected by
+/// it needs no claim.
+async fn first_link(auth: &AuthService, keys: &Bootstrap) -> anyhow::Result<Option<Secret>> {
+    let Some(key) = &keys.api_key else { return Ok(None) };
+    let principal = auth.verify_key(key).await?;
+    let Some(organization) = principal.organization else { return Ok(None) };
+    let (key, subject, services, return_url) = (principal.key_id, None, Vec::new(), None);
+    let wanted =
+        NewConnectSession { organization, key, subject, services, return_url, by_call: false, mend_only: false };
+    Ok(Some(auth.create_trusted_session(wanted).await?.url))
+}
+
+fn announce(args: &UpArgs, url: &str, keys: Bootstrap, link: Option<&Secret>, services: usize) {
     let text = |key: Option<Secret>| key.map(|key| key.expose().to_owned());
-    let ready = Ready::new(url, text(keys.operator_key), text(keys.api_key));
+    let link = link.map(|link| link.expose().to_owned());
+    let ready = Ready::new(url, text(keys.operator_key), text(keys.api_key), link);
     if args.json {
         print_answer(&ready.to_json());
     } else {

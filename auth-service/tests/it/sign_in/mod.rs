@@ -8,6 +8,7 @@ mod attacks;
 mod connecting;
 mod custody;
 mod refresh;
+mod screen;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -201,5 +202,11 @@ impl Place {
     pub(crate) async fn state(&self, service: &AuthService, id: &AccountId) -> (&'static str, String) {
         let account = self.account(service, id).await;
         (account.state.as_str(), account.state_reason)
+    }
+
+    /// A token that the provider's API accepts.
+    pub(crate) async fn token_of_somebody(&self, service: &AuthService) -> String {
+        let account = self.connected(service).await;
+        self.token(service, &account.id).await
     }
 }
