@@ -313,7 +313,8 @@ impl Tries<'_> {
         let asked = error.retry_after_ms.map(Duration::from_millis);
         limits::rest(self.deps, self.connector, self.job, asked).await;
         let now = Instant::now();
-        match self.course.limited(asked, self.deadline.saturating_duration_since(now)) {
+        let left = self.deadline.saturating_duration_since(now);
+        match self.course.limited(asked, limits::patience(self.job, left)) {
             Some(wait) if self.deps.budget.spend(&self.line.host) => After::AgainAt(now + wait),
             _ => After::Ended(ended(shaped)),
         }

@@ -14,6 +14,9 @@ use crate::http::request::operation_of;
 const DEFAULT: &str = "default";
 /// Left for the call itself after its turn has come.
 const LEAST_TIME: Duration = Duration::from_millis(100);
+/// Longest wait of a call whose caller waits: it keeps a place that others could use, and a caller that is told can do
+/// something else meanwhile. A call in the background has until its deadline.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A vendor that names no time is left alone for this long, and never for longer than the second.
 const SHORT_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
@@ -54,7 +57,7 @@ pub(super) async fn turn(
         reset_ms: Some(to_millis(bucket.full_after())),
         waited_ms: waited.map(to_millis),
     };
-    match limiter.take(&bucket, 1, left.saturating_sub(LEAST_TIME)).await {
+    match limiter.take(&bucket, 1, patience(job, left)).await {
         Ok(Turn::Now { remaining }) => Ok(Some(used(remaining, None))),
         Ok(Turn::After(wait)) => {
             metrics::histogram!("executor_limit_wait_ms").record(wait.as_secs_f64() * 1_000.0);
@@ -71,6 +74,12 @@ pub(super) async fn turn(
             Ok(None)
         }
     }
+}
+
+/// How long a call with this much time left waits for a vendor.
+pub(super) fn patience(job: &Job, left: Duration) -> Duration {
+    let left = left.saturating_sub(LEAST_TIME);
+    if job.interactive() { left.min(PATIENCE) } else { left }
 }
 
 /// The vendor says that it is asked too often: everybody waits for as long as it wants.
@@ -90,13 +99,15 @@ fn too_late(name: &str, limit: &RateLimit, wait: Duration) -> CallError {
         LimitScope::EgressIp => "for all callers together",
     };
     let message = format!(
-        "The vendor's limit `{name}` ({} requests in {} s {whose}) is used up until after the call's deadline. Nothing was \
+        "The vendor's limit `{name}` ({} requests in {} s {whose}) is used up for longer than the call can wait. Nothing was \
          sent; the next request can go in {} s.",
         limit.requests,
         limit.per_seconds,
         wait.as_secs_f64().ceil()
     );
-    let fix = Fix::new(FixKind::Wait).hint("Repeat the call after retry_after_ms, or give it a later deadline_ms.");
+    let fix = Fix::new(FixKind::Wait).hint(
+        "Repeat the call after retry_after_ms, or let it run in the background: wait_ms 0 and a later deadline_ms.",
+    );
     let mut error = CallError::new(ErrorCode::RateLimited, message).retryable(true).fix(fix);
     error.retry_after_ms = Some(to_millis(wait));
     error
