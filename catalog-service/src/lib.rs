@@ -19,6 +19,9 @@ pub mod lint;
 pub mod load;
 pub mod readme;
 pub mod schema;
+mod yaml;
 
+#[cfg(test)]
+mod search_tests;
 #[cfg(test)]
 mod tests;
