@@ -51,9 +51,8 @@ pub struct Remote {
     pub catalog: String,
     pub cluster_secret: SecretKey,
     pub payload_key: SecretKey,
-    /// Where the executors of a deployment keep the vendors' limits together.
-    pub limits: RedisConfig,
-    pub sandbox: bool,
+    /// Where the executors of a deployment keep the vendors' limits together; `None`: they are not kept.
+    pub limits: Option<RedisConfig>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +128,7 @@ pub async fn distributed(
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
         catalog: catalog.clone(),
         egress,
-        limiter: match remote.sandbox {
-            true => None,
-            false => Some(shared_limits(&remote.limits, clock.clone())?),
-        },
+        limiter: remote.limits.as_ref().map(|redis| shared_limits(redis, clock.clone())).transpose()?,
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);

@@ -73,7 +73,7 @@ pub(crate) async fn no_two_services_share_a_file() {
 
 pub(crate) async fn every_executor_calls() {
     let vendor = Vendor::start();
-    let stack = Stack::cluster().executors(3).vendor(&vendor).start();
+    let stack = Stack::cluster().executors(3).vendor(&vendor).without_limits().start();
     let tenant = Tenant::new(&stack).await;
     let account = tenant.connect("hubspot", "Shop", &vendor).await;
     vendor.on(&account.mark, Answer::json(200, &json!({"results": []})).after(Duration::from_millis(50)));
@@ -114,7 +114,7 @@ async fn load(tenant: Tenant, worker: usize, stop: Arc<AtomicBool>) -> Vec<(bool
 pub(crate) async fn a_killed_executor_loses_nothing_and_repeats_no_post() {
     const WORKERS: usize = 16;
     let vendor = Vendor::start();
-    let stack = Stack::cluster().executors(3).vendor(&vendor).start();
+    let stack = Stack::cluster().executors(3).vendor(&vendor).without_limits().start();
     let tenant = Tenant::new(&stack).await;
     let account = tenant.connect("hubspot", "Shop", &vendor).await;
     vendor.on(&account.mark, Answer::json(200, &json!({"id": "1"})).after(Duration::from_millis(15)));

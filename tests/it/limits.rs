@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use plugboard_tests::stack::{Shape, Stack};
 use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write};
-use plugboard_tests::vendor::Answer;
+use plugboard_tests::vendor::{Answer, Vendor};
 use serde_json::{Value, json};
-
-use crate::shared::Site;
 
 /// One request a minute, says its manifest.
 fn sales() -> Value {
@@ -16,7 +15,19 @@ fn sales() -> Value {
     })
 }
 
-pub(crate) async fn a_limit_is_kept_before_the_vendor_has_to_say_so(site: &Site) {
+struct Site {
+    stack: Stack,
+    vendor: Vendor,
+}
+
+pub(crate) async fn the_vendors_limits_are_kept(shape: Shape) {
+    let vendor = Vendor::start();
+    let site = Site { stack: Stack::options(shape).vendor(&vendor).start(), vendor };
+    a_limit_is_kept_before_the_vendor_has_to_say_so(&site).await;
+    a_vendor_that_wants_to_be_left_alone_is(&site).await;
+}
+
+async fn a_limit_is_kept_before_the_vendor_has_to_say_so(site: &Site) {
     let tenant = Tenant::new(&site.stack).await;
     let account = tenant.connect("wildberries", "WB", &site.vendor).await;
     site.vendor.on(&account.mark, Answer::json(200, &json!([])));
@@ -39,7 +50,7 @@ pub(crate) async fn a_limit_is_kept_before_the_vendor_has_to_say_so(site: &Site)
     assert_eq!(other.mcp().execute(sales()).await["ok"], true);
 }
 
-pub(crate) async fn a_vendor_that_wants_to_be_left_alone_is(site: &Site) {
+async fn a_vendor_that_wants_to_be_left_alone_is(site: &Site) {
     let tenant = Tenant::new(&site.stack).await;
     let account = tenant.connect("hubspot", "HS", &site.vendor).await;
     let limited = Answer::json(429, &json!({"message": "slow down"})).header("Retry-After", "2");

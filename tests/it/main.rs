@@ -104,8 +104,6 @@ suite! {
         handles::a_background_call_is_found_by_its_id,
         handles::patience_ends_before_the_call_does,
         handles::a_caller_that_leaves_does_not_stop_a_started_call,
-        limits::a_limit_is_kept_before_the_vendor_has_to_say_so,
-        limits::a_vendor_that_wants_to_be_left_alone_is,
         repeats::a_key_makes_one_call_of_many,
         repeats::a_key_whose_call_sent_nothing_is_free_again,
         repeats::an_answer_that_was_lost_is_told_to_whoever_comes_back,
@@ -139,6 +137,7 @@ suite! {
     }
     // A stack for one test, which may break it.
     alone {
+        limits::the_vendors_limits_are_kept,
         lifecycle::a_restart_finds_keys_and_accounts,
         lifecycle::sigterm_drains_and_exits_with_zero,
         lifecycle::a_second_start_on_the_same_data_fails_clearly,

@@ -46,7 +46,7 @@ pub(crate) fn with_vendor<F: Future<Output = ()>>(shape: Shape, body: impl FnOnc
     };
     let site = cell.get_or_init(|| {
         let vendor = block_on(async { Vendor::start() });
-        let stack = try_start(|| Stack::options(shape).vendor(&vendor).start())?;
+        let stack = try_start(|| Stack::options(shape).vendor(&vendor).without_limits().start())?;
         Some(Site { stack, vendor })
     });
     block_on(body(site.as_ref().expect("the shared stack did not start; see the first failure")));

@@ -96,8 +96,12 @@ def load_secrets(data, binary):
 
 
 # What the scripts of the limits do, and what a client says when it connects.
-LIMIT_COMMANDS = ("+eval +evalsha +script|load +get +set +time +ping +hello +auth +select +client|setinfo "
-                  "+client|setname")
+LIMIT_COMMANDS = "+eval +evalsha +script|load +get +set +time +ping +hello +auth +select"
+
+
+def handed_on(*names):
+    """Of this process's own environment; nothing else of it reaches a child."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 class Layout:
@@ -258,6 +262,7 @@ save ""
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 # A user that can reach the vendors' limits and nothing else.
                 "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_port}",
+                **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS"),
                 **self.secret("PAYLOAD_KEY"),
             }
             yield self.service(f"executor-{i}", "executor", env, ("http", health), 3)

@@ -79,8 +79,8 @@ pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         catalog: settings.peers.catalog.clone(),
         cluster_secret: settings.secrets.cluster_secret()?,
         payload_key: settings.secrets.payload_key()?,
-        limits: redis(&settings.redis),
-        sandbox: settings.mode.sandbox,
+        // The built-in vendor has none.
+        limits: (settings.executor.vendor_limits && !settings.mode.sandbox).then(|| redis(&settings.redis)),
     };
     // Less than the drain limit, so that what is left is handed back before the process goes.
     let config = executor::Config { slots: settings.executor.slots, grace_seconds: DRAIN_LIMIT.as_secs() - 2 };

@@ -36,6 +36,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields)]
 pub struct ExecutorSettings {
     pub slots: usize,
+    pub vendor_limits: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -65,8 +65,8 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let first_keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
     // The built-in vendor has no limits.
-    let limiter: Option<Arc<dyn Limiter>> =
-        (!args.sandbox).then(|| Arc::new(LocalLimiter::new(Arc::new(SystemClock))) as Arc<dyn Limiter>);
+    let limiter: Option<Arc<dyn Limiter>> = (settings.executor.vendor_limits && !args.sandbox)
+        .then(|| Arc::new(LocalLimiter::new(Arc::new(SystemClock))) as Arc<dyn Limiter>);
     let executor_stop = drained.clone();
     let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, limiter, &life, executor_stop);
     let pages = auth_service::http::router(auth.clone());

@@ -125,7 +125,7 @@ enum After {
     /// The same request again, after a random part of this.
     Again(Duration),
     /// The same request again, when the vendor wants to hear from us.
-    AgainAt(Instant),
+    AgainAt(Instant, Shaped),
     Refused(Shaped),
     /// Before a byte left it was no longer certain that the account may be used.
     Doubted,
@@ -201,10 +201,11 @@ impl Tries<'_> {
                         return called;
                     }
                 }
-                After::AgainAt(at) => {
+                After::AgainAt(at, shaped) => {
                     tokio::time::sleep_until(at).await;
-                    if let Err(called) = self.take_turn().await {
-                        return called;
+                    // Without a turn in time, what the vendor said is the answer.
+                    if self.take_turn().await.is_err() {
+                        return ended(shaped);
                     }
                 }
                 // Nothing was sent; the next look tells what has become of the account.
@@ -315,7 +316,7 @@ impl Tries<'_> {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
         match self.course.limited(asked, limits::patience(self.job, left)) {
-            Some(wait) if self.deps.budget.spend(&self.line.host) => After::AgainAt(now + wait),
+            Some(wait) if self.deps.budget.spend(&self.line.host) => After::AgainAt(now + wait, shaped),
             _ => After::Ended(ended(shaped)),
         }
     }
