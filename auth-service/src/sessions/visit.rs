@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::try_join_all;
 use plugboard_core::identity::{
     Account, AccountChange, AccountState, DeviceStatus, IdentityError, NewAccount, SignIn, StartedDevice,
 };
@@ -115,17 +116,17 @@ impl Sessions {
     pub(crate) async fn connectable(&self, visit: &ConnectVisit) -> Result<Vec<Connectable>, IdentityError> {
         let accounts = self.accounts(visit).await?;
         let snapshot = self.oauth.catalog.snapshot();
-        let mut services = Vec::new();
-        for listed in snapshot.iter().filter(|listed| visit.allows(listed.key())) {
-            let Some(connector) = listed.look() else { continue };
-            let signs_in = connector.manifest().auth.flows.iter().any(|flow| flow.oauth.is_some());
-            services.push(Connectable {
-                can_sign_in: signs_in && self.oauth.has_client(visit.organization(), connector.key()).await?,
-                accounts: accounts.iter().filter(|account| account.service == *connector.key()).cloned().collect(),
-                connector,
-            });
-        }
-        Ok(services)
+        let allowed = snapshot.iter().filter(|listed| visit.allows(listed.key())).filter_map(|listed| listed.look());
+        // Side by side: whether a client is set is a question to the store for each of a hundred services.
+        let services = allowed.map(|connector| {
+            let accounts = accounts.iter().filter(|account| account.service == *connector.key()).cloned().collect();
+            async move {
+                let signs_in = connector.manifest().auth.flows.iter().any(|flow| flow.oauth.is_some());
+                let can_sign_in = signs_in && self.oauth.has_client(visit.organization(), connector.key()).await?;
+                Ok(Connectable { can_sign_in, accounts, connector })
+            }
+        });
+        try_join_all(services).await
     }
 
     /// The accounts of the session's user.
