@@ -105,9 +105,9 @@ impl Gateway {
             Some(query) => snapshot.search(query),
             None => snapshot.iter().cloned().collect(),
         };
+        let rows = found.iter().filter(|connector| category.is_none_or(|wanted| connector.brief().category == wanted));
         let rows =
-            found.iter().filter(|connector| category.is_none_or(|wanted| connector.manifest().category == wanted));
-        let rows = rows.map(|connector| passport::ServiceRow::new(connector, connected.contains(connector.key())));
+            rows.map(|connector| passport::ServiceRow::new(connector.brief(), connected.contains(connector.key())));
         Ok(rows.filter(|row| request.connected.is_none_or(|wanted| row.connected == wanted)).collect())
     }
 

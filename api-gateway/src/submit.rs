@@ -59,7 +59,7 @@ impl Gateway {
     fn note_refused(&self, principal: &Principal, organization: &OrganizationId, service: &str, error: &CallError) {
         let key = service.split(':').next().and_then(|key| ServiceKey::parse(key.trim()));
         // What is no service of ours could be anything, and nothing that callers write belongs in the log.
-        let known = key.filter(|key| self.catalog.snapshot().get(key).is_some());
+        let known = key.filter(|key| self.catalog.snapshot().listed(key).is_some());
         let facts = CallFacts {
             key: principal.key_id.clone(),
             subject: principal.subject.clone(),
@@ -112,7 +112,7 @@ impl Gateway {
             None => (written.trim(), None),
         };
         let snapshot = self.catalog.snapshot();
-        if let Some(connector) = ServiceKey::parse(key).and_then(|key| snapshot.get(&key).cloned()) {
+        if let Some(connector) = ServiceKey::parse(key).and_then(|key| snapshot.get(&key)) {
             return Ok((connector, label.filter(|label| !label.is_empty())));
         }
         let keys = snapshot.iter().map(|connector| connector.key().as_str());

@@ -288,7 +288,7 @@ pub(crate) fn connector(
     if !catalog.is_ready() {
         return Err(IdentityError::Unavailable("the catalog is not loaded yet".into()));
     }
-    Ok(catalog.snapshot().get(service).cloned())
+    Ok(catalog.snapshot().get(service))
 }
 
 pub(crate) fn check_ids(organization: &OrganizationId, account: &AccountId) -> Result<(), IdentityError> {

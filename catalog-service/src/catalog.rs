@@ -108,30 +108,28 @@ impl CatalogService {
     /// Everything that is wrong with any file; the snapshot stays.
     pub fn reload(&self) -> Result<Reloaded, LoadError> {
         let _alone = self.reloading.lock();
-        let loaded = load::all(&self.config)?;
-        let mut documents = Vec::with_capacity(loaded.len());
-        for entry in &loaded {
-            let manifest = entry.connector.manifest();
-            match document(manifest) {
-                Ok(document) => documents.push(document),
-                Err(error) => {
-                    let file = entry.source.file.clone();
-                    let finding = Finding { file, line: None, place: String::new(), message: error.to_string() };
-                    return Err(LoadError { findings: vec![finding] });
-                }
-            }
+        let made = load::each(&self.config, |source, connector| {
+            let document = document(connector.manifest()).map_err(|error| load::unfit(&source, &error))?;
+            // Built-in texts are in the binary anyway, and the tests lint them.
+            Ok((document, (!source.file.starts_with(BUILT_IN)).then_some(source)))
+        })?;
+        let (made, wrong): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+        let findings: Vec<Finding> = wrong.into_iter().filter_map(Result::err).collect();
+        if !findings.is_empty() {
+            return Err(LoadError { findings });
         }
+        let (documents, sources): (Vec<_>, Vec<_>) = made.into_iter().flatten().unzip();
         let before = self.snapshot();
         let change = compare(&before.documents, &documents);
         if change.is_empty() && !before.digest.is_empty() {
             return Ok(change);
         }
         // What is served although `connectors lint` would refuse it, is at least said.
-        for entry in
-            loaded.iter().filter(|entry| change.changed.iter().any(|key| entry.connector.key().as_str() == key))
-        {
-            if !entry.source.file.starts_with(BUILT_IN) {
-                for finding in lint::source(&entry.source) {
+        for (document, source) in documents.iter().zip(&sources) {
+            if let Some(source) =
+                source.as_ref().filter(|_| change.changed.iter().any(|key| *key == document.key.as_str()))
+            {
+                for finding in lint::source(source) {
                     tracing::warn!("{finding}");
                 }
             }
@@ -183,7 +181,7 @@ impl CatalogService {
     }
 }
 
-/// Files of built-in manifests begin with this; they are linted by the tests.
+/// Files of built-in manifests begin with this.
 const BUILT_IN: &str = "connectors/";
 
 fn compare(before: &[ManifestDocument], after: &[ManifestDocument]) -> Reloaded {

@@ -19,6 +19,7 @@ pub mod lint;
 pub mod load;
 pub mod readme;
 pub mod schema;
+mod yaml;
 
 #[cfg(test)]
 mod tests;

@@ -137,8 +137,24 @@ async fn changed_files_are_noticed() {
     follower.await.unwrap();
 }
 
+/// The built-in manifests as they are written, with lines to point to.
+fn written() -> Vec<load::Source> {
+    load::directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors")).unwrap()
+}
+
 fn built_in(key: &str) -> load::Source {
-    load::built_in().into_iter().find(|source| source.file.ends_with(&format!("/{key}.yaml"))).unwrap()
+    written().into_iter().find(|source| source.file.ends_with(&format!("/{key}.yaml"))).unwrap()
+}
+
+#[test]
+fn what_is_built_in_is_what_is_written() {
+    let built_in = load::built_in();
+    assert_eq!(built_in.len(), written().len());
+    for (built_in, written) in built_in.iter().zip(written()) {
+        assert!(written.file.ends_with(&built_in.file), "{} is not {}", built_in.file, written.file);
+        let [one, other] = [built_in, &written].map(|source| document(&load::manifest(source).unwrap()).unwrap());
+        assert_eq!(one, other, "{}", built_in.file);
+    }
 }
 
 #[test]
@@ -198,7 +214,7 @@ fn yaml_keeps_what_looks_like_something_else() {
 
 #[test]
 fn every_built_in_manifest_is_clean() {
-    let findings: Vec<String> = lint::built_in().iter().map(ToString::to_string).collect();
+    let findings: Vec<String> = lint::sources(&written()).iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }
 
@@ -215,18 +231,24 @@ fn every_built_in_manifest_survives_json() {
     }
 }
 
+/// What a reader pays for: an index or a module at a time.
+const LARGEST_PASSPORT: usize = 12 * 1024;
+
 #[test]
-fn every_built_in_passport_can_be_made() {
+fn every_built_in_passport_is_small() {
+    let mut large = Vec::new();
     for entry in load::all(&Config::default()).unwrap() {
         let connector = &entry.connector;
-        let index = passport::index(connector).to_string();
-        let mut sizes = Vec::new();
-        for name in connector.manifest().modules.keys() {
-            sizes.push(format!("{name} {}", passport::module(connector, name).unwrap().to_string().len()));
-        }
+        let names = connector.manifest().modules.keys();
+        let modules = names.map(|name| (name.as_str(), passport::module(connector, name).unwrap().to_string().len()));
+        let all: Vec<(&str, usize)> =
+            std::iter::once(("index", passport::index(connector).to_string().len())).chain(modules).collect();
         // Shown with --nocapture.
-        println!("{}: index {}, modules: {}", connector.key(), index.len(), sizes.join(", "));
+        println!("{}: {all:?}", connector.key());
+        let over = all.iter().filter(|(_, size)| *size > LARGEST_PASSPORT);
+        large.extend(over.map(|(name, size)| format!("{}/{name} {size}", connector.key())));
     }
+    assert!(large.is_empty(), "over {LARGEST_PASSPORT} bytes: {}", large.join(", "));
 }
 
 #[test]

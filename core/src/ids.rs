@@ -83,6 +83,12 @@ impl AccountId {
     pub fn is_sandbox(&self) -> bool {
         self.0 == "acc_sandbox"
     }
+
+    /// What stands for an access token in sandbox mode. It names the service, since some vendors serve several of them
+    /// at one address.
+    pub fn sandbox_token(service: &str) -> String {
+        format!("sandbox-token-{service}")
+    }
 }
 
 /// An end user of a tenant, in the tenant's own words.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::header::HOST;
 use http::{HeaderMap, StatusCode};
 use plugboard_core::identity::Scope;
-use plugboard_core::manifest::{Connector, CredentialField, Flow};
+use plugboard_core::manifest::{Brief, Connector, CredentialField, Flow};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -39,18 +39,17 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
     let snapshot = gateway.catalog.snapshot();
     // A dot marks a connector that belongs to one organization.
     let fixed = snapshot.iter().filter(|connector| !connector.key().as_str().contains('.'));
-    let rows: Vec<_> = fixed.map(|connector| ConnectorSummary::of(connector)).collect();
+    let rows: Vec<_> = fixed.map(|connector| ConnectorSummary::of(connector.brief())).collect();
     reply::public(&headers, &rows)
 }
 
 impl ConnectorSummary {
-    fn of(connector: &Connector) -> Self {
-        let manifest = connector.manifest();
+    fn of(brief: &Brief) -> Self {
         Self {
-            key: manifest.key.clone(),
-            name: manifest.name.clone(),
-            description: manifest.description.clone(),
-            category: manifest.category.as_str(),
+            key: brief.key.clone(),
+            name: brief.name.clone(),
+            description: brief.description.clone(),
+            category: brief.category.as_str(),
         }
     }
 }
@@ -153,7 +152,7 @@ pub(super) struct FieldMetadata {
     responses((status = 200, description = "All connectors.", body = AllMetadata), Closed))]
 pub(super) async fn all_metadata(State(gateway): State<Arc<Gateway>>, _: Reader) -> Result<Response, Problem> {
     let snapshot = gateway.catalog.snapshot();
-    let connectors = snapshot.iter().map(|connector| ConnectorMetadata::of(connector)).collect();
+    let connectors = snapshot.look().map(|connector| ConnectorMetadata::of(&connector)).collect();
     reply::json(StatusCode::OK, &AllMetadata { connectors })
 }
 

@@ -86,12 +86,13 @@ impl Sessions {
         let accounts = self.accounts(visit).await?;
         let snapshot = self.oauth.catalog.snapshot();
         let mut services = Vec::new();
-        for connector in snapshot.iter().filter(|connector| visit.allows(connector.key())) {
+        for listed in snapshot.iter().filter(|listed| visit.allows(listed.key())) {
+            let Some(connector) = listed.look() else { continue };
             let signs_in = connector.manifest().auth.flows.iter().any(|flow| flow.oauth.is_some());
             services.push(Connectable {
                 can_sign_in: signs_in && self.oauth.has_client(visit.organization(), connector.key()).await?,
                 accounts: accounts.iter().filter(|account| account.service == *connector.key()).cloned().collect(),
-                connector: connector.clone(),
+                connector,
             });
         }
         Ok(services)

@@ -1,9 +1,9 @@
 //! The catalog as gateways and executors see it: an immutable snapshot in memory, replaced whole.
 
 mod grpc;
+mod snapshot;
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,9 +14,9 @@ use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 pub use grpc::{GrpcCatalog, MAX_MESSAGE};
+pub use snapshot::{Listed, Snapshot};
 
 use crate::ids::ServiceKey;
-use crate::manifest::search::SearchIndex;
 use crate::manifest::{CompileError, Connector};
 
 /// A manifest as the catalog service hands it out.
@@ -53,52 +53,12 @@ pub enum CatalogError {
     Incompatible { key: String, source: CompileError },
 }
 
-/// All connectors of one moment, compiled, in key order.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    connectors: Vec<Arc<Connector>>,
-    by_key: HashMap<ServiceKey, usize>,
-    /// Built by the first search.
-    search: OnceLock<SearchIndex>,
-}
-
-impl Snapshot {
-    pub fn new(mut connectors: Vec<Arc<Connector>>) -> Self {
-        connectors.sort_by(|a, b| a.key().cmp(b.key()));
-        let by_key = connectors.iter().enumerate().map(|(at, c)| (c.key().clone(), at)).collect();
-        Self { connectors, by_key, search: OnceLock::new() }
-    }
-
-    pub fn get(&self, key: &ServiceKey) -> Option<&Arc<Connector>> {
-        self.by_key.get(key).map(|at| &self.connectors[*at])
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Connector>> {
-        self.connectors.iter()
-    }
-
-    /// The connectors that fit the words best, best first.
-    pub fn search(&self, query: &str) -> Vec<Arc<Connector>> {
-        let index = self.search.get_or_init(|| SearchIndex::build(self.connectors.iter()));
-        let hits = index.search(query, self.connectors.len());
-        hits.iter().filter_map(|hit| self.get(&hit.key).cloned()).collect()
-    }
-
-    pub fn len(&self) -> usize {
-        self.connectors.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.connectors.is_empty()
-    }
-}
-
 /// A live view of the catalog, shared by all calls of a process.
 pub struct CatalogHandle {
     source: Arc<dyn Catalog>,
     current: ArcSwap<Snapshot>,
-    /// Every version this process has compiled, so that a job can use the one it was validated against.
-    compiled: moka::sync::Cache<String, Arc<Connector>>,
+    /// Replaced versions that this process has seen, so that a job can use the one it was validated against.
+    replaced: moka::sync::Cache<String, Arc<Listed>>,
     ready: tokio::sync::watch::Sender<bool>,
 }
 
@@ -113,7 +73,7 @@ impl CatalogHandle {
         Arc::new(Self {
             source,
             current: ArcSwap::default(),
-            compiled: moka::sync::Cache::new(2_000),
+            replaced: moka::sync::Cache::new(2_000),
             ready: tokio::sync::watch::Sender::new(false),
         })
     }
@@ -160,34 +120,38 @@ impl CatalogHandle {
     /// # Errors
     /// When this process does not have it and the catalog cannot be asked.
     pub async fn by_digest(&self, digest: &str) -> Result<Option<Arc<Connector>>, CatalogError> {
-        if let Some(connector) = self.compiled.get(digest) {
-            return Ok(Some(connector));
+        let current = self.current.load().by_digest(digest).cloned();
+        if let Some(listed) = current.or_else(|| self.replaced.get(digest)) {
+            return Ok(listed.connector());
         }
         let Some(document) = self.source.by_digest(digest).await? else { return Ok(None) };
-        self.compile(&document).map(Some)
+        let listed = Listed::new(document.clone()).map_err(|source| incompatible(&document, source))?;
+        let listed = Arc::new(listed);
+        self.replaced.insert(document.digest, listed.clone());
+        Ok(listed.connector())
     }
 
     fn replace(&self, documents: &[ManifestDocument]) {
+        let before = self.current.load_full();
         let mut connectors = Vec::with_capacity(documents.len());
         for document in documents {
-            match self.compile(document) {
-                Ok(connector) => connectors.push(connector),
+            let known = before.by_digest(&document.digest).cloned().map(Ok);
+            match known.unwrap_or_else(|| Listed::new(document.clone()).map(Arc::new)) {
+                Ok(listed) => connectors.push(listed),
                 // One bad manifest must not take the others away.
-                Err(error) => tracing::error!(%error, "a manifest is left out"),
+                Err(source) => tracing::error!(error = %incompatible(document, source), "a manifest is left out"),
             }
         }
-        self.current.store(Arc::new(Snapshot::new(connectors)));
+        let now = Snapshot::new(connectors);
+        // Jobs that were validated against what is replaced are still on their way.
+        for old in before.iter().filter(|old| now.by_digest(old.digest()).is_none()) {
+            self.replaced.insert(old.digest().to_owned(), old.clone());
+        }
+        self.current.store(Arc::new(now));
         self.ready.send_replace(true);
     }
+}
 
-    fn compile(&self, document: &ManifestDocument) -> Result<Arc<Connector>, CatalogError> {
-        if let Some(connector) = self.compiled.get(&document.digest) {
-            return Ok(connector);
-        }
-        let connector = Connector::from_document(document)
-            .map_err(|source| CatalogError::Incompatible { key: document.key.as_str().to_owned(), source })?;
-        let connector = Arc::new(connector);
-        self.compiled.insert(document.digest.clone(), connector.clone());
-        Ok(connector)
-    }
+fn incompatible(document: &ManifestDocument, source: CompileError) -> CatalogError {
+    CatalogError::Incompatible { key: document.key.as_str().to_owned(), source }
 }

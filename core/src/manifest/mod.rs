@@ -28,6 +28,7 @@ pub use connector::{
 pub use formats::KNOWN as KNOWN_FORMATS;
 pub use model::*;
 pub use oauth::{Dialect, Discovery, KeptField, OAuthFlow, RefreshRules, Source, TokenPointers, TokenRequestStyle};
+pub use passport::Brief;
 pub use path::{PathTemplate, PathTemplateError};
 pub use template::{Template, TemplateError, Variable};
 pub use token::{Assertion, ClientAuth, LoginRequest, TokenGrant, TokenGrantKind};

@@ -8,10 +8,36 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::connector::Connector;
-use super::model::{Effect, ErrorRules, LimitScope, Manifest, Module, Operation, Param, Passport, RateLimit, Style};
+use super::model::{
+    Category, Effect, ErrorRules, LimitScope, Manifest, Module, Operation, Param, Passport, RateLimit, Style,
+};
 use super::template::Template;
 use super::token::TokenGrantKind;
 use crate::error::CallError;
+
+/// What lists say of a connector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brief {
+    pub key: String,
+    pub name: String,
+    pub description: String,
+    pub category: Category,
+    pub tagline: String,
+    pub admin_only: bool,
+}
+
+impl Brief {
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            key: manifest.key.clone(),
+            name: manifest.name.clone(),
+            description: manifest.description.clone(),
+            category: manifest.category,
+            tagline: manifest.tagline.clone(),
+            admin_only: manifest.admin_only,
+        }
+    }
+}
 
 /// One row of `list_services`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +52,14 @@ pub struct ServiceRow {
 }
 
 impl ServiceRow {
-    pub fn new(connector: &Connector, connected: bool) -> Self {
-        let manifest = connector.manifest();
+    pub fn new(brief: &Brief, connected: bool) -> Self {
         Self {
-            key: manifest.key.clone(),
-            name: manifest.name.clone(),
-            category: manifest.category.as_str(),
-            tagline: manifest.tagline.clone(),
+            key: brief.key.clone(),
+            name: brief.name.clone(),
+            category: brief.category.as_str(),
+            tagline: brief.tagline.clone(),
             connected,
-            admin_only: manifest.admin_only,
+            admin_only: brief.admin_only,
         }
     }
 }
@@ -68,15 +93,14 @@ pub fn services_json(rows: &[ServiceRow]) -> Value {
 }
 
 /// `/connectors.json`: every connector, admin-only ones included.
-pub fn connectors_json<'a>(connectors: impl Iterator<Item = &'a Connector>) -> Value {
+pub fn connectors_json<'a>(connectors: impl Iterator<Item = &'a Brief>) -> Value {
     connectors
-        .map(|connector| {
-            let manifest = connector.manifest();
+        .map(|brief| {
             json!({
-                "key": manifest.key,
-                "name": manifest.name,
-                "description": manifest.description,
-                "category": manifest.category,
+                "key": brief.key,
+                "name": brief.name,
+                "description": brief.description,
+                "category": brief.category,
             })
         })
         .collect()
@@ -132,7 +156,32 @@ pub fn module(connector: &Connector, name: &str) -> Result<Value, CallError> {
     let spends = |bucket: &str| operations.iter().any(|op| op.rate_limit.as_deref().unwrap_or("default") == bucket);
     put(&mut spec, "rate_limits", &limits(manifest, spends));
     put(&mut spec, "errors", &error_notes(&manifest.errors));
+    shorten(&mut spec);
     Ok(Value::Object(spec))
+}
+
+/// What a reader's context should spend on one module, in bytes.
+const LARGEST: usize = 12 * 1024;
+
+/// Where a passport would be longer, examples give way, since no call needs them: of answers before of requests, the
+/// longest first. It says so.
+fn shorten(spec: &mut Map<String, Value>) {
+    let note = |left_out: usize| json!(format!("{left_out} examples, so that this fits into 12 KB"));
+    let mut size = json!(spec).to_string().len();
+    let mut left_out = 0;
+    for kind in ["response_example", "request_example"] {
+        while size > LARGEST {
+            let Some(Value::Array(recipes)) = spec.get_mut("recipes") else { return };
+            let length = |recipe: &Value| recipe.get(kind).map_or(0, |example| example.to_string().len());
+            let longest = recipes.iter_mut().max_by_key(|recipe| length(recipe)).and_then(Value::as_object_mut);
+            if longest.and_then(|recipe| recipe.shift_remove(kind)).is_none() {
+                break;
+            }
+            left_out += 1;
+            spec.insert("left_out".to_owned(), note(left_out));
+            size = json!(spec).to_string().len();
+        }
+    }
 }
 
 /// What every passport begins with: whose it is, and how long it may be kept.

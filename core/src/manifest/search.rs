@@ -2,7 +2,6 @@
 //! all connectors, and the weight of each word in each connector.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::connector::Connector;
 use super::model::Category;
@@ -12,12 +11,15 @@ use crate::ids::ServiceKey;
 mod weight {
     pub(super) const KEY: f32 = 12.0;
     pub(super) const NAME: f32 = 10.0;
+    /// Above keywords: who asks for a kind of service means those of that kind, not those that mention it.
+    pub(super) const CATEGORY: f32 = 7.0;
     pub(super) const KEYWORD: f32 = 6.0;
-    pub(super) const CATEGORY: f32 = 4.0;
     pub(super) const TAGLINE: f32 = 4.0;
     pub(super) const DESCRIPTION: f32 = 2.0;
     pub(super) const MODULE: f32 = 2.0;
     pub(super) const OPERATION: f32 = 1.0;
+    /// What a further place adds to the best one.
+    pub(super) const AGAIN: f32 = 0.1;
 }
 
 /// How much a word of the query counts that is not written like the word it meets.
@@ -31,7 +33,7 @@ mod likeness {
 }
 
 /// Words that say nothing.
-const STOP_WORDS: [&str; 40] = [
+const STOP_WORDS: [&str; 42] = [
     "a",
     "an",
     "and",
@@ -46,6 +48,7 @@ const STOP_WORDS: [&str; 40] = [
     "of",
     "on",
     "or",
+    "send",
     "the",
     "to",
     "with",
@@ -71,6 +74,7 @@ const STOP_WORDS: [&str; 40] = [
     "до",
     "при",
     "через",
+    "отправить",
     "сервис",
 ];
 
@@ -100,16 +104,17 @@ struct Entry {
 struct Word {
     text: String,
     length: usize,
-    /// Connector and the greatest weight the word has in it.
+    /// Connector and the weight the word has in it: of the best place, and a little of every other.
     found_in: Vec<(u32, f32)>,
 }
 
 impl SearchIndex {
     /// Costs some milliseconds for a hundred connectors: build it once a snapshot.
-    pub fn build<'a>(connectors: impl Iterator<Item = &'a Arc<Connector>>) -> Self {
+    pub fn build(connectors: impl Iterator<Item: AsRef<Connector>>) -> Self {
         let mut index = Self::default();
         let mut places: HashMap<String, usize> = HashMap::new();
         for (at, connector) in connectors.enumerate() {
+            let connector = connector.as_ref();
             let manifest = connector.manifest();
             let names = [Some(&manifest.key), Some(&manifest.name), manifest.name_ru.as_ref()];
             let whole = names.into_iter().flatten().map(|name| in_one_piece(name)).collect();
@@ -124,7 +129,9 @@ impl SearchIndex {
                     let at = u32::try_from(at).unwrap_or(u32::MAX);
                     let found_in = &mut index.words[place].found_in;
                     match found_in.last_mut() {
-                        Some((last, known)) if *last == at => *known = known.max(weight),
+                        Some((last, known)) if *last == at => {
+                            *known = known.max(weight) + known.min(weight) * weight::AGAIN;
+                        }
                         _ => found_in.push((at, weight)),
                     }
                 }

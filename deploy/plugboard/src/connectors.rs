@@ -1,12 +1,13 @@
 //! `plugboard connectors`: manifests, checked and shown. Needs no running service.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use catalog_service::{lint, load, readme, schema};
-use plugboard_core::catalog::Snapshot;
+use plugboard_core::catalog::{Listed, Snapshot};
 use plugboard_core::ids::ServiceKey;
-use plugboard_core::manifest::{passport, suggest};
+use plugboard_core::manifest::{document, passport, suggest};
 
 use crate::cli::ConnectorsCommand;
 use crate::print_answer;
@@ -16,7 +17,8 @@ pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
         ConnectorsCommand::Lint { paths } => return lint_all(&paths),
         ConnectorsCommand::List => {
             let snapshot = built_in()?;
-            let rows: Vec<_> = snapshot.iter().map(|connector| passport::ServiceRow::new(connector, false)).collect();
+            let rows: Vec<_> =
+                snapshot.iter().map(|connector| passport::ServiceRow::new(connector.brief(), false)).collect();
             print_answer(&passport::services_text(&rows));
         }
         ConnectorsCommand::Show { service, module } => print_answer(&show(&service, module.as_deref())?),
@@ -49,7 +51,8 @@ fn lint_all(paths: &[std::path::PathBuf]) -> anyhow::Result<ExitCode> {
 
 fn built_in() -> anyhow::Result<Snapshot> {
     let loaded = load::all(&catalog_service::config::Config::default())?;
-    Ok(Snapshot::new(loaded.into_iter().map(|one| std::sync::Arc::new(one.connector)).collect()))
+    let listed = loaded.iter().map(|one| Ok(Arc::new(Listed::new(document(one.connector.manifest())?)?)));
+    Ok(Snapshot::new(listed.collect::<anyhow::Result<_>>()?))
 }
 
 fn show(service: &str, module: Option<&str>) -> anyhow::Result<String> {
@@ -63,8 +66,8 @@ fn show(service: &str, module: Option<&str>) -> anyhow::Result<String> {
         }
     };
     let value = match module {
-        None => passport::index(connector),
-        Some(name) => passport::module(connector, name).map_err(|error| anyhow::anyhow!(error.message))?,
+        None => passport::index(&connector),
+        Some(name) => passport::module(&connector, name).map_err(|error| anyhow::anyhow!(error.message))?,
     };
     Ok(serde_json::to_string_pretty(&value)?)
 }

@@ -51,8 +51,8 @@ impl Routes {
     pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
         let mut routes =
             Self { vendors: Vec::with_capacity(snapshot.len()), fixed: HashMap::new(), open: Vec::new(), snapshot };
-        for connector in Arc::clone(&routes.snapshot).iter() {
-            routes.add(connector);
+        for connector in Arc::clone(&routes.snapshot).look() {
+            routes.add(&connector);
         }
         // Longer patterns first: of two modules on one host, the one with the longer prefix is meant.
         for places in routes.fixed.values_mut() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::ErrorCode;
-use crate::manifest::passport::{ServiceRow, connectors_json, index, module, services_json, services_text};
+use crate::manifest::passport::{Brief, ServiceRow, connectors_json, index, module, services_json, services_text};
 
 #[test]
 fn the_index_says_what_it_is_and_how_to_connect() {
@@ -44,6 +44,22 @@ fn a_module_has_everything_a_call_needs() {
 }
 
 #[test]
+fn a_long_passport_leaves_examples_out_and_says_so() {
+    let mut manifest = manifest(SHOP);
+    for (at, operation) in manifest.operations.iter_mut().enumerate() {
+        operation.response_example = json!({ "text": "x".repeat(1_000 * (at + 1)) });
+    }
+    let spec = module(&Connector::from_manifest(manifest).unwrap(), "orders").unwrap();
+    assert!(spec.to_string().len() <= 12 * 1024, "{}", spec.to_string().len());
+    let kept =
+        |name: &str| spec["recipes"].as_array().unwrap().iter().filter(|recipe| recipe.get(name).is_some()).count();
+    assert!((1..7).contains(&kept("response_example")), "the short ones stay: {spec}");
+    let left_out = 7 - kept("response_example");
+    assert_eq!(spec["left_out"], format!("{left_out} examples, so that this fits into 12 KB"));
+    assert!(spec["recipes"][0].get("response_example").is_some(), "the longest go first");
+}
+
+#[test]
 fn a_thin_passport_shows_no_recipes() {
     let thin = connector(&SHOP.replace("category: ecommerce", "category: ecommerce\npassport: thin"));
     let index = index(&thin);
@@ -65,7 +81,7 @@ fn no_passport_shows_a_credential() {
 
 #[test]
 fn the_list_has_one_line_a_service() {
-    let mut row = ServiceRow::new(&shop(), true);
+    let mut row = ServiceRow::new(&Brief::of(shop().manifest()), true);
     assert_eq!((row.category, row.admin_only), ("ecommerce", false));
     let other = ServiceRow { key: "bank".to_owned(), admin_only: true, connected: false, ..row.clone() };
     let text = services_text(&[other.clone(), row.clone()]);
@@ -82,15 +98,18 @@ fn the_list_has_one_line_a_service() {
 
 #[test]
 fn a_list_of_99_services_is_at_most_5_kb() {
-    let row = ServiceRow { key: "k".repeat(14), tagline: "t".repeat(32), ..ServiceRow::new(&shop(), true) };
+    let row = ServiceRow {
+        key: "k".repeat(14),
+        tagline: "t".repeat(32),
+        ..ServiceRow::new(&Brief::of(shop().manifest()), true)
+    };
     let size = services_text(&vec![row; 99]).len();
     assert!(size <= 5 * 1024, "{size}");
 }
 
 #[test]
 fn the_public_list_has_four_columns() {
-    let shop = shop();
-    let list = connectors_json([&shop].into_iter());
+    let list = connectors_json([&Brief::of(shop().manifest())].into_iter());
     assert_eq!(
         list,
         json!([{
