@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::{AccountState, Grant, IdentityError};
+use plugboard_core::ids::AccountId;
 use plugboard_core::job::{TicketFacts, TicketKey};
 use plugboard_core::manifest::Manifest;
 use plugboard_core::manifest::credentials::flow_of;
@@ -155,9 +156,7 @@ fn fill_defaults(manifest: &Manifest, fields: &mut AccountFields) {
 /// The built-in account of the sandbox: every field that the first flow asks for.
 fn made_up(manifest: &Manifest) -> AccountFields {
     let mut fields = AccountFields::default();
-    // A service that is only signed in to has what its sign-in would bring.
-    let first = manifest.auth.flows.first();
-    let Some(flow) = flow_of(manifest, |_| true).or(first) else { return fields };
+    let Some(flow) = manifest.auth.flows.first() else { return fields };
     for (name, field) in &flow.fields {
         let value = match (&field.sandbox, &field.default) {
             (Some(value), _) | (None, Some(value)) => value.clone(),
@@ -167,12 +166,13 @@ fn made_up(manifest: &Manifest) -> AccountFields {
         };
         insert(&mut fields, name, &value, field.secret);
     }
+    // Who would sign in has what the sign-in would bring.
     if let Some(oauth) = &flow.oauth {
         for (name, kept) in &oauth.keep {
             let value = if kept.host { SANDBOX_HOST.to_owned() } else { format!("sandbox-{name}") };
             insert(&mut fields, name, &value, kept.secret);
         }
-        fields.token = Some(Secret::new("sandbox-token"));
+        fields.token = Some(Secret::new(AccountId::sandbox_token(&manifest.key)));
     }
     fields
 }

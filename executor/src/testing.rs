@@ -464,9 +464,15 @@ pub(crate) fn sandbox_fields(manifest: &Manifest) -> AccountFields {
             account.public.insert(name.clone(), value);
         }
     }
-    if manifest.transport.token.is_some() {
-        account.token = Some(Secret::new("sandbox-token"));
+    // What a sign-in would tell, and the token that it or a grant would bring.
+    for (name, kept) in manifest.auth.flows.iter().filter_map(|flow| flow.oauth.as_ref()).flat_map(|oauth| &oauth.keep)
+    {
+        let made_up = if kept.host { "sandbox.example".to_owned() } else { format!("sandbox-{name}") };
+        if account.get(name).is_none() {
+            account.public.insert(name.clone(), made_up);
+        }
     }
+    account.token = Some(Secret::new("sandbox-token"));
     account
 }
 

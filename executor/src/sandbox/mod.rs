@@ -7,11 +7,12 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | a known operation, all credentials in place | 200, the operation's `response_example` |
+//! | a known operation, all credentials in place | 200, the operation's `response_example`; of several at one address that of the one whose body this is |
 //! | the same, a credential missing | 401 |
 //! | a token endpoint, client credentials in place | 200, a token |
 //! | anything else | 404 |
 
+mod choose;
 mod credentials;
 mod routes;
 
@@ -30,12 +31,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use credentials::Request;
-use routes::{Destination, Routes};
+use routes::Routes;
 
 /// Largest request body: the 4 MiB of the public contract, and room for what a form adds to it.
 const MAX_BODY: usize = 16 << 20;
-
-const TOKEN: &str = r#"{"access_token":"sandbox-token","token_type":"bearer","expires_in":3600}"#;
 
 struct Sandbox {
     catalog: Arc<CatalogHandle>,
@@ -63,18 +62,12 @@ async fn answer(
     let routes = sandbox.routes();
     let host = headers.get("x-forwarded-host").or_else(|| headers.get(HOST)).and_then(|host| host.to_str().ok());
     let host = host.map(without_port).unwrap_or_default().to_ascii_lowercase();
-    let Some(destination) = routes.find(&host, &method, uri.path()) else {
-        return refuse(StatusCode::NOT_FOUND, &format!("no operation {method} {} on {host}", uri.path()));
-    };
     let request = Request { method: &method, headers: &headers, query: uri.query().unwrap_or_default(), body: &body };
-    match destination {
-        Destination::Token(grant) => match grant.missing(&request) {
-            None => json_answer(StatusCode::OK, Bytes::from_static(TOKEN.as_bytes())),
+    match routes.find(&host, uri.path(), &request) {
+        None => refuse(StatusCode::NOT_FOUND, &format!("no operation {method} {} on {host}", uri.path())),
+        Some(destination) => match destination.missing {
             Some(what) => refuse(StatusCode::UNAUTHORIZED, &format!("{what} is missing")),
-        },
-        Destination::Operation(wanted, example) => match wanted.missing(&request) {
-            None => json_answer(StatusCode::OK, example.clone()),
-            Some(what) => refuse(StatusCode::UNAUTHORIZED, &format!("{what} is missing")),
+            None => json_answer(StatusCode::OK, destination.answer),
         },
     }
 }

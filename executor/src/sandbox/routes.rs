@@ -1,15 +1,17 @@
 //! From host, verb and path to an operation, over all connectors of a snapshot.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
-use http::Method;
 use plugboard_core::catalog::Snapshot;
-use plugboard_core::manifest::{Connector, Style, Template, Variable};
+use plugboard_core::ids::AccountId;
+use plugboard_core::manifest::{Connector, Operation, Style, Template, Variable};
 use regex::Regex;
+use serde_json::json;
 
-use super::credentials::{Grant, Wanted};
+use super::choose::{self, Shape};
+use super::credentials::{Grant, Request, Wanted};
 
 /// The routes of one snapshot.
 pub(super) struct Routes {
@@ -23,10 +25,18 @@ pub(super) struct Routes {
 
 struct Vendor {
     connector: Arc<Connector>,
+    /// Of its sandbox account.
+    token: String,
     wanted: Wanted,
     grant: Option<Grant>,
     /// By operation id.
-    examples: HashMap<String, Bytes>,
+    answers: HashMap<String, Answer>,
+}
+
+struct Answer {
+    example: Bytes,
+    /// Needed only where the address does not tell.
+    shape: OnceLock<Shape>,
 }
 
 struct Place {
@@ -42,9 +52,19 @@ enum What {
     Rpc { module: String, verb: String, method: Regex },
 }
 
-pub(super) enum Destination<'r> {
-    Token(&'r Grant),
-    Operation(&'r Wanted, &'r Bytes),
+/// Where a request arrives.
+pub(super) struct Destination {
+    pub(super) answer: Bytes,
+    /// The first credential that is not where the manifest puts it.
+    pub(super) missing: Option<String>,
+}
+
+/// What an address may mean.
+struct Hit<'r> {
+    vendor: &'r Vendor,
+    place: &'r Place,
+    /// `None`: the token endpoint.
+    operation: Option<(&'r Operation, usize)>,
 }
 
 impl Routes {
@@ -66,43 +86,71 @@ impl Routes {
         Arc::ptr_eq(&self.snapshot, snapshot)
     }
 
-    pub(super) fn find(&self, host: &str, method: &Method, path: &str) -> Option<Destination<'_>> {
+    pub(super) fn find(&self, host: &str, path: &str, request: &Request<'_>) -> Option<Destination> {
         let fixed = self.fixed.get(host).into_iter().flatten();
         let open = self.open.iter().filter(|(pattern, _)| pattern.is_match(host)).map(|(_, place)| place);
-        fixed.chain(open).find_map(|place| self.at(place, method, path))
-    }
-
-    fn at(&self, place: &Place, method: &Method, path: &str) -> Option<Destination<'_>> {
-        let rest = place.path.captures(path)?.name("rest")?.as_str();
-        let vendor = self.vendors.get(place.vendor)?;
-        let found = match &place.what {
-            What::Token => {
-                return (*method == Method::POST).then_some(Destination::Token(vendor.grant.as_ref()?));
-            }
-            What::Rest { module } => vendor.connector.find_rest(module, method.as_str(), rest)?,
-            What::Rpc { module, verb, method: pattern } => {
-                if verb != method.as_str() {
-                    return None;
-                }
-                let name = pattern.captures(rest)?.name("method")?.as_str();
-                let id = &vendor.connector.find_rpc(module, name)?.operation.id;
-                return Some(Destination::Operation(&vendor.wanted, vendor.examples.get(id)?));
+        let hits: Vec<Hit<'_>> =
+            fixed.chain(open).filter_map(|place| self.at(place, request.method.as_str(), path)).collect();
+        // Several services may be at one address, and on hosts that tenants name any may be: the one that the token
+        // names is meant, else the one whose credentials are there.
+        let complete = |hit: &&Hit<'_>| hit.missing(request).is_none();
+        let named = hits.iter().find(|hit| hit.vendor.is_named(request) && complete(hit));
+        let Some(hit) = named.or_else(|| hits.iter().find(complete)) else {
+            let missing = hits.first()?.missing(request);
+            return Some(Destination { answer: Bytes::new(), missing });
+        };
+        if hit.operation.is_none() {
+            let token = json!({"access_token": hit.vendor.token, "token_type": "bearer", "expires_in": 3600});
+            return Some(Destination { answer: Bytes::from(token.to_string()), missing: None });
+        }
+        // Modules that share an address share its operations: the path with most of its own words is meant.
+        let there: Vec<_> =
+            hits.iter().filter(|other| other.is_where(hit)).filter_map(|other| other.operation).collect();
+        let heaviest = there.iter().map(|(_, weight)| *weight).max();
+        let alike = there.into_iter().filter(|(_, weight)| Some(*weight) == heaviest);
+        let answers: Vec<(&Operation, &Answer)> =
+            alike.filter_map(|(one, _)| Some((one, hit.vendor.answers.get(&one.id)?))).collect();
+        let chosen = match answers.as_slice() {
+            [(_, only)] => only,
+            several => {
+                let shapes: Vec<&Shape> =
+                    several.iter().map(|(one, answer)| answer.shape.get_or_init(|| Shape::of(one))).collect();
+                several.get(choose::best(&shapes, &choose::written(&hit.vendor.connector, request.body)))?.1
             }
         };
-        Some(Destination::Operation(&vendor.wanted, vendor.examples.get(&found.operation.id)?))
+        Some(Destination { answer: chosen.example.clone(), missing: None })
+    }
+
+    fn at<'r>(&'r self, place: &'r Place, verb: &str, path: &str) -> Option<Hit<'r>> {
+        let rest = place.path.captures(path)?.name("rest")?.as_str();
+        let vendor = self.vendors.get(place.vendor)?;
+        let operation = match &place.what {
+            What::Token if verb == "POST" && vendor.grant.is_some() => None,
+            What::Token => return None,
+            What::Rest { module } => {
+                let found = vendor.connector.find_rest(module, verb, rest)?;
+                Some((found.operation, found.compiled.path.as_ref()?.weight()))
+            }
+            What::Rpc { module, verb: own, method } => {
+                let name = method.captures(rest).filter(|_| own == verb)?.name("method")?.as_str();
+                Some((vendor.connector.find_rpc(module, name)?.operation, usize::MAX))
+            }
+        };
+        Some(Hit { vendor, place, operation })
     }
 
     fn add(&mut self, connector: &Arc<Connector>) {
         let manifest = connector.manifest();
-        let example = |operation: &plugboard_core::manifest::Operation| {
+        let answer = |operation: &Operation| {
             let json = serde_json::to_vec(&operation.response_example).unwrap_or_default();
-            (operation.id.clone(), Bytes::from(json))
+            (operation.id.clone(), Answer { example: Bytes::from(json), shape: OnceLock::new() })
         };
         self.vendors.push(Vendor {
             connector: Arc::clone(connector),
+            token: AccountId::sandbox_token(connector.key().as_str()),
             wanted: Wanted::of(connector),
             grant: Grant::of(connector),
-            examples: manifest.operations.iter().map(example).collect(),
+            answers: manifest.operations.iter().map(answer).collect(),
         });
         for name in manifest.modules.keys() {
             let Some((module, compiled)) = connector.module(name) else { continue };
@@ -136,6 +184,25 @@ impl Routes {
             let host = super::without_port(host).to_ascii_lowercase();
             self.fixed.entry(host).or_default().push(place);
         }
+    }
+}
+
+impl Vendor {
+    fn is_named(&self, request: &Request<'_>) -> bool {
+        request.headers.values().any(|value| value.as_bytes().ends_with(self.token.as_bytes()))
+    }
+}
+
+impl Hit<'_> {
+    fn missing(&self, request: &Request<'_>) -> Option<String> {
+        match (&self.operation, &self.vendor.grant) {
+            (None, Some(grant)) => grant.missing(request),
+            _ => self.vendor.wanted.missing(request),
+        }
+    }
+
+    fn is_where(&self, other: &Self) -> bool {
+        self.place.vendor == other.place.vendor && self.place.path.as_str() == other.place.path.as_str()
     }
 }
 

@@ -29,10 +29,21 @@ async fn stand(manifests: &[Manifest]) -> Stand {
 
 impl Stand {
     async fn call(&self, manifest: &Manifest, operation: &str, path: &str, account: &AccountFields) -> (u16, Value) {
+        self.call_with(manifest, operation, path, account, &json!({"a": 1})).await
+    }
+
+    async fn call_with(
+        &self,
+        manifest: &Manifest,
+        operation: &str,
+        path: &str,
+        account: &AccountFields,
+        body: &Value,
+    ) -> (u16, Value) {
         let connector = Connector::from_manifest(manifest.clone()).unwrap();
         let mut job = job(&connector, operation, path);
         if job.method != "GET" {
-            job.body = inline(&json!({"a": 1}));
+            job.body = inline(body);
         }
         let body = match &job.body {
             Some(Payload::Inline(body)) => Some(body),
@@ -120,6 +131,74 @@ async fn hosts_prefixes_and_methods_find_their_operation() {
     assert_eq!(stand.call(&rest, "list", "/nothing", &full()).await.0, 404);
 }
 
+/// An operation at `POST /api`, in a module of its own.
+fn by_body(id: &str, schema: Value, example: &Value) -> Value {
+    let mut operation = operation(id, "POST", "/api", "once");
+    operation["module"] = json!(id);
+    operation["body"] = schema;
+    operation["request_example"] = json!({ "body": example });
+    operation
+}
+
+#[tokio::test]
+async fn operations_at_one_address_are_told_apart_by_the_body() {
+    let method =
+        |names: &[&str]| json!({"type": "object", "required": ["method"], "properties": {"method": {"enum": names}}});
+    let query = |root: &str| json!({"type": "object", "required": ["query"], "properties": {"query": {"type": "string", "pattern": root}}});
+    let operations = [
+        by_body("read", method(&["get"]), &json!({"method": "get", "params": {"Ids": [1]}})),
+        by_body("change", method(&["suspend", "resume"]), &json!({"method": "suspend", "params": {"Ids": [1]}})),
+        by_body(
+            "users",
+            query("^query"),
+            &json!({"query": "query { users { nodes { id name } pageInfo { endCursor } } }"}),
+        ),
+        by_body(
+            "teams",
+            query("^query"),
+            &json!({"query": "query { teams { nodes { id name } pageInfo { endCursor } } }"}),
+        ),
+        by_body("write", query("^mutation"), &json!({"query": "mutation { users { id } }"})),
+    ];
+    let module = json!({"summary": "s", "base_url": "https://api.shop.example"});
+    let modules: serde_json::Map<String, Value> =
+        operations.iter().map(|one| (one["id"].as_str().unwrap().to_owned(), module.clone())).collect();
+    let manifest = manifest(json!({
+        "modules": modules, "operations": operations,
+        // Credentials in the body are no part of what the caller wrote.
+        "transport": {"body": {"key": "{account.api_key}"}},
+    }));
+    let stand = stand(std::slice::from_ref(&manifest)).await;
+    for (body, expected) in [
+        (json!({"method": "get", "params": {"Ids": [1]}}), "read"),
+        (json!({"method": "get", "params": {"Ids": [1, 2]}, "Limit": 3}), "read"),
+        (json!({"method": "resume"}), "change"),
+        (json!({"query": "query { users { nodes { id name } pageInfo { endCursor } } }"}), "users"),
+        (json!({"query": "query($n: Int) { teams(first: $n) { nodes { id } } }", "variables": {"n": 1}}), "teams"),
+        (json!({"query": "query { users { nodes { email } } }"}), "users"),
+        (json!({"query": "mutation { teams { id } }"}), "write"),
+    ] {
+        let (status, answer) = stand.call_with(&manifest, "read", "/api", &full(), &body).await;
+        assert_eq!((status, answer), (200, json!({"example": expected})), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn on_a_host_that_tenants_name_the_credentials_tell_whose_request_it_is() {
+    let named = |key: &str, header: &str| {
+        manifest(json!({
+            "key": key,
+            "modules": {"api": {"summary": "s", "base_url": "https://{account.host}"}},
+            "transport": {"headers": {header: "{account.api_key}"}},
+            "operations": [operation(key, "GET", "/orders", "read")],
+        }))
+    };
+    let (one, other) = (named("one", "X-One"), named("other", "X-Other"));
+    let stand = stand(&[one.clone(), other.clone()]).await;
+    assert_eq!(stand.call(&one, "one", "/orders", &full()).await.1, json!({"example": "one"}));
+    assert_eq!(stand.call(&other, "other", "/orders", &full()).await.1, json!({"example": "other"}));
+}
+
 #[tokio::test]
 async fn the_token_endpoint_wants_its_client() {
     let signed = manifest(json!({"transport": {
@@ -130,7 +209,10 @@ async fn the_token_endpoint_wants_its_client() {
     let stand = stand(&[signed]).await;
     let url = "https://api.shop.example/oauth/token";
     let (status, token) = stand.post(url, "grant_type=client_credentials&client_id=a&client_secret=b").await;
-    assert_eq!((status, &token["access_token"], &token["expires_in"]), (200, &json!("sandbox-token"), &json!(3600)));
+    assert_eq!(
+        (status, &token["access_token"], &token["expires_in"]),
+        (200, &json!("sandbox-token-shop"), &json!(3600))
+    );
     for wrong in ["client_id=a&client_secret=b", "grant_type=client_credentials&client_id=a&client_secret="] {
         assert_eq!(stand.post(url, wrong).await.0, 401, "{wrong}");
     }
