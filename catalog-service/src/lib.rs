@@ -22,4 +22,6 @@ pub mod schema;
 mod yaml;
 
 #[cfg(test)]
+mod search_tests;
+#[cfg(test)]
 mod tests;

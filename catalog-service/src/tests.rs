@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use plugboard_core::catalog::{Catalog, GrpcCatalog};
 use plugboard_core::identity::{ServiceAuth, ServiceRole, service_token};
-use plugboard_core::manifest::{Connector, Manifest, document, passport};
+use plugboard_core::manifest::{Category, Connector, Manifest, document, passport};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::testing::{CatalogWorld, World, catalog_contract};
 use tokio_util::sync::CancellationToken;
@@ -249,6 +249,21 @@ fn every_built_in_passport_is_small() {
         large.extend(over.map(|(name, size)| format!("{}/{name} {size}", connector.key())));
     }
     assert!(large.is_empty(), "over {LARGEST_PASSPORT} bytes: {}", large.join(", "));
+}
+
+#[test]
+fn the_catalog_is_as_wide_and_as_deep_as_promised() {
+    let loaded = load::all(&Config::default()).unwrap();
+    let manifests: Vec<&Manifest> = loaded.iter().map(|entry| entry.connector.manifest()).collect();
+    assert!(manifests.len() >= 99, "{} connectors", manifests.len());
+    for category in Category::ALL {
+        assert!(manifests.iter().any(|manifest| manifest.category == category), "nothing in {}", category.as_str());
+    }
+    let mut counts: Vec<usize> = manifests.iter().map(|manifest| manifest.operations.len()).collect();
+    counts.sort_unstable();
+    println!("{} connectors, {} operations", counts.len(), counts.iter().sum::<usize>());
+    assert!(counts[counts.len() / 2] >= 8, "the median connector has {} operations", counts[counts.len() / 2]);
+    assert!(counts[0] >= 6, "the smallest connector has {} operations", counts[0]);
 }
 
 #[test]

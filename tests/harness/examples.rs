@@ -1,5 +1,7 @@
 //! The shipped manifests as test data: every operation with a call that fits it.
 
+use std::sync::OnceLock;
+
 use plugboard_core::manifest::{Manifest, Operation, Style};
 use serde_json::{Map, Value, json};
 
@@ -19,8 +21,18 @@ pub fn manifests() -> Vec<Manifest> {
         }
     }
     found.sort_by(|one: &Manifest, other| one.key.cmp(&other.key));
-    assert!(found.len() >= 12, "{} manifests", found.len());
+    assert!(found.len() >= 99, "{} manifests", found.len());
     found
+}
+
+/// One of them, read once for all tests.
+///
+/// # Panics
+/// When there is none with this key.
+pub fn shipped(key: &str) -> Manifest {
+    static ALL: OnceLock<Vec<Manifest>> = OnceLock::new();
+    let found = ALL.get_or_init(manifests).iter().find(|manifest| manifest.key == key);
+    found.unwrap_or_else(|| panic!("no connector {key}")).clone()
 }
 
 /// The operation's example as arguments of `connector_execute`.

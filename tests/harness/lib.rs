@@ -13,10 +13,12 @@
 pub mod browser;
 pub mod cable;
 pub mod examples;
+pub mod made_up;
 pub mod mcp_client;
 pub mod oauth_provider;
 pub mod rest_client;
 pub mod servers;
+mod sign_in;
 pub mod stack;
 pub mod tenant;
 pub mod vendor;

@@ -1,13 +1,22 @@
 //! An organization of a test's own, so that tests can share a stack.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use plugboard_core::manifest::credentials::flow_of;
+use plugboard_core::manifest::{ClientAuth, Flow, FlowKind, Manifest, TokenGrant};
 use serde_json::{Value, json};
 
+use crate::examples::shipped;
+use crate::made_up::{self, document};
 use crate::mcp_client::McpClient;
 use crate::rest_client::Rest;
+use crate::sign_in::sign_in;
 use crate::stack::Stack;
 use crate::vendor::{Answer, Vendor};
+
+pub use crate::made_up::unique;
 
 /// The key of a fresh organization, with all scopes.
 #[derive(Debug, Clone)]
@@ -23,15 +32,13 @@ pub struct Account {
     pub id: String,
     pub service: String,
     pub label: String,
+    pub fields: BTreeMap<String, String>,
+    /// Where the credential does not travel itself.
+    pub token: Option<String>,
     /// What must not be seen anywhere.
     pub secret: String,
     /// What the vendor sees in every request of this account, and of no other: its mark.
     pub mark: String,
-}
-
-/// Letters and digits that occur nowhere else.
-pub fn unique() -> String {
-    format!("cnr{}", uuid::Uuid::new_v4().simple())
 }
 
 impl Tenant {
@@ -59,52 +66,105 @@ impl Tenant {
         McpClient::modern(&self.url, key)
     }
 
-    /// Connects an account with a secret that nobody else has.
+    /// Connects an account with a secret that nobody else has, in the way the manifest prefers.
     pub async fn connect(&self, service: &str, label: &str, vendor: &Vendor) -> Account {
-        let secret = unique();
-        let (credentials, secret) = credentials(service, &secret);
-        let mark = match service {
-            // Travels encoded.
-            "onec_odata" => STANDARD.encode(format!("Иванов:{secret}")),
-            // Does not travel: a token does, which the vendor issues for it.
-            "cdek" => {
-                let token = format!("tok{}", unique());
-                vendor.on(
-                    &secret,
-                    Answer::json(200, &json!({"access_token": token, "token_type": "bearer", "expires_in": 3600})),
-                );
-                token
-            }
-            _ => secret.clone(),
+        let manifest = shipped(service);
+        self.connect_by(&manifest, &manifest.auth.flows[0], label, vendor).await
+    }
+
+    /// By one of its flows.
+    ///
+    /// # Panics
+    /// When the vendor's answers do not connect an account.
+    pub async fn connect_by(&self, manifest: &Manifest, flow: &Flow, label: &str, vendor: &Vendor) -> Account {
+        let service = manifest.key.clone();
+        let account = |id, fields, token: Option<String>, secret, mark| Account {
+            id,
+            service: service.clone(),
+            label: label.to_owned(),
+            fields: with_defaults(manifest, fields),
+            token,
+            secret,
+            mark,
         };
-        let id = self.rest().connect(service, label, &credentials).await;
-        Account { id, service: service.to_owned(), label: label.to_owned(), secret, mark }
+        if flow.kind != FlowKind::Credentials {
+            let done = sign_in(self, manifest, flow, label, vendor).await;
+            return account(done.id, done.fields, Some(done.token.clone()), done.token.clone(), done.token);
+        }
+        let fields = made_up::fields(&flow.fields);
+        let token = manifest.transport.token.as_ref().map(|grant| grant_token(grant, &fields, vendor));
+        let (secret, mark) = match &token {
+            Some((secret, token)) => (secret.clone(), token.clone()),
+            None => travelling(manifest, flow, &fields),
+        };
+        let id = self.rest().connect(&manifest.key, label, &json!(fields)).await;
+        account(id, fields, token.map(|(_, token)| token), secret, mark)
     }
 }
 
-/// Credentials as the manifests name them, and the secret among them.
-pub fn credentials(service: &str, unique: &str) -> (Value, String) {
-    let secret = match service {
-        "telegram" => format!("123456789:{unique}"),
-        "stripe" => format!("sk_test_{unique}"),
-        _ => unique.to_owned(),
-    };
-    let fields = match service {
-        "wildberries" => json!({"api_token": secret}),
-        "ozon" => json!({"client_id": "836271", "api_key": secret}),
-        "bitrix24" => json!({"portal_host": "lebed.bitrix24.ru", "webhook_user_id": "17", "webhook_code": secret}),
-        "onec_odata" => {
-            json!({"host": "1c.lebed-home.ru", "publication": "base/ut", "username": "Иванов", "password": secret})
+/// A template of a manifest with an account's values in it.
+pub fn rendered(template: &str, fields: &BTreeMap<String, String>, token: Option<&str>) -> String {
+    let mut text = template.replace("{token}", token.unwrap_or("{token}"));
+    for (name, value) in fields {
+        text = text.replace(&format!("{{account.{name}}}"), value);
+    }
+    text
+}
+
+/// What was left empty has the manifest's value.
+fn with_defaults(manifest: &Manifest, mut fields: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let flow = flow_of(manifest, |name| fields.contains_key(name));
+    for (name, field) in flow.iter().flat_map(|flow| &flow.fields) {
+        if let Some(default) = &field.default {
+            fields.entry(name.clone()).or_insert_with(|| default.clone());
         }
-        "telegram" | "max_messenger" => json!({"bot_token": secret}),
-        "stripe" => json!({"secret_key": secret}),
-        "github" | "hubspot" => json!({"access_token": secret}),
-        "cdek" => json!({"client_id": "cdek-account", "client_secret": secret}),
-        "yandex_metrika" => json!({"oauth_token": secret}),
-        "supadata" => json!({"api_key": secret}),
-        other => panic!("no credentials for {other}"),
+    }
+    fields
+}
+
+/// The secret that travels, and how its requests are known: as itself, or encoded where it is a password.
+fn travelling(manifest: &Manifest, flow: &Flow, fields: &BTreeMap<String, String>) -> (String, String) {
+    let transport = &manifest.transport;
+    let basic = transport.basic.iter().flat_map(|basic| [&basic.password, &basic.username]);
+    let places = [&transport.headers, &transport.query, &transport.body].into_iter().flat_map(|list| list.values());
+    let urls = manifest.modules.values().map(|module| &module.base_url);
+    let named = |text: &&String| {
+        flow.fields.iter().find(|(name, field)| field.secret && text.contains(&format!("{{account.{name}}}")))
     };
-    (fields, secret)
+    let secret = |text: &String| named(&text).and_then(|(name, _)| fields.get(name)).cloned();
+    if let (Some(pair), Some(secret)) = (&transport.basic, basic.clone().find_map(secret)) {
+        let pair = format!("{}:{}", rendered(&pair.username, fields, None), rendered(&pair.password, fields, None));
+        return (secret, STANDARD.encode(pair));
+    }
+    let secret = places.chain(urls).find_map(secret);
+    let secret = secret.unwrap_or_else(|| panic!("{} has no secret that travels", manifest.key));
+    (secret.clone(), secret)
+}
+
+/// Has the vendor issue a token for these credentials, as often as it is asked: the secret, and the token.
+fn grant_token(grant: &TokenGrant, fields: &BTreeMap<String, String>, vendor: &Vendor) -> (String, String) {
+    let (id, secret) = (rendered(&grant.client_id, fields, None), rendered(&grant.client_secret, fields, None));
+    let sent = match grant.client_auth {
+        ClientAuth::Basic => STANDARD.encode(format!("{id}:{secret}")),
+        ClientAuth::Body | ClientAuth::None => secret.clone(),
+    };
+    let token = format!("tok{}", unique());
+    let reply = document(&[
+        (&grant.access_token, json!(token)),
+        (&grant.expires_in, json!(3600)),
+        ("/token_type", json!("bearer")),
+    ]);
+    vendor.on(&sent, Answer::json(200, &reply));
+    (secret, token)
+}
+
+/// Credentials as the manifest names them, and the secret among them that travels.
+pub fn credentials(service: &str) -> (Value, String) {
+    let manifest = shipped(service);
+    let flow = manifest.flow(FlowKind::Credentials).unwrap();
+    let fields = made_up::fields(&flow.fields);
+    let (secret, _) = travelling(&manifest, flow, &fields);
+    (json!(fields), secret)
 }
 
 /// A read of HubSpot without required arguments.

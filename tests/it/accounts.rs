@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugboard_tests::tenant::{Tenant, credentials, hubspot_read, unique};
+use plugboard_tests::tenant::{Tenant, credentials, hubspot_read};
 use plugboard_tests::vendor::Vendor;
 use plugboard_tests::wait::eventually;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ pub(crate) async fn a_changed_account_is_used_at_once_and_a_removed_one_never_ag
     let account = tenant.connect("hubspot", "Shop", &site.vendor).await;
     assert_eq!(client.execute(hubspot_read()).await["ok"], true);
 
-    let (fresh, secret) = credentials("hubspot", &unique());
+    let (fresh, secret) = credentials("hubspot");
     let path = format!("/api/v1/connections/{}", account.id);
     let change = json!({"label": "Store", "credentials": fresh});
     let changed = tenant.rest().patch(&path, &change).await.expect(200);
@@ -159,7 +159,7 @@ pub(crate) async fn an_end_user_sees_own_and_shared_accounts(site: &Site) {
     let anna = tenant.rest().post(keys, &issue("anna")).await.expect(201);
     let boris = tenant.rest().post(keys, &issue("boris")).await.expect(201);
     let (anna, boris) = (anna["key"].as_str().unwrap(), boris["key"].as_str().unwrap());
-    let (fields, secret) = credentials("hubspot", &unique());
+    let (fields, secret) = credentials("hubspot");
     let owned = json!({"service": "hubspot", "label": "Anna's", "owner": "anna", "credentials": fields});
     let owned = tenant.rest().post("/api/v1/connections", &owned).await.expect(201);
     let id = owned["id"].as_str().unwrap();

@@ -82,8 +82,9 @@ pub(crate) async fn a_vendor_that_echoes_gives_nothing_away(site: &Site) {
             let what = format!("{} {status}", manifest.key);
             assert_absent(&account.secret, &text, &what);
             assert_absent(&account.mark, &text, &what);
-            // It did come back: this is not an empty test.
-            assert!(text.contains("***") || status == 401 && manifest.key == "cdek", "{what}: {text}");
+            // It did come back: this is not an empty test. An issued token that is refused is asked for again, which
+            // says nothing of the answer.
+            assert!(text.contains("***") || status == 401 && account.token.is_some(), "{what}: {text}");
         }
         // As plain text, in the middle of something binary, and by handle.
         let page = format!("<html>your key is {}</html>", account.mark);

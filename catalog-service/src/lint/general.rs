@@ -63,6 +63,10 @@ fn texts(lint: &mut Lint<'_>) {
         lint.want(length <= most, pointer, || format!("has {length} characters; at most {most} are allowed"));
         lint.want(!text.contains('\n'), pointer, || "must be one line".to_owned());
     }
+    // Every caller reads every tagline: letters that cost more than one byte are for names and keywords.
+    lint.want(manifest.tagline.is_ascii(), "/tagline", || {
+        "must be English: it is read by everybody, and it is short".to_owned()
+    });
     for (at, hint) in manifest.hints.iter().enumerate() {
         lint.want(!hint.trim().is_empty(), &format!("/hints/{at}"), || "is empty".to_owned());
     }

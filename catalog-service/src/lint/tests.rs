@@ -96,6 +96,7 @@ fn every_rule_is_noticed_where_it_is_broken() {
         ("key: shop", "key: shop2", "1: key: the file is called shop.yaml"),
         ("category: ecommerce", "category: data", "5: category: is data, but the folder is ecommerce"),
         ("tagline: Orders", "tagline: Orders and orders and orders again", "tagline: has 34 characters"),
+        ("tagline: Orders", "tagline: Заказы", "tagline: must be English"),
         ("docs: https://", "docs: http://", "docs: must be an https"),
         ("on: \"2026-11-22\"", "on: yesterday", "verified.on: must be a date"),
         ("kind: credentials", "kind: popup_oauth", "auth.flows.0: needs `oauth`"),
