@@ -33,7 +33,7 @@ pub(crate) async fn a_call_without_an_account_has_a_link(site: &SignInSite) {
     // An account that is not usable has one too, and what is no matter of accounts has none.
     let id = desk.connect().await;
     let revoked = format!("/api/v1/connections/{id}/revoke");
-    desk.tenant.rest().post(&revoked, &json!({})).await;
+    desk.tenant.rest().post(&revoked, &json!({"reason": "a test"})).await.expect(200);
     let envelope = eventually("the account is revoked", Duration::from_secs(5), || async {
         let envelope = desk.client.execute(desk.read()).await;
         (envelope["error"]["code"] == "ACCOUNT_REVOKED").then_some(envelope)

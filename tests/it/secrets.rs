@@ -76,7 +76,8 @@ pub(crate) async fn a_vendor_that_echoes_gives_nothing_away(site: &Site) {
         let operation = &manifest.operations[0];
         let call = example_call(&manifest, operation);
         for status in [200, 400, 401, 403, 404, 429, 500] {
-            site.vendor.on(&account.mark, Answer::echo(status));
+            // A wait that no caller has the patience for: what a vendor says is said at once.
+            site.vendor.on(&account.mark, Answer::echo(status).header("Retry-After", "60"));
             let envelope = client.execute(call.clone()).await;
             let text = envelope.to_string();
             let what = format!("{} {status}", manifest.key);
