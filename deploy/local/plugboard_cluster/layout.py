@@ -211,6 +211,7 @@ save ""
             "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{self.catalog_port}",
             "PLUGBOARD_MODE__SANDBOX": "true" if args.sandbox else "false",
             "PLUGBOARD_EGRESS__ALLOW": json.dumps(args.egress_allow),
+            **handed_on("PLUGBOARD_TELEMETRY__LOG"),
         }
         if args.upstream:
             env["PLUGBOARD_EGRESS__UPSTREAM"] = json.dumps(args.upstream)
