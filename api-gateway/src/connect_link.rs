@@ -117,7 +117,7 @@ impl Gateway {
     /// As people know it.
     fn service_name(&self, service: &ServiceKey) -> String {
         let snapshot = self.catalog.snapshot();
-        snapshot.get(service).map_or_else(|| service.to_string(), |connector| connector.manifest().name.clone())
+        snapshot.listed(service).map_or_else(|| service.to_string(), |listed| listed.brief().name.clone())
     }
 }
 

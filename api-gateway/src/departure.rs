@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use plugboard_core::error::{CallError, ErrorCode};
-use plugboard_core::job::{Envelope, Job, Outcome};
+use plugboard_core::job::Job;
 use plugboard_core::journal::Closed;
 use plugboard_core::manifest::Effect;
 
-use crate::answer::Answer;
 use crate::earlier::is_told_once;
 use crate::state::Gateway;
-use crate::submit::about;
 
 /// Armed while a caller waits. Dropped armed, the caller has left: the call is closed in the journal, which an executor
 /// asks before the first byte. A call that has begun is not disturbed; its end is found by its execution id, or by making
@@ -37,10 +35,7 @@ impl Drop for Departure {
         runtime.spawn(async move {
             let error =
                 CallError::new(ErrorCode::Cancelled, "The caller left before the call was started. Nothing was sent.");
-            let envelope = about(Envelope::failed(error), &job, gateway.clock.now());
-            let outcome =
-                Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None };
-            let left = match gateway.journal.close(&job, &outcome).await {
+            let left = match gateway.journal.close(&job, &gateway.unsent(&job, error)).await {
                 Ok(Closed::Yes) => return,
                 // It has begun: whoever makes it again is to get this one's answer.
                 Ok(Closed::IntentOpen | Closed::AlreadyEnded(_)) if is_told_once(job.effect) => {

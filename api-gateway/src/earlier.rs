@@ -10,7 +10,7 @@ use plugboard_core::manifest::Effect;
 use crate::answer::Answer;
 use crate::arguments::Call;
 use crate::state::Gateway;
-use crate::submit::{about, journal_away, running};
+use crate::submit::{journal_away, running};
 
 /// How often whoever waits for another's call looks whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -85,11 +85,6 @@ impl Gateway {
         if let Err(error) = self.journal.close(job, &unsent).await {
             tracing::warn!(%error, "the key of a call that was not made stays bound until its deadline");
         }
-    }
-
-    fn unsent(&self, job: &Job, error: CallError) -> Outcome {
-        let envelope = about(Envelope::failed(error), job, self.clock.now());
-        Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None }
     }
 }
 

@@ -314,16 +314,16 @@ impl Gateway {
 
     /// The deadline has passed without a word. Only the journal can tell what may be said.
     async fn settle(&self, job: &Job) -> Answer {
-        let timed_out = |outcome, safe, message: &str| {
+        let timed_out = |outcome, safe, message: &str| -> CallError {
             let code = match outcome {
                 EffectOutcome::Unknown if job.effect != Effect::Read => ErrorCode::OutcomeUnknown,
                 _ => ErrorCode::DeadlineExceeded,
             };
-            let error = CallError::new(code, message).outcome(outcome, safe).retryable(true);
-            about(Envelope::failed(error), job, self.clock.now())
+            CallError::new(code, message).outcome(outcome, safe).retryable(true)
         };
+        let answer = |error| Answer::of(&about(Envelope::failed(error), job, self.clock.now()));
         if job.effect == Effect::Read {
-            return Answer::of(&timed_out(
+            return answer(timed_out(
                 EffectOutcome::Unknown,
                 true,
                 "No answer came before the deadline. It was a read: repeating it is safe.",
@@ -339,17 +339,22 @@ impl Gateway {
             false,
             "No answer came before the deadline. Whether the vendor did it is not known: look it up there, or ask again with `execution_id`.",
         );
-        let outcome =
-            Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&not_sent).json, data: None };
-        match self.journal.close(job, &outcome).await {
-            Ok(Closed::Yes) => Answer::of(&not_sent),
+        let unsent = self.unsent(job, not_sent);
+        match self.journal.close(job, &unsent).await {
+            Ok(Closed::Yes) => self.present(&job.organization, unsent).await,
             Ok(Closed::AlreadyEnded(outcome)) => self.present(&job.organization, *outcome).await,
-            Ok(Closed::IntentOpen) => Answer::of(&unknown),
+            Ok(Closed::IntentOpen) => answer(unknown),
             Err(error) => {
                 tracing::warn!(%error, execution_id = %job.execution_id, "the journal could not settle a call");
-                Answer::of(&unknown)
+                answer(unknown)
             }
         }
+    }
+
+    /// The outcome of a call that sends nothing, for the journal to keep.
+    pub(crate) fn unsent(&self, job: &Job, error: CallError) -> Outcome {
+        let envelope = about(Envelope::failed(error), job, self.clock.now());
+        Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None }
     }
 }
 

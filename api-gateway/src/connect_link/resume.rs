@@ -1,7 +1,7 @@
 //! Asking a person to connect an account in the middle of a call (elicitation in URL mode), and the call's repeat.
 //!
 //! Between the two, the client holds a sealed state with the claim for what its person connects. A client repeats as soon
-//! as its person has agreed to open the link, so the repeat waits for the account, as long as the call may wait. The claim
+//! as its person has agreed to open the link, so the repeat waits for the account, for 45 seconds. The claim
 //! is used up by the first repeat that finds one: a state that is played back redeems nothing.
 
 use std::sync::Arc;
