@@ -130,11 +130,7 @@ impl Probe<'_> {
         }
         let code = self.manifest.errors.code.iter().find_map(|pointer| plain_code(body.pointer(pointer)?));
         let said = code.as_ref().map_or_else(|| format!("HTTP {status}"), |code| format!("HTTP {status}, {code}"));
-        let meaning = self.manifest.errors.map.iter().find(|mapping| {
-            mapping.status.is_none_or(|one| one == status)
-                && mapping.code.as_ref().is_none_or(|one| Some(one) == code.as_ref())
-        });
-        match (meaning.map(|mapping| mapping.means), status) {
+        match (self.manifest.errors.meaning(status, code.as_deref()), status) {
             (Some(ErrorMeaning::RateLimited | ErrorMeaning::Failed), _) => Verdict::Down(said),
             (Some(_), _) => Verdict::Refused(said),
             (None, 408 | 425 | 429 | 500..) => Verdict::Down(said),

@@ -512,6 +512,17 @@ pub struct ErrorRules {
     pub map: Vec<ErrorMapping>,
 }
 
+impl ErrorRules {
+    /// What an answer means by the map. `None`: its HTTP status decides.
+    pub fn meaning(&self, status: u16, code: Option<&str>) -> Option<ErrorMeaning> {
+        let fits = |mapping: &&ErrorMapping| {
+            mapping.status.is_none_or(|wanted| wanted == status)
+                && mapping.code.as_deref().is_none_or(|wanted| Some(wanted) == code)
+        };
+        self.map.iter().find(fits).map(|mapping| mapping.means)
+    }
+}
+
 /// Every given condition must hold.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -50,7 +50,7 @@ pub(crate) struct Refusal<'a> {
 pub(crate) fn tell(refusal: &Refusal<'_>) -> (CallError, bool) {
     let Refusal { connector, effect, status, picks, places, .. } = *refusal;
     let code = places.code.iter().find_map(|at| picks.value(*at).and_then(scalar));
-    let mapped = mapped(&connector.manifest().errors, status, code.as_deref());
+    let mapped = connector.manifest().errors.meaning(status, code.as_deref());
     if (300..400).contains(&status) && mapped.is_none() {
         return (redirected(refusal), false);
     }
@@ -98,14 +98,6 @@ fn after_failure(effect: Effect) -> (EffectOutcome, bool) {
         Effect::Idempotent => (EffectOutcome::Unknown, true),
         Effect::Keyed | Effect::Once => (EffectOutcome::Unknown, false),
     }
-}
-
-fn mapped(rules: &ErrorRules, status: u16, code: Option<&str>) -> Option<ErrorMeaning> {
-    let fits = |mapping: &&plugboard_core::manifest::ErrorMapping| {
-        mapping.status.is_none_or(|wanted| wanted == status)
-            && mapping.code.as_deref().is_none_or(|wanted| Some(wanted) == code)
-    };
-    rules.map.iter().find(fits).map(|mapping| mapping.means)
 }
 
 fn rate_limited(refusal: &Refusal<'_>, message: String) -> CallError {
