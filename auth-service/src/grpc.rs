@@ -30,7 +30,7 @@ use crate::service::AuthService;
 const PINGS: usize = 16;
 
 /// All services, for a tonic server: `Directory`, `Connect` and `Custody` answer gateways only, `Vault` executors only,
-/// except that executors enter their calls in the audit log.
+/// except that executors enter their calls in the audit log. Everybody may ask for the health.
 pub fn router(service: Arc<AuthService>, auth: ServiceAuth) -> Routes {
     let auth = Arc::new(auth);
     let gate = |roles| Gate { auth: auth.clone(), roles };
@@ -44,6 +44,7 @@ pub fn router(service: Arc<AuthService>, auth: ServiceAuth) -> Routes {
             gate(&[ServiceRole::Gateway, ServiceRole::Executor]),
         ))
         .add_service(VaultServer::with_interceptor(desk, gate(executor)))
+        .add_service(tonic_health::server::health_reporter().1)
 }
 
 /// Lets in these roles.

@@ -34,7 +34,7 @@ impl Desk {
         Self { client: tenant.mcp(), tenant, provider: site.provider(service), service }
     }
 
-    async fn start(&self, more: Value) -> String {
+    pub(crate) async fn start(&self, more: Value) -> String {
         let mut body = json!({"service": self.service});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let started = self.tenant.rest().post("/api/v1/connections/oauth/start", &body).await.expect(201);

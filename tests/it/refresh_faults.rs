@@ -40,13 +40,7 @@ impl Desk {
     /// A desk with an account whose token has ended. Pages are served by `auth-1`, which an earlier fault may have killed.
     async fn expired(site: &SignInSite, service: &'static str) -> (Self, String) {
         let desk = Self::new(site, service).await;
-        // A gateway may still hold a connection to the process that was killed; it says so, and to come back.
-        let body = json!({"service": service});
-        let link = eventually("sign-ins begin", Duration::from_secs(20), || async {
-            let started = desk.tenant.rest().post("/api/v1/connections/oauth/start", &body).await;
-            (started.status == 201).then(|| Url::parse(started.json["url"].as_str().unwrap()).unwrap())
-        })
-        .await;
+        let link = Url::parse(&desk.start(json!({})).await).unwrap();
         let address = (link.host_str().unwrap(), link.port().unwrap());
         eventually("pages are served", Duration::from_secs(20), || async {
             TcpStream::connect(address).await.ok().map(drop)

@@ -1,6 +1,5 @@
-//! [`Connect`] over gRPC. Starting something twice leaves something unfinished that is forgotten; redeeming and polling
-//! twice is no harm. So everything may be asked again at another replica, except what makes a link or a code that a
-//! person would see twice.
+//! [`Connect`] over gRPC. A link that nobody was told leaves a sign-in unfinished that is forgotten, so making one may
+//! be asked again at another replica; what a vendor or a person would see twice may not.
 
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ macro_rules! ask {
 #[async_trait]
 impl Connect for GrpcConnect {
     async fn start_sign_in(&self, request: SignIn) -> Result<StartedSignIn, IdentityError> {
-        Ok(ask!(self, IfNotSent, CALL, start_sign_in(proto::SignInRequest::from(request))).into())
+        Ok(ask!(self, Always, CALL, start_sign_in(proto::SignInRequest::from(request))).into())
     }
 
     async fn start_device(&self, request: SignIn) -> Result<StartedDevice, IdentityError> {
@@ -69,7 +68,7 @@ impl Connect for GrpcConnect {
     }
 
     async fn create_session(&self, request: NewConnectSession) -> Result<IssuedSession, IdentityError> {
-        Ok(ask!(self, IfNotSent, CALL, create_session(proto::CreateSessionRequest::from(request))).into())
+        Ok(ask!(self, Always, CALL, create_session(proto::CreateSessionRequest::from(request))).into())
     }
 
     async fn redeem_claim(&self, organization: &OrganizationId, claim: &Secret) -> Result<Vec<Account>, IdentityError> {

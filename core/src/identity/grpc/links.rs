@@ -9,7 +9,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::super::status::{from_status, is_answer};
 use super::super::{ACTOR_METADATA, Actor, IdentityError, actor};
@@ -31,7 +33,8 @@ pub(super) enum Repeat {
     Always,
     /// Likewise, but an answer may rightly take long: each may use all the time there is.
     AfterWaiting,
-    /// Only when nothing can have been sent.
+    /// Only when nothing can have been sent. A replica that may just have died is asked for its health first, so that
+    /// a connection nobody knows to be dead costs no write.
     IfNotSent,
 }
 
@@ -109,7 +112,16 @@ impl Links {
                 break;
             }
             let others = u32::try_from(order.len() - asked).unwrap_or(u32::MAX);
-            let until = if repeat == Repeat::Always { now + (deadline - now) / others } else { deadline };
+            let share = now + (deadline - now) / others;
+            if repeat == Repeat::IfNotSent
+                && others > 1
+                && let Err(status) = link.health(share).await
+            {
+                link.failed(&status);
+                failure = from_status(&status);
+                continue;
+            }
+            let until = if repeat == Repeat::Always { share } else { deadline };
             let (error, go_on) = match timeout_at(until, ask(link.caller.clone())).await {
                 Ok(Ok(response)) => {
                     link.works();
@@ -127,7 +139,7 @@ impl Links {
                     (from_status(&status), repeat != Repeat::IfNotSent || never_connected(&status))
                 }
                 Err(_) => {
-                    let status = Status::deadline_exceeded("no answer in time");
+                    let status = no_answer();
                     link.failed(&status);
                     (from_status(&status), repeat != Repeat::IfNotSent)
                 }
@@ -168,6 +180,17 @@ impl Link {
         Ok(Self { url: url.to_owned(), caller, avoid_until: Mutex::new(None) })
     }
 
+    /// Whether the replica answers at all; one that knows no health service does, too.
+    async fn health(&self, until: Instant) -> Result<(), Status> {
+        let mut client = HealthClient::new(self.caller.clone());
+        match timeout_at(until, client.check(HealthCheckRequest::default())).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) if status.code() == Code::Unimplemented => Ok(()),
+            Ok(Err(status)) => Err(status),
+            Err(_) => Err(no_answer()),
+        }
+    }
+
     fn is_avoided(&self) -> bool {
         self.avoid_until.lock().is_some_and(|until| Instant::now() < until)
     }
@@ -182,6 +205,10 @@ impl Link {
             tracing::warn!(url = self.url, code = ?status.code(), reason = status.message(), "an auth replica fails");
         }
     }
+}
+
+fn no_answer() -> Status {
+    Status::deadline_exceeded("no answer in time")
 }
 
 /// Whether the connection never came to be, so that nothing was sent.
@@ -227,26 +254,58 @@ mod tests {
         assert_eq!(order(&links), ["http://b:1", "http://c:1", "http://a:1"]);
     }
 
-    #[tokio::test]
-    async fn a_write_moves_on_only_when_nothing_was_sent() {
-        // Nobody listens at port 1 of loopback.
-        let links = links(&["http://127.0.0.1:1", "http://127.0.0.2:1"]).unwrap();
-        let asked = AtomicUsize::new(0);
-        let ask = |caller| {
-            asked.fetch_add(1, Ordering::SeqCst);
-            async move { super::super::directory(caller).revoke_key(super::super::proto::RevokeKeyRequest::default()).await }
-        };
-        let answer = links.call(Repeat::IfNotSent, Duration::from_secs(2), ask).await;
-        assert!(matches!(answer, Err(IdentityError::Unavailable(_))));
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    /// A replica of which only the health service is there.
+    async fn alive() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+        let service = tonic_health::server::health_reporter().1;
+        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+        url
+    }
 
+    #[tokio::test]
+    async fn a_write_passes_by_replicas_that_are_not_there() {
+        // Takes the connection, and hangs up.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hangs_up = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let alive = alive().await;
+        // Nobody listens at port 1 of loopback.
+        let links = links(&["http://127.0.0.1:1", &hangs_up, &alive]).unwrap();
+        let asked = AtomicUsize::new(0);
+        let ask = |_| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            async { Ok(Response::new(())) }
+        };
+        for _ in 0..3 {
+            links.call(Repeat::IfNotSent, Duration::from_secs(2), ask).await.unwrap();
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        assert!(links.links[0].is_avoided() && links.links[1].is_avoided() && !links.links[2].is_avoided());
+    }
+
+    #[tokio::test]
+    async fn a_write_that_may_have_been_sent_is_not_made_again() {
+        let links = links(&[&alive().await, &alive().await]).unwrap();
+        let asked = AtomicUsize::new(0);
         let broken = |_| {
             asked.fetch_add(1, Ordering::SeqCst);
             async { Err::<Response<()>, _>(Status::unavailable("the connection broke")) }
         };
         assert!(links.call(Repeat::IfNotSent, Duration::from_secs(2), broken).await.is_err());
-        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
         assert!(links.call(Repeat::Always, Duration::from_secs(2), broken).await.is_err());
-        assert_eq!(asked.load(Ordering::SeqCst), 5);
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn the_last_replica_is_asked_even_if_it_cannot_be_reached() {
+        let links = links(&["http://127.0.0.1:1"]).unwrap();
+        let ask = |caller| async move {
+            super::super::directory(caller).revoke_key(super::super::proto::RevokeKeyRequest::default()).await
+        };
+        let answer = links.call(Repeat::IfNotSent, Duration::from_secs(2), ask).await;
+        assert!(matches!(answer, Err(IdentityError::Unavailable(_))));
     }
 }
