@@ -1,16 +1,16 @@
 //! The arguments of `connector_execute`, from JSON or from gRPC.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use plugboard_core::error::{CallError, Fix, FixKind};
 use plugboard_core::ids::ExecutionId;
 use plugboard_core::manifest::suggest;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::config::{MAX_DEADLINE_MS, MAX_WAIT_MS};
+use crate::mcp::json::Json;
 
 /// What the caller asks for.
 #[derive(Debug)]
@@ -80,49 +80,101 @@ pub const KNOWN: [&str; 16] = [
 const NOT_YET: [&str; 4] = ["dry_run", "select", "paginate", "calls"];
 
 impl Request {
+    /// `arguments`: a JSON object without repeated keys.
+    ///
     /// # Errors
     /// The first argument that is unknown, missing or of the wrong type, by name.
-    pub fn parse(arguments: &RawValue) -> Result<Self, CallError> {
-        let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(arguments.get())
-            .map_err(|_| CallError::argument("arguments", "The arguments must be a JSON object."))?;
-        // A null argument is an absent one.
-        fields.retain(|_, value| value.get() != "null");
-        for name in fields.keys() {
-            refuse_unknown(name)?;
+    pub fn parse(arguments: &str) -> Result<Self, CallError> {
+        let mut given = Given::read(arguments)?;
+        if let Some(id) = given.text("execution_id")? {
+            return look(&id, &given);
         }
-        if let Some(id) = take::<String>(&mut fields, "execution_id")? {
-            return look(&id, &fields);
-        }
-        if let Some(result_id) = take::<String>(&mut fields, "result_id")? {
-            return slice(result_id, &mut fields);
+        if let Some(result_id) = given.text("result_id")? {
+            return slice(result_id, given);
         }
         for name in ["offset", "limit"] {
-            if fields.contains_key(name) {
+            if given.take(name).is_some() {
                 return Err(CallError::argument(name, format!("`{name}` goes with `result_id` only.")));
             }
         }
-        let service = take(&mut fields, "service")?.ok_or_else(|| {
+        let service = given.text("service")?.ok_or_else(|| {
             CallError::argument("service", "`service` is required: a key of list_services, e.g. \"ozon\".")
         })?;
         let call = Call {
             service,
-            module: take(&mut fields, "module")?,
-            method: take(&mut fields, "method")?.ok_or_else(|| {
+            module: given.text("module")?,
+            method: given.text("method")?.ok_or_else(|| {
                 CallError::argument("method", "`method` is required: an HTTP verb, or the vendor's RPC method name.")
             })?,
-            path: take(&mut fields, "path")?,
-            query: take(&mut fields, "query")?,
-            body: fields.remove("body").map(ToOwned::to_owned),
-            headers: take(&mut fields, "headers")?,
-            instance_id: take(&mut fields, "instance_id")?,
-            wait_ms: take(&mut fields, "wait_ms")?,
-            deadline_ms: take(&mut fields, "deadline_ms")?,
-            idempotency_key: take(&mut fields, "idempotency_key")?,
-            repeat: take(&mut fields, "repeat")?.unwrap_or(false),
+            path: given.text("path")?,
+            query: given.value("query")?,
+            body: given.value("body")?,
+            headers: given.value("headers")?,
+            instance_id: given.text("instance_id")?,
+            wait_ms: given.value("wait_ms")?,
+            deadline_ms: given.value("deadline_ms")?,
+            idempotency_key: given.text("idempotency_key")?,
+            repeat: given.value("repeat")?.unwrap_or(false),
         };
         call.check()?;
         Ok(Self::Call(Box::new(call)))
     }
+}
+
+/// The arguments that are not null, in the order of [`KNOWN`].
+#[derive(Default)]
+struct Given<'a>([Option<Json<'a>>; KNOWN.len()]);
+
+impl<'a> Given<'a> {
+    fn read(arguments: &'a str) -> Result<Self, CallError> {
+        let arguments = Json::scanned(arguments);
+        if !arguments.is_object() {
+            return Err(CallError::argument("arguments", "The arguments must be a JSON object."));
+        }
+        let mut given = Self::default();
+        // A null argument is an absent one.
+        for (name, value) in arguments.members().filter(|(_, value)| !value.is_null()) {
+            *given.slot(&name).ok_or_else(|| unknown(&name))? = Some(value);
+        }
+        Ok(given)
+    }
+
+    fn slot(&mut self, name: &str) -> Option<&mut Option<Json<'a>>> {
+        self.0.get_mut(KNOWN.iter().position(|known| *known == name)?)
+    }
+
+    fn take(&mut self, name: &str) -> Option<Json<'a>> {
+        self.slot(name)?.take()
+    }
+
+    /// An argument that is left and does not belong here. `service` always may: some clients send a required argument
+    /// whatever the call.
+    fn stray(&self) -> Option<&'static str> {
+        let left = KNOWN.into_iter().zip(self.0).filter(|(_, value)| value.is_some());
+        left.map(|(name, _)| name).find(|name| *name != "service")
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, CallError> {
+        let text = self.take(name).map(|json| json.string().map(Cow::into_owned));
+        text.map(|text| text.ok_or_else(|| must_be("a string", name))).transpose()
+    }
+
+    fn value<T: Deserialize<'a>>(&mut self, name: &str) -> Result<Option<T>, CallError> {
+        let Some(json) = self.take(name) else { return Ok(None) };
+        serde_json::from_str(json.get()).map(Some).map_err(|_| {
+            let kind = match name {
+                "query" | "headers" => "an object",
+                "repeat" => "true or false",
+                "body" => "JSON",
+                _ => "a whole number, not negative",
+            };
+            must_be(kind, name)
+        })
+    }
+}
+
+fn must_be(kind: &str, name: &str) -> CallError {
+    CallError::argument(name, format!("`{name}` must be {kind}."))
 }
 
 impl Call {
@@ -146,12 +198,9 @@ impl Call {
     }
 }
 
-fn refuse_unknown(name: &str) -> Result<(), CallError> {
-    if KNOWN.contains(&name) {
-        return Ok(());
-    }
+fn unknown(name: &str) -> CallError {
     if NOT_YET.contains(&name) {
-        return Err(CallError::argument(name, format!("`{name}` is not served yet. Leave it out.")));
+        return CallError::argument(name, format!("`{name}` is not served yet. Leave it out."));
     }
     let near = suggest::nearest(name, KNOWN.into_iter(), 2);
     let message = match near.as_slice() {
@@ -159,44 +208,27 @@ fn refuse_unknown(name: &str) -> Result<(), CallError> {
         near => format!("`{name}` is not an argument of connector_execute. Did you mean {}?", near.join(" or ")),
     };
     let fix = Fix::new(FixKind::ChangeArgument).field(name).options(near);
-    Err(CallError::argument(name, message).fix(fix))
+    CallError::argument(name, message).fix(fix)
 }
 
-fn take<T: DeserializeOwned>(
-    fields: &mut BTreeMap<Cow<'_, str>, &RawValue>,
-    name: &str,
-) -> Result<Option<T>, CallError> {
-    let Some(raw) = fields.remove(name) else { return Ok(None) };
-    serde_json::from_str(raw.get()).map(Some).map_err(|_| {
-        let kind = match name {
-            "query" | "headers" => "an object",
-            "wait_ms" | "deadline_ms" | "offset" | "limit" => "a whole number, not negative",
-            "repeat" => "true or false",
-            _ => "a string",
-        };
-        CallError::argument(name, format!("`{name}` must be {kind}."))
-    })
-}
-
-fn look(id: &str, rest: &BTreeMap<Cow<'_, str>, &RawValue>) -> Result<Request, CallError> {
-    // `service` may come along: some clients always send a required argument.
-    if let Some(name) = rest.keys().find(|name| name.as_ref() != "service") {
+fn look(id: &str, rest: &Given<'_>) -> Result<Request, CallError> {
+    if let Some(name) = rest.stray() {
         let message = format!("`{name}` does not go with `execution_id`, which asks how an earlier call ended.");
-        return Err(CallError::argument(name.as_ref(), message));
+        return Err(CallError::argument(name, message));
     }
     ExecutionId::parse(id)
         .map(Request::Look)
         .ok_or_else(|| CallError::argument("execution_id", "`execution_id` is not one of ours: ex_ and 32 digits."))
 }
 
-fn slice(result_id: String, fields: &mut BTreeMap<Cow<'_, str>, &RawValue>) -> Result<Request, CallError> {
-    let offset = take(fields, "offset")?.unwrap_or(0);
-    let limit = take(fields, "limit")?.unwrap_or(DEFAULT_SLICE);
+fn slice(result_id: String, mut rest: Given<'_>) -> Result<Request, CallError> {
+    let offset = rest.value("offset")?.unwrap_or(0);
+    let limit = rest.value("limit")?.unwrap_or(DEFAULT_SLICE);
     if limit == 0 || limit > MAX_SLICE {
         return Err(CallError::argument("limit", format!("`limit` must be 1 to {MAX_SLICE} characters.")));
     }
-    if let Some(name) = fields.keys().find(|name| name.as_ref() != "service") {
-        return Err(CallError::argument(name.as_ref(), format!("`{name}` does not go with `result_id`.")));
+    if let Some(name) = rest.stray() {
+        return Err(CallError::argument(name, format!("`{name}` does not go with `result_id`.")));
     }
     Ok(Request::Slice(Slice { result_id, offset, limit }))
 }
@@ -206,7 +238,7 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Result<Request, CallError> {
-        Request::parse(&RawValue::from_string(json.to_owned()).unwrap())
+        Request::parse(json)
     }
 
     fn field(json: &str) -> String {

@@ -8,7 +8,6 @@ use plugboard_core::identity::{Principal, Scope};
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::manifest::{Category, passport, suggest};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::accounts;
 use crate::principal::require;
@@ -44,8 +43,8 @@ pub struct ServiceList {
 impl ListRequest {
     /// # Errors
     /// The argument that is unknown or of the wrong type.
-    pub fn parse(arguments: &RawValue) -> Result<Self, CallError> {
-        serde_json::from_str(arguments.get()).map_err(|error| {
+    pub fn parse(arguments: &str) -> Result<Self, CallError> {
+        serde_json::from_str(arguments).map_err(|error| {
             wrong_arguments(
                 &error,
                 arguments,
@@ -58,16 +57,16 @@ impl ListRequest {
 impl DescribeRequest {
     /// # Errors
     /// The argument that is missing, unknown or of the wrong type.
-    pub fn parse(arguments: &RawValue) -> Result<Self, CallError> {
-        serde_json::from_str(arguments.get())
+    pub fn parse(arguments: &str) -> Result<Self, CallError> {
+        serde_json::from_str(arguments)
             .map_err(|error| wrong_arguments(&error, arguments, &[("service", "a string"), ("module", "a string")]))
     }
 }
 
 /// serde tells what is wrong but not always where: the field is found by looking.
-fn wrong_arguments(error: &serde_json::Error, arguments: &RawValue, known: &[(&str, &str)]) -> CallError {
+fn wrong_arguments(error: &serde_json::Error, arguments: &str, known: &[(&str, &str)]) -> CallError {
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    let Ok(object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(arguments.get()) else {
+    let Ok(object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(arguments) else {
         return CallError::argument("arguments", "The arguments must be a JSON object.");
     };
     if let Some(name) = object.keys().find(|name| !names.contains(&name.as_str())) {

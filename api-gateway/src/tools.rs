@@ -8,7 +8,6 @@ use http::HeaderMap;
 use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::identity::Principal;
 use plugboard_core::job::TraceContext;
-use serde_json::value::RawValue;
 use tracing::Instrument;
 
 use crate::answer::Answer;
@@ -45,7 +44,7 @@ impl ToolServer for Tools {
         principal.key_id.as_str()
     }
 
-    async fn call_tool(&self, cx: CallContext<Self::Principal>, tool: &str, arguments: Box<RawValue>) -> ToolReply {
+    async fn call_tool(&self, cx: CallContext<Self::Principal>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
             LIST_SERVICES => self.list(&cx.principal, &arguments).await,
             DESCRIBE_SERVICE => self.describe(&cx.principal, &arguments).await,
@@ -66,7 +65,7 @@ impl ToolServer for Tools {
 }
 
 impl Tools {
-    async fn list(&self, principal: &Principal, arguments: &RawValue) -> ToolReply {
+    async fn list(&self, principal: &Principal, arguments: &str) -> ToolReply {
         let listed = async {
             let request = ListRequest::parse(arguments)?;
             self.0.list_services(principal, &request).await
@@ -77,7 +76,7 @@ impl Tools {
         }
     }
 
-    async fn describe(&self, principal: &Principal, arguments: &RawValue) -> ToolReply {
+    async fn describe(&self, principal: &Principal, arguments: &str) -> ToolReply {
         let described =
             DescribeRequest::parse(arguments).and_then(|request| self.0.describe_service(principal, &request));
         match described {
@@ -88,7 +87,7 @@ impl Tools {
 
     /// A client that can send its person to a link is asked to, when an account is missing; others find a link in the
     /// answer.
-    async fn execute(&self, cx: &CallContext<Arc<Principal>>, arguments: &RawValue) -> ToolReply {
+    async fn execute(&self, cx: &CallContext<Arc<Principal>>, arguments: &str) -> ToolReply {
         let mut may_ask = cx.era() == Era::Modern && cx.capabilities.elicitation_url;
         if let Some(state) = &cx.input.state {
             match self.0.resume(&cx.principal, arguments, state, cx.input.responses.as_deref()).await {
@@ -112,7 +111,7 @@ impl Tools {
         reply(self.0.with_link(&cx.principal, answer).await)
     }
 
-    async fn call(&self, cx: &CallContext<Arc<Principal>>, arguments: &RawValue) -> Result<Answer, CallError> {
+    async fn call(&self, cx: &CallContext<Arc<Principal>>, arguments: &str) -> Result<Answer, CallError> {
         let received = TraceContext {
             traceparent: cx.trace.traceparent.as_deref().unwrap_or_default().to_owned(),
             tracestate: cx.trace.tracestate.as_deref().unwrap_or_default().to_owned(),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use plugboard_core::manifest::{Connector, Manifest};
 use serde_json::Value;
 
@@ -11,9 +13,8 @@ use crate::config::Config;
 use crate::lines::Lines;
 use crate::{schema, yaml};
 
-mod built_in {
-    include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
-}
+/// A JSON list of file names and texts; see `build.rs`.
+const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/built_in.json.gz"));
 
 /// Deepest folder below an extra directory that is looked into.
 const MAX_DEPTH: usize = 4;
@@ -71,8 +72,18 @@ impl fmt::Display for LoadError {
 }
 
 /// The manifests that are compiled in: as JSON, which is YAML too and is read in a tenth of the time.
-pub fn built_in() -> Vec<Source> {
-    built_in::FILES.iter().map(|(file, text)| Source { file: (*file).to_owned(), text: (*text).to_owned() }).collect()
+///
+/// # Errors
+/// When the binary is damaged.
+pub fn built_in() -> Result<Vec<Source>, LoadError> {
+    let files: Vec<(String, String)> = serde_json::from_reader(BufReader::new(GzDecoder::new(BUILT_IN)))
+        .map_err(|error| LoadError { findings: vec![unreadable(Path::new("built in"), &error)] })?;
+    Ok(files.into_iter().map(|(file, text)| Source { file, text }).collect())
+}
+
+fn unreadable(file: &Path, error: &impl fmt::Display) -> Finding {
+    let message = format!("cannot be read: {error}");
+    Finding { file: file.display().to_string(), line: None, place: String::new(), message }
 }
 
 /// The `.yaml` and `.yml` files below a directory, in order of their paths.
@@ -82,23 +93,17 @@ pub fn built_in() -> Vec<Source> {
 pub fn directory(path: &Path) -> Result<Vec<Source>, LoadError> {
     let mut sources = Vec::new();
     let mut findings = Vec::new();
-    let unreadable = |file: &Path, message: String| Finding {
-        file: file.display().to_string(),
-        line: None,
-        place: String::new(),
-        message,
-    };
     match yaml_files(path) {
-        Err((file, error)) => findings.push(unreadable(&file, format!("cannot be read: {error}"))),
+        Err((file, error)) => findings.push(unreadable(&file, &error)),
         Ok(files) => {
             for (file, meta) in files {
                 if meta.len() > MAX_FILE {
-                    findings.push(unreadable(&file, format!("is larger than {MAX_FILE} bytes")));
+                    findings.push(unreadable(&file, &format!("it is larger than {MAX_FILE} bytes")));
                     continue;
                 }
                 match std::fs::read_to_string(&file) {
                     Ok(text) => sources.push(Source { file: file.display().to_string(), text }),
-                    Err(error) => findings.push(unreadable(&file, format!("cannot be read: {error}"))),
+                    Err(error) => findings.push(unreadable(&file, &error)),
                 }
             }
         }
@@ -194,7 +199,7 @@ pub(crate) fn each<T: Send>(
 ) -> Result<Vec<T>, LoadError> {
     let mut groups = Vec::new();
     if config.built_in {
-        groups.push(built_in());
+        groups.push(built_in()?);
     }
     let mut findings = Vec::new();
     for path in &config.directories {

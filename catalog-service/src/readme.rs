@@ -9,7 +9,7 @@ use crate::load::{self, Finding};
 /// # Errors
 /// What keeps a built-in manifest from loading.
 pub fn table() -> Result<String, Vec<Finding>> {
-    let sources = load::built_in();
+    let sources = load::built_in().map_err(|error| error.findings)?;
     let mut manifests = sources.iter().map(load::manifest).collect::<Result<Vec<Manifest>, _>>()?;
     manifests.sort_by(|a, b| (a.category, &a.key).cmp(&(b.category, &b.key)));
     let mut table = String::from("| key | name | category | credential fields |\n| --- | --- | --- | --- |\n");

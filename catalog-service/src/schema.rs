@@ -3,8 +3,7 @@
 
 use std::sync::OnceLock;
 
-use jsonschema::Validator;
-use jsonschema::error::ValidationErrorKind as Kind;
+use plugboard_core::json_schema::{self, ValidationErrorKind as Kind, Validator};
 use plugboard_core::manifest::{Manifest, suggest};
 use serde_json::Value;
 
@@ -27,7 +26,7 @@ pub fn manifest_schema_text() -> String {
 
 fn validator() -> Option<&'static Validator> {
     static VALIDATOR: OnceLock<Option<Validator>> = OnceLock::new();
-    VALIDATOR.get_or_init(|| jsonschema::draft202012::options().build(&manifest_schema()).ok()).as_ref()
+    VALIDATOR.get_or_init(|| json_schema::compile(&manifest_schema()).ok()).as_ref()
 }
 
 /// Every way in which the value is not a manifest.

@@ -148,7 +148,7 @@ fn built_in(key: &str) -> load::Source {
 
 #[test]
 fn what_is_built_in_is_what_is_written() {
-    let built_in = load::built_in();
+    let built_in = load::built_in().unwrap();
     assert_eq!(built_in.len(), written().len());
     for (built_in, written) in built_in.iter().zip(written()) {
         assert!(written.file.ends_with(&built_in.file), "{} is not {}", built_in.file, written.file);
@@ -169,7 +169,7 @@ fn an_extra_directory_overrides_by_key() {
     }
     let directories = folders.iter().map(|folder| folder.path().to_owned()).collect();
     let loaded = load::all(&Config { directories, ..Config::default() }).unwrap();
-    assert_eq!(loaded.len(), load::built_in().len());
+    assert_eq!(loaded.len(), load::built_in().unwrap().len());
     let ozon = loaded.iter().find(|entry| entry.connector.key().as_str() == "ozon").unwrap();
     assert_eq!(ozon.connector.manifest().name, "Second");
 }
@@ -221,7 +221,7 @@ fn every_built_in_manifest_is_clean() {
 /// Gateways compile from JSON, so nothing may be lost on the way.
 #[test]
 fn every_built_in_manifest_survives_json() {
-    for source in load::built_in() {
+    for source in load::built_in().unwrap() {
         let manifest = load::manifest(&source).unwrap();
         let first = document(&manifest).unwrap();
         let again: Manifest = serde_json::from_slice(&first.json).unwrap();
@@ -269,6 +269,6 @@ fn the_catalog_is_as_wide_and_as_deep_as_promised() {
 #[test]
 fn the_table_has_a_row_for_every_connector() {
     let table = readme::table().unwrap();
-    assert_eq!(table.lines().count(), load::built_in().len() + 2);
+    assert_eq!(table.lines().count(), load::built_in().unwrap().len() + 2);
     assert!(table.contains("| `ozon` | Ozon Seller API (Озон) | marketplaces | `client_id`, `api_key` |"), "{table}");
 }

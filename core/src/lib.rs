@@ -21,6 +21,7 @@ pub mod identity;
 pub mod ids;
 pub mod job;
 pub mod journal;
+pub mod json_schema;
 pub mod lifecycle;
 pub mod limits;
 pub mod manifest;

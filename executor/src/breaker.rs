@@ -1,6 +1,6 @@
 //! Circuit breakers: a host that fails is left alone for a while, by the organization that saw it fail.
 //!
-//! One breaker for each organization, connector and host, in this process. Only failures of the host count: no
+//! One breaker for each [`crate::lines::Line`], in this process. Only failures of the host count: no
 //! connection, no answer, 5xx. A refusal (4xx) says that the host is well, so a bad key opens nothing; and what one
 //! organization sees never closes the way for another.
 //!
@@ -10,12 +10,8 @@
 //! | stays open for | 5 s, doubled each time a probe fails, at most 60 s; a random part more |
 //! | then | one probe at a time |
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
-use parking_lot::Mutex;
-use plugboard_core::ids::{OrganizationId, ServiceKey};
 use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_secs(30);
@@ -24,50 +20,9 @@ const FIRST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// A probe that brings no verdict in this time gives way to another.
 const PROBE: Duration = Duration::from_secs(60);
-const LINES: u64 = 50_000;
-
-/// Whose way to which host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Line {
-    pub(crate) organization: OrganizationId,
-    pub(crate) service: ServiceKey,
-    pub(crate) host: String,
-}
-
-#[derive(Clone)]
-pub(crate) struct Breakers {
-    lines: Cache<Line, Arc<Mutex<Breaker>>>,
-}
-
-impl Default for Breakers {
-    fn default() -> Self {
-        Self { lines: Cache::builder().max_capacity(LINES).time_to_idle(LONGEST_REST * 5).build() }
-    }
-}
-
-/// Permission to call; its holder tells how it went. Dropped without a word, it counts for nothing.
-pub(crate) struct Pass {
-    breaker: Arc<Mutex<Breaker>>,
-}
-
-impl Breakers {
-    /// # Errors
-    /// How long the host is left alone.
-    pub(crate) fn enter(&self, line: &Line) -> Result<Pass, Duration> {
-        let breaker = self.lines.get_with_by_ref(line, Arc::default);
-        breaker.lock().enter(Instant::now())?;
-        Ok(Pass { breaker })
-    }
-}
-
-impl Pass {
-    pub(crate) fn report(self, healthy: bool) {
-        self.breaker.lock().report(healthy, Instant::now());
-    }
-}
 
 #[derive(Debug, Default)]
-struct Breaker {
+pub(crate) struct Breaker {
     state: State,
     present: Half,
     before: Half,
@@ -96,7 +51,9 @@ enum State {
 }
 
 impl Breaker {
-    fn enter(&mut self, now: Instant) -> Result<(), Duration> {
+    /// # Errors
+    /// How long the host is left alone.
+    pub(crate) fn enter(&mut self, now: Instant) -> Result<(), Duration> {
         match self.state {
             State::Closed => Ok(()),
             State::Open { until, .. } if now < until => Err(until - now),
@@ -108,7 +65,8 @@ impl Breaker {
         }
     }
 
-    fn report(&mut self, healthy: bool, now: Instant) {
+    /// How a call went that was let in. One that nobody reports counts for nothing.
+    pub(crate) fn report(&mut self, healthy: bool, now: Instant) {
         match self.state {
             State::Closed => {
                 self.count(healthy, now);
@@ -200,23 +158,5 @@ mod tests {
         breaker.report(true, now);
         failed(&mut breaker, now, 19);
         assert!(breaker.enter(now).is_ok(), "closed, with nothing left of before");
-    }
-
-    #[test]
-    fn organizations_do_not_open_for_each_other() {
-        let breakers = Breakers::default();
-        let line = |organization: &OrganizationId| Line {
-            organization: organization.clone(),
-            service: ServiceKey::trusted("ozon"),
-            host: "api.example".to_owned(),
-        };
-        let (one, other) = (line(&OrganizationId::generate()), line(&OrganizationId::generate()));
-        for _ in 0..30 {
-            if let Ok(pass) = breakers.enter(&one) {
-                pass.report(false);
-            }
-        }
-        assert!(breakers.enter(&one).is_err());
-        assert!(breakers.enter(&other).is_ok());
     }
 }

@@ -7,7 +7,7 @@
 //! | `attempt` | one job from start to end: every path ends with exactly one of ack and nack |
 //! | `http` | job → request, answer → outcome; pure |
 //! | `transport` | where credentials go in a request, one file a placement |
-//! | `breaker`, `budget` | when a host is left alone, and how often it is asked again |
+//! | `lines`, `breaker`, `budget` | when a host is left alone, and how often it is asked again |
 //! | `scrub` | takes secret values out of what vendors send |
 //! | [`sandbox`] | the built-in vendor that answers every operation's example |
 //!
@@ -20,6 +20,7 @@ mod budget;
 mod catalog_tests;
 mod config;
 mod http;
+mod lines;
 pub mod sandbox;
 mod scrub;
 #[cfg(test)]
@@ -46,8 +47,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::Config;
 
-use crate::breaker::Breakers;
-use crate::budget::RetryBudget;
+use crate::lines::Lines;
 
 /// Makes the span of a job the child of the trace that came with it.
 pub type AdoptTrace = Arc<dyn Fn(&tracing::Span, &TraceContext) + Send + Sync>;
@@ -70,8 +70,7 @@ pub struct Deps {
     pub calls: Option<CallLog>,
     /// Keeps the vendors' limits; `None`: nobody does, in the sandbox.
     pub limiter: Option<Arc<dyn Limiter>>,
-    pub(crate) breakers: Breakers,
-    pub(crate) budget: RetryBudget,
+    pub(crate) lines: Lines,
     /// `None`: spans are roots.
     pub adopt_trace: Option<AdoptTrace>,
 }

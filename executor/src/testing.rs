@@ -29,8 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::Deps;
-use crate::breaker::Breakers;
-use crate::budget::RetryBudget;
+use crate::lines::Lines;
 pub(crate) use vendor::{Act, Vendor};
 
 /// A manifest with the given parts and sensible rest.
@@ -408,8 +407,7 @@ impl Bench {
             idempotency_root: SecretKey::new([1; 32]),
             calls: None,
             limiter: None,
-            breakers: Breakers::default(),
-            budget: RetryBudget::default(),
+            lines: Lines::default(),
             adopt_trace: None,
         };
         Self { connector: Connector::from_manifest(manifest).unwrap(), world, store, deps }

@@ -24,8 +24,7 @@ use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::RedisConfig;
 use tokio_util::sync::CancellationToken;
 
-use crate::breaker::Breakers;
-use crate::budget::RetryBudget;
+use crate::lines::Lines;
 use crate::{Config, Deps, Executor};
 
 /// What an executor stands on, whichever shape it runs in.
@@ -85,8 +84,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
     let deps = Deps {
         calls: Some(calls),
         limiter: parts.limiter,
-        breakers: Breakers::default(),
-        budget: RetryBudget::default(),
+        lines: Lines::default(),
         queue: parts.queue,
         replies: parts.replies,
         journal: Journal::new(parts.journal, clock.clone(), InstanceId::generate()),

@@ -29,7 +29,7 @@ impl Sealer {
 
 /// The client's answer under `key`, if it is an object.
 pub(crate) fn answer(cx: &Cx, key: &str) -> Option<Value> {
-    let responses: Value = serde_json::from_str(cx.input.responses.as_ref()?.get()).ok()?;
+    let responses: Value = serde_json::from_str(cx.input.responses.as_ref()?).ok()?;
     responses.get(key).filter(|answer| answer.is_object()).cloned()
 }
 

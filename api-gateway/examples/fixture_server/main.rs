@@ -24,7 +24,6 @@ use api_gateway::mcp::{
     ToolServer, no_oauth,
 };
 use http::HeaderMap;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// Everything the suite asks for.
@@ -45,7 +44,7 @@ impl ToolServer for Fixtures {
         "anyone"
     }
 
-    async fn call_tool(&self, cx: Cx, tool: &str, arguments: Box<RawValue>) -> ToolReply {
+    async fn call_tool(&self, cx: Cx, tool: &str, arguments: Box<str>) -> ToolReply {
         tools::call(&self.sealer, &cx, tool, &parsed(&arguments)).await
     }
 
@@ -63,7 +62,7 @@ impl ToolServer for Fixtures {
         always || (legacy_only && era == Era::Legacy)
     }
 
-    async fn call_method(&self, cx: Cx, method: &str, params: Box<RawValue>) -> MethodReply {
+    async fn call_method(&self, cx: Cx, method: &str, params: Box<str>) -> MethodReply {
         let params = parsed(&params);
         match method {
             "prompts/list" => result(&prompts::list(), true),
@@ -81,8 +80,8 @@ impl ToolServer for Fixtures {
     }
 }
 
-fn parsed(raw: &RawValue) -> Value {
-    serde_json::from_str(raw.get()).unwrap_or_default()
+fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
 fn result(value: &Value, cacheable: bool) -> MethodReply {

@@ -13,7 +13,6 @@ use plugboard_core::identity::{Actor, IdentityError, IssuedSession, Principal, o
 use plugboard_core::ids::OrganizationId;
 use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::Lack;
 use super::state::{Bound, State};
@@ -53,7 +52,7 @@ pub enum Resumed {
 
 impl Gateway {
     /// What to ask when a call lacks an account. `None`: nothing, the answer stands.
-    pub async fn ask_to_connect(&self, principal: &Principal, arguments: &RawValue, answer: &Answer) -> Option<Ask> {
+    pub async fn ask_to_connect(&self, principal: &Principal, arguments: &str, answer: &Answer) -> Option<Ask> {
         let lack = Lack::of(answer)?;
         let session = self.connect_link(principal, &lack.service, true).await?;
         let IssuedSession { url, claim, expires_at, .. } = Arc::as_ref(&session).clone();
@@ -75,9 +74,9 @@ impl Gateway {
     pub async fn resume(
         &self,
         principal: &Principal,
-        arguments: &RawValue,
+        arguments: &str,
         state: &str,
-        responses: Option<&RawValue>,
+        responses: Option<&str>,
     ) -> Resumed {
         let Some(organization) = &principal.organization else { return Resumed::Refused };
         let bound = Bound { key: &principal.key_id, arguments };
@@ -119,7 +118,7 @@ impl Gateway {
 }
 
 /// `accept`, `decline` or `cancel`.
-fn action(responses: Option<&RawValue>) -> Option<String> {
+fn action(responses: Option<&str>) -> Option<String> {
     #[derive(Deserialize)]
     struct Responses {
         #[serde(default)]
@@ -129,7 +128,7 @@ fn action(responses: Option<&RawValue>) -> Option<String> {
     struct Response {
         action: String,
     }
-    let responses: Responses = serde_json::from_str(responses?.get()).ok()?;
+    let responses: Responses = serde_json::from_str(responses?).ok()?;
     responses.connect.map(|response| response.action)
 }
 
@@ -139,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_the_person_said() {
-        let said = |json: &str| action(Some(&RawValue::from_string(json.to_owned()).unwrap()));
+        let said = |json: &str| action(Some(json));
         assert_eq!(said(r#"{"connect":{"action":"accept"}}"#).as_deref(), Some("accept"));
         assert_eq!(said(r#"{"connect":{"action":"decline"},"other":1}"#).as_deref(), Some("decline"));
         assert_eq!(said(r#"{"other":{"action":"accept"}}"#), None);

@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::cancel::InFlightGuard;
@@ -14,6 +12,7 @@ use super::context::{CallContext, ClientCapabilities, ClientInfo, InputRetry, Tr
 use super::era::VersionHeader;
 use super::frame::{self, Meta, Params};
 use super::headers::Accept;
+use super::json::Json;
 use super::notify::{self, Events, LogLevel, LogSender, ProgressSender};
 use super::observe::Tally;
 use super::protocol::{Era, ProtocolVersion};
@@ -50,8 +49,8 @@ pub(super) struct Call<P> {
 
 /// What to run.
 pub(super) enum Target {
-    Tool { name: Arc<str>, arguments: Box<RawValue> },
-    Method { name: Box<str>, params: Box<RawValue> },
+    Tool { name: Arc<str>, arguments: Box<str> },
+    Method { name: Box<str>, params: Box<str> },
 }
 
 /// Builds the context and, if the client can receive notifications, their channel.
@@ -64,7 +63,7 @@ pub(super) fn context<P: Clone>(
     legacy_logging: bool,
 ) -> Result<(CallContext<P>, Option<Events>), RpcError> {
     let modern = version.era() == Era::Modern;
-    let token = match meta.progress_token.map(RawValue::get) {
+    let token = match meta.progress_token.map(Json::get) {
         Some(token) if !frame::is_id(token) => {
             return Err(RpcError::invalid_params("_meta: progressToken must be a string or an integer"));
         }
@@ -73,7 +72,7 @@ pub(super) fn context<P: Clone>(
     let log_level = match meta.log_level.filter(|_| modern) {
         None => (legacy_logging && !modern).then_some(LogLevel::Info),
         Some(raw) => Some(
-            frame::string(raw)
+            raw.string()
                 .and_then(|name| LogLevel::parse(&name))
                 .ok_or_else(|| RpcError::invalid_params("_meta: logLevel is not a level"))?,
         ),
@@ -99,69 +98,53 @@ pub(super) fn context<P: Clone>(
 
 fn input(params: &Params<'_>) -> Result<InputRetry, RpcError> {
     let responses = match params.input_responses {
-        Some(raw) if !frame::is_object(raw) => {
+        Some(json) if !json.is_object() => {
             return Err(RpcError::invalid_params("inputResponses must be an object"));
         }
-        responses => responses.map(ToOwned::to_owned),
+        responses => responses.map(|json| json.get().into()),
     };
     let state = match params.request_state {
         None => None,
         Some(raw) => {
-            let state = frame::string(raw);
+            let state = raw.string();
             Some(state.ok_or_else(|| RpcError::invalid_params("requestState must be a string"))?.into())
         }
     };
     Ok(InputRetry { responses, state })
 }
 
-fn client_info(raw: &RawValue) -> ClientInfo {
-    #[derive(Default, Deserialize)]
-    struct Info<'a> {
-        #[serde(borrow, default)]
-        name: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        version: Option<&'a RawValue>,
-    }
-    let cut = |raw: Option<&RawValue>| {
-        let text = frame::string(raw?)?;
+frame::wanted! {
+    struct Info { name = "name", version = "version" }
+}
+
+fn client_info(info: Json<'_>) -> ClientInfo {
+    let cut = |value: Option<Json<'_>>| {
+        let text = value?.string()?;
         Some(match text.char_indices().nth(LONGEST_CLIENT_NAME) {
             None => text.into(),
             Some((end, _)) => Box::from(&text[..end]),
         })
     };
-    let info: Info<'_> = frame::object(Some(raw)).unwrap_or_default();
+    let info: Info<'_> = frame::object(Some(info)).unwrap_or_default();
     ClientInfo { name: cut(info.name), version: cut(info.version) }
 }
 
-fn capabilities(raw: &RawValue) -> ClientCapabilities {
-    #[derive(Default, Deserialize)]
-    struct Declared<'a> {
-        #[serde(borrow, default)]
-        elicitation: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        sampling: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        roots: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        extensions: Option<&'a RawValue>,
-    }
-    #[derive(Default, Deserialize)]
-    struct Elicitation<'a> {
-        #[serde(borrow, default)]
-        form: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        url: Option<&'a RawValue>,
-    }
-    #[derive(Default, Deserialize)]
-    struct Extensions<'a> {
-        #[serde(borrow, default, rename = "io.modelcontextprotocol/tasks")]
-        tasks: Option<&'a RawValue>,
-    }
-    if raw.get() == "{}" {
+frame::wanted! {
+    struct Declared { elicitation = "elicitation", sampling = "sampling", roots = "roots", extensions = "extensions" }
+}
+frame::wanted! {
+    struct Elicitation { form = "form", url = "url" }
+}
+frame::wanted! {
+    struct Extensions { tasks = "io.modelcontextprotocol/tasks" }
+}
+
+fn capabilities(declared: Json<'_>) -> ClientCapabilities {
+    if declared.get() == "{}" {
         return ClientCapabilities::default();
     }
-    let declared: Declared<'_> = frame::object(Some(raw)).unwrap_or_default();
-    let elicitation: Option<Elicitation<'_>> = declared.elicitation.and_then(|raw| frame::object(Some(raw)));
+    let declared: Declared<'_> = frame::object(Some(declared)).unwrap_or_default();
+    let elicitation: Option<Elicitation<'_>> = declared.elicitation.and_then(|modes| frame::object(Some(modes)));
     let extensions: Extensions<'_> = frame::object(declared.extensions).unwrap_or_default();
     let url = elicitation.as_ref().is_some_and(|modes| modes.url.is_some());
     ClientCapabilities {
@@ -175,8 +158,8 @@ fn capabilities(raw: &RawValue) -> ClientCapabilities {
 }
 
 fn trace(headers: &HeaderMap, meta: &Meta<'_>) -> TraceContext {
-    let find = |raw: Option<&RawValue>, name: &str, fits: fn(&str) -> bool| -> Option<Box<str>> {
-        let given = raw.and_then(frame::string).filter(|text| fits(text));
+    let find = |json: Option<Json<'_>>, name: &str, fits: fn(&str) -> bool| -> Option<Box<str>> {
+        let given = json.and_then(Json::string).filter(|text| fits(text));
         let header = || headers.get(name)?.to_str().ok().filter(|text| fits(text)).map(Cow::Borrowed);
         given.or_else(header).map(Into::into)
     };

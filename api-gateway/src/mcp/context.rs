@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::notify::{LogSender, ProgressSender};
@@ -80,8 +79,8 @@ pub struct TraceContext {
 /// treated as hostile: `request_state` must be sealed by whoever issued it.
 #[derive(Debug, Default)]
 pub struct InputRetry {
-    /// `inputResponses`, a JSON object.
-    pub responses: Option<Box<RawValue>>,
+    /// `inputResponses`, the text of a JSON object.
+    pub responses: Option<Box<str>>,
     /// `requestState`, decoded.
     pub state: Option<Box<str>>,
 }

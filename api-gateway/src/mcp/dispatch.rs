@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use http::StatusCode;
-use serde_json::value::RawValue;
 
 use super::McpEndpoint;
 use super::call::{self, Call, Incoming, Target};
@@ -17,6 +16,7 @@ use super::challenge;
 use super::era::{self, VersionHeader};
 use super::frame::{self, Message, Meta, Params};
 use super::headers;
+use super::json::Json;
 use super::observe::Tally;
 use super::protocol::{Era, ProtocolVersion, code};
 use super::reply::{ArgumentProblem, MethodReply, RpcError, ToolReply};
@@ -55,7 +55,7 @@ impl Refusal {
 struct Request<'a> {
     id: &'a str,
     method: Cow<'a, str>,
-    params: Option<&'a RawValue>,
+    params: Option<Json<'a>>,
     problem: Option<ArgumentProblem>,
 }
 
@@ -71,14 +71,20 @@ impl<S: ToolServer> McpEndpoint<S> {
                     ScanError::Syntax { .. } => code::PARSE,
                     ScanError::DuplicateKey { .. } | ScanError::TooDeep => code::INVALID_REQUEST,
                 };
-                let id = match frame::read(text) {
-                    Ok(Message::Request { id, .. }) => Id::Known(id),
+                let id = match frame::check(text).map(|()| frame::read(text)) {
+                    Ok(Ok(Message::Request { id, .. })) => Id::Known(id),
                     _ => unknown,
                 };
                 let error = RpcError::new(code, error.to_string());
                 return done(tally, Outcome::error(StatusCode::BAD_REQUEST, id, &error));
             }
         };
+        if problem.is_some()
+            && let Err(error) = frame::check(text)
+        {
+            let error = RpcError::new(code::PARSE, format!("the body is not valid JSON: {error}"));
+            return done(tally, Outcome::error(StatusCode::BAD_REQUEST, unknown, &error));
+        }
         match frame::read(text) {
             Err(bad) => {
                 let id = bad.id.map_or(unknown, Id::Known);
@@ -112,7 +118,7 @@ impl<S: ToolServer> McpEndpoint<S> {
     fn notification(
         &self,
         method: &str,
-        params: Option<&RawValue>,
+        params: Option<Json<'_>>,
         incoming: &Incoming<'_, S::Principal>,
         tally: &mut Tally,
     ) -> Result<(), Refusal> {
@@ -192,7 +198,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             }
             _ => {
                 if let Some(named) = mirrored(method, params) {
-                    let name = named.and_then(frame::string);
+                    let name = named.and_then(Json::string);
                     let name =
                         name.ok_or_else(|| RpcError::invalid_params("the parameter that names the target is missing"))?;
                     headers::check_name(incoming.headers, &name)?;
@@ -239,7 +245,7 @@ impl<S: ToolServer> McpEndpoint<S> {
         params: &Params<'_>,
         meta: &Meta<'_>,
     ) -> Result<Next<S::Principal>, Refusal> {
-        let name = params.name.and_then(frame::string);
+        let name = params.name.and_then(Json::string);
         let name = name.ok_or_else(|| Refusal::ok(RpcError::invalid_params("params.name must be a string")))?;
         let modern = version.era() == Era::Modern;
         if modern {
@@ -251,13 +257,13 @@ impl<S: ToolServer> McpEndpoint<S> {
             return Err(Refusal::ok(RpcError::invalid_params(message)));
         };
         let arguments = match params.arguments {
-            None => empty_object(),
-            Some(raw) if frame::is_object(raw) => raw.to_owned(),
+            None => Json::scanned("{}"),
+            Some(json) if json.is_object() => json,
             Some(_) => return Err(Refusal::ok(RpcError::invalid_params("params.arguments must be an object"))),
         };
         if modern {
             for header in &tool.headers {
-                header.check(incoming.headers, &arguments)?;
+                header.check(incoming.headers, arguments)?;
             }
         }
         let (cx, events) = call::context(incoming, version, request.id, params, meta, self.advert.legacy_logging)?;
@@ -265,7 +271,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             let reply = self.server.refuse_arguments(&cx, name, problem);
             return Ok(Next::Answer(self.tool_outcome(request.id, version, reply)));
         }
-        let target = Target::Tool { name: Arc::clone(name), arguments };
+        let target = Target::Tool { name: Arc::clone(name), arguments: arguments.get().into() };
         Ok(Next::Call(Box::new((cx, events, target))))
     }
 
@@ -282,7 +288,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             return Err(RpcError::invalid_params(problem.to_string()).into());
         }
         let (cx, events) = call::context(incoming, version, request.id, params, meta, self.advert.legacy_logging)?;
-        let params = request.params.map_or_else(empty_object, ToOwned::to_owned);
+        let params = request.params.map_or("{}", Json::get).into();
         let target = Target::Method { name: request.method.as_ref().into(), params };
         Ok(Next::Call(Box::new((cx, events, target))))
     }
@@ -375,13 +381,13 @@ fn no_cursor(params: &Params<'_>) -> Result<(), Refusal> {
 fn negotiate(params: &Params<'_>) -> Result<ProtocolVersion, Refusal> {
     let Some(raw) = params.protocol_version else { return Ok(ProtocolVersion::NEWEST_LEGACY) };
     let asked =
-        frame::string(raw).ok_or_else(|| Refusal::ok(RpcError::invalid_params("protocolVersion must be a string")))?;
+        raw.string().ok_or_else(|| Refusal::ok(RpcError::invalid_params("protocolVersion must be a string")))?;
     let served = ProtocolVersion::parse(&asked).filter(|version| version.era() == Era::Legacy);
     Ok(served.unwrap_or(ProtocolVersion::NEWEST_LEGACY))
 }
 
 /// The parameter that `Mcp-Name` repeats, for methods that have one.
-fn mirrored<'a>(method: &str, params: &Params<'a>) -> Option<Option<&'a RawValue>> {
+fn mirrored<'a>(method: &str, params: &Params<'a>) -> Option<Option<Json<'a>>> {
     match method {
         "prompts/get" => Some(params.name),
         "resources/read" => Some(params.uri),
@@ -392,9 +398,4 @@ fn mirrored<'a>(method: &str, params: &Params<'a>) -> Option<Option<&'a RawValue
 
 fn no_method(method: &str) -> RpcError {
     RpcError::new(code::METHOD_NOT_FOUND, format!("there is no method {:?}", headers::shown(method)))
-}
-
-fn empty_object() -> Box<RawValue> {
-    // The literal is JSON, so the default (`null`) is never used.
-    RawValue::from_string("{}".to_owned()).unwrap_or_default()
 }

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 
-use super::frame::{self, Meta};
+use super::frame::Meta;
 use super::headers::{self, Single};
+use super::json::Json;
 use super::protocol::{Era, ProtocolVersion, code};
 use super::reply::RpcError;
 
@@ -61,9 +62,9 @@ pub(super) fn classify(
 ) -> Result<ProtocolVersion, RpcError> {
     let claimed = match meta.version {
         None => None,
-        Some(raw) => Some(
-            frame::string(raw).ok_or_else(|| RpcError::invalid_params("_meta: protocolVersion must be a string"))?,
-        ),
+        Some(raw) => {
+            Some(raw.string().ok_or_else(|| RpcError::invalid_params("_meta: protocolVersion must be a string"))?)
+        }
     };
     let claims_legacy = claimed
         .as_deref()
@@ -90,7 +91,7 @@ fn modern(
     claimed: &str,
     tolerate_mismatch: bool,
 ) -> Result<ProtocolVersion, RpcError> {
-    if !meta.capabilities.is_some_and(frame::is_object) {
+    if !meta.capabilities.is_some_and(Json::is_object) {
         return Err(incomplete("clientCapabilities"));
     }
     let agrees = match header {

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::json::Json;
 use super::protocol::code;
 
 /// One JSON-RPC message.
@@ -13,11 +13,11 @@ pub(super) enum Message<'a> {
     Request {
         id: &'a str,
         method: Cow<'a, str>,
-        params: Option<&'a RawValue>,
+        params: Option<Json<'a>>,
     },
     Notification {
         method: Cow<'a, str>,
-        params: Option<&'a RawValue>,
+        params: Option<Json<'a>>,
     },
     /// An answer to a request this server never sends.
     Response,
@@ -32,92 +32,114 @@ pub(super) struct NotAMessage<'a> {
     pub(super) what: Cow<'static, str>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Frame<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
+    jsonrpc: Option<Json<'a>>,
+    id: Option<Json<'a>>,
+    method: Option<Json<'a>>,
+    params: Option<Json<'a>>,
+    result: Option<Json<'a>>,
+    error: Option<Json<'a>>,
 }
 
-/// The parameters that the protocol itself reads, of all methods together.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Params<'a> {
-    #[serde(borrow, default, deserialize_with = "present", rename = "_meta")]
-    pub(super) meta: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(super) name: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(super) uri: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(super) task_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) cursor: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) input_responses: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) request_state: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) protocol_version: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) client_info: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) request_id: Option<&'a RawValue>,
+impl<'a> Frame<'a> {
+    /// `None`: a name stands twice, so that nobody knows which value counts.
+    fn of(message: Json<'a>) -> Option<Self> {
+        let mut frame = Self::default();
+        for (name, value) in message.members() {
+            let slot = match name.as_ref() {
+                "jsonrpc" => &mut frame.jsonrpc,
+                "id" => &mut frame.id,
+                "method" => &mut frame.method,
+                "params" => &mut frame.params,
+                "result" => &mut frame.result,
+                "error" => &mut frame.error,
+                _ => continue,
+            };
+            if slot.replace(value).is_some() {
+                return None;
+            }
+        }
+        Some(frame)
+    }
 }
 
-/// `_meta` of a request.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Meta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
-    pub(super) version: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
-    pub(super) capabilities: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo")]
-    pub(super) client: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
-    pub(super) log_level: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "progressToken")]
-    pub(super) progress_token: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) traceparent: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) tracestate: Option<&'a RawValue>,
+/// A set of members that are looked for in an object.
+pub(super) trait Wanted<'a>: Default {
+    /// Keeps the value if it is wanted.
+    fn keep(&mut self, name: &str, value: Json<'a>);
 }
 
-/// Tells an explicit `null` from absence, which serde's `Option` does not.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
+/// Declares a struct of members by name. A member that is `null` counts as absent.
+macro_rules! wanted {
+    ($(#[$doc:meta])* $vis:vis struct $type:ident { $($field:ident = $name:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        $vis struct $type<'a> {
+            $($vis $field: Option<$crate::mcp::json::Json<'a>>,)*
+        }
+
+        impl<'a> $crate::mcp::frame::Wanted<'a> for $type<'a> {
+            fn keep(&mut self, name: &str, value: $crate::mcp::json::Json<'a>) {
+                let slot = match name {
+                    $($name => &mut self.$field,)*
+                    _ => return,
+                };
+                *slot = Some(value).filter(|value| !value.is_null());
+            }
+        }
+    };
+}
+pub(super) use wanted;
+
+wanted! {
+    /// The parameters that the protocol itself reads, of all methods together.
+    pub(super) struct Params {
+        meta = "_meta",
+        name = "name",
+        uri = "uri",
+        task_id = "taskId",
+        arguments = "arguments",
+        cursor = "cursor",
+        input_responses = "inputResponses",
+        request_state = "requestState",
+        protocol_version = "protocolVersion",
+        client_info = "clientInfo",
+        request_id = "requestId",
+    }
 }
 
-/// Reads one message.
+wanted! {
+    /// `_meta` of a request.
+    pub(super) struct Meta {
+        version = "io.modelcontextprotocol/protocolVersion",
+        capabilities = "io.modelcontextprotocol/clientCapabilities",
+        client = "io.modelcontextprotocol/clientInfo",
+        log_level = "io.modelcontextprotocol/logLevel",
+        progress_token = "progressToken",
+        traceparent = "traceparent",
+        tracestate = "tracestate",
+    }
+}
+
+/// Whether the text is JSON at all: the scan may have stopped before a later fault.
+pub(super) fn check(text: &str) -> Result<(), serde_json::Error> {
+    serde_json::from_str::<&RawValue>(text).map(drop)
+}
+
+/// Reads one message that is known to be JSON.
 pub(super) fn read(text: &str) -> Result<Message<'_>, NotAMessage<'_>> {
     let invalid = |id, what: &'static str| NotAMessage { id, code: code::INVALID_REQUEST, what: Cow::Borrowed(what) };
-    let frame: Frame<'_> = match serde_json::from_str(text) {
-        Ok(frame) => frame,
-        // The scan may have stopped before a later fault, so this parser has the last word on syntax.
-        Err(error) if error.is_syntax() || error.is_eof() => {
-            let what = format!("the body is not valid JSON: {error}");
-            return Err(NotAMessage { id: None, code: code::PARSE, what: Cow::Owned(what) });
-        }
-        Err(_) => return Err(invalid(None, "the body is not one JSON-RPC object")),
+    let message = Json::scanned(text);
+    let Some(frame) = Frame::of(message).filter(|_| message.is_object()) else {
+        return Err(invalid(None, "the body is not one JSON-RPC object"));
     };
-    let id = match frame.id.map(RawValue::get) {
+    let id = match frame.id.map(Json::get) {
         None => None,
         Some(raw) if is_id(raw) => Some(raw),
         Some(_) => return Err(invalid(None, "id must be a string or an integer")),
     };
-    if frame.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+    if frame.jsonrpc.map(Json::get) != Some("\"2.0\"") {
         return Err(invalid(id, "jsonrpc must be \"2.0\""));
     }
     let Some(method) = frame.method else {
@@ -127,13 +149,13 @@ pub(super) fn read(text: &str) -> Result<Message<'_>, NotAMessage<'_>> {
             Err(invalid(id, "method is missing"))
         };
     };
-    let Some(method) = string(method) else {
+    let Some(method) = method.string() else {
         return Err(invalid(id, "method must be a string"));
     };
     if frame.result.is_some() || frame.error.is_some() {
         return Err(invalid(id, "a message with a method has neither result nor error"));
     }
-    if frame.params.is_some_and(|params| !is_object(params)) {
+    if frame.params.is_some_and(|params| !params.is_object()) {
         return Err(invalid(id, "params must be an object"));
     }
     Ok(match id {
@@ -143,24 +165,14 @@ pub(super) fn read(text: &str) -> Result<Message<'_>, NotAMessage<'_>> {
 }
 
 /// Reads an object such as [`Params`] or [`Meta`]; absence reads as empty.
-pub(super) fn object<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> Option<T> {
-    match raw {
-        None => Some(T::default()),
-        Some(raw) if is_object(raw) => serde_json::from_str(raw.get()).ok(),
-        Some(_) => None,
+pub(super) fn object<'a, T: Wanted<'a>>(json: Option<Json<'a>>) -> Option<T> {
+    let mut wanted = T::default();
+    match json {
+        None => {}
+        Some(json) if json.is_object() => json.members().for_each(|(name, value)| wanted.keep(&name, value)),
+        Some(_) => return None,
     }
-}
-
-/// The text of a JSON string, copied only if it has escapes.
-pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let quoted = raw.get();
-    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(quoted).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
-}
-
-/// Whether `raw` is an object.
-pub(super) fn is_object(raw: &RawValue) -> bool {
-    raw.get().starts_with('{')
+    Some(wanted)
 }
 
 /// Ids and progress tokens: a string or an integer.

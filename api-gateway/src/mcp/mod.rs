@@ -4,7 +4,7 @@
 //! `README.md` beside this file.
 //!
 //! One message takes this way: [`origin`] (may this page call), [`ToolServer::authenticate`], the body in full,
-//! [`strict_json`] (one reading only), [`frame`] (a borrowed view), [`era`] (which revision), [`headers`] (mirrors of the
+//! [`strict_json`] (one reading only), [`frame`] and [`json`] (borrowed views), [`era`] (which revision), [`headers`] (mirrors of the
 //! body), [`dispatch`], the server, [`respond`]. Nothing on it builds a JSON tree.
 
 mod advert;
@@ -16,10 +16,12 @@ mod dispatch;
 mod era;
 mod frame;
 mod headers;
+pub(crate) mod json;
 mod notify;
 mod observe;
 mod origin;
 mod param_headers;
+mod plain;
 mod protocol;
 mod reply;
 mod respond;

@@ -3,15 +3,12 @@
 //! Only tools that carry the annotation are checked; for all others such headers are ignored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use http::{HeaderMap, HeaderName};
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::frame;
 use super::headers::{self, Single};
+use super::json::Json;
 use super::reply::RpcError;
 
 const ANNOTATION: &str = "x-mcp-header";
@@ -58,20 +55,20 @@ impl ParamHeader {
     }
 
     /// Compares the header with the argument it mirrors.
-    pub(super) fn check(&self, map: &HeaderMap, arguments: &RawValue) -> Result<(), RpcError> {
+    pub(super) fn check(&self, map: &HeaderMap, arguments: Json<'_>) -> Result<(), RpcError> {
         let found = headers::single(map, &self.header);
-        let argument = lookup(arguments, &self.path).filter(|raw| raw.get() != "null");
+        let argument = lookup(arguments, &self.path).filter(|value| !value.is_null());
         let agrees = match (found, argument) {
             (Single::Absent, None) => true,
-            (Single::Value(value), Some(raw)) => {
-                headers::decode(value).is_some_and(|value| self.kind.equal(&value, raw))
+            (Single::Value(value), Some(argument)) => {
+                headers::decode(value).is_some_and(|value| self.kind.equal(&value, argument))
             }
             _ => false,
         };
         if agrees {
             return Ok(());
         }
-        let body = argument.map_or("nothing", RawValue::get);
+        let body = argument.map_or("nothing", Json::get);
         Err(headers::mismatch(&self.shown, found, body))
     }
 }
@@ -79,8 +76,8 @@ impl ParamHeader {
 impl Kind {
     /// An argument of another type than the schema's is not a disagreement of headers: it is compared as text and
     /// left to the tool's own check.
-    fn equal(self, header: &str, raw: &RawValue) -> bool {
-        let literal = frame::string(raw).unwrap_or(Cow::Borrowed(raw.get()));
+    fn equal(self, header: &str, argument: Json<'_>) -> bool {
+        let literal = argument.string().unwrap_or(Cow::Borrowed(argument.get()));
         match self {
             Self::Integer => match (header.parse::<f64>(), literal.parse::<f64>()) {
                 // Beyond 2^53 a float would equate neighbours.
@@ -129,15 +126,9 @@ fn annotated(
     Ok(ParamHeader { header, shown, path: path.to_vec(), kind })
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Members<'a>(#[serde(borrow)] HashMap<Cow<'a, str>, &'a RawValue>);
-
-fn lookup<'a>(arguments: &'a RawValue, path: &[String]) -> Option<&'a RawValue> {
-    path.iter().try_fold(arguments, |raw, name| {
-        let members: Members<'a> = serde_json::from_str(raw.get()).ok()?;
-        members.0.get(name.as_str()).copied()
-    })
+fn lookup<'a>(arguments: Json<'a>, path: &[String]) -> Option<Json<'a>> {
+    path.iter()
+        .try_fold(arguments, |object, wanted| object.members().find(|(name, _)| name == wanted).map(|(_, value)| value))
 }
 
 #[cfg(test)]
@@ -152,8 +143,8 @@ mod tests {
         if let Some(header) = header {
             map.insert("mcp-param-p", header.parse().unwrap());
         }
-        let arguments = RawValue::from_string(arguments.to_string()).unwrap();
-        all.iter().all(|header| header.check(&map, &arguments).is_ok())
+        let arguments = arguments.to_string();
+        all.iter().all(|header| header.check(&map, Json::scanned(&arguments)).is_ok())
     }
 
     #[test]
@@ -182,8 +173,8 @@ mod tests {
         let nested = json!({"properties": {"a": {"type": "object", "properties": {
             "b": {"type": "string", "x-mcp-header": "B"}}}}});
         let all = ParamHeader::all(&nested).unwrap();
-        let arguments = RawValue::from_string(r#"{"a":{"\u0062":"x"}}"#.to_owned()).unwrap();
-        assert_eq!(lookup(&arguments, &all[0].path).unwrap().get(), "\"x\"");
+        let arguments = Json::scanned(r#"{"a":{"\u0062":"x"}}"#);
+        assert_eq!(lookup(arguments, &all[0].path).unwrap().get(), "\"x\"");
 
         let of = |schema| ParamHeader::all(&json!({"properties": schema})).unwrap_err().to_string();
         assert!(of(json!({"a": {"type": "object", "x-mcp-header": "A"}})).contains("neither"));

@@ -3,6 +3,7 @@
 use http::{HeaderValue, StatusCode};
 
 use super::advert::Advert;
+use super::plain;
 use super::protocol::{Era, ProtocolVersion, code};
 use super::reply::{ContentReply, Envelope, InputRequired, MethodResult, RpcError};
 
@@ -163,55 +164,43 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     push_quoted(out, text.as_bytes());
 }
 
-/// Appends UTF-8 as a JSON string.
-///
-/// An envelope has a quote every few bytes, so copying the runs between them one by one is slow. Bytes are gathered in a
-/// small block instead, without a branch for whether they are escaped.
+/// Appends UTF-8 as a JSON string. An envelope has a quote every few bytes, so runs between them are too short to be
+/// worth a copy of their own: whole words are copied and cut.
 fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
-    const BLOCK: usize = 64;
     out.reserve(text.len() + text.len() / 4 + 2);
     out.push(b'"');
-    for chunk in text.chunks(BLOCK / 2) {
-        // Room for every byte of the chunk escaped; the mask tells the compiler that indices stay inside.
-        let mut block = [0; BLOCK];
-        let mut filled = 0;
-        for byte in chunk {
-            let escape = ESCAPES[usize::from(*byte)];
-            if escape == CONTROL {
-                out.extend_from_slice(&block[..filled]);
-                filled = 0;
-                let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0x0f)];
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(*byte)]);
-                continue;
-            }
-            block[filled % BLOCK] = b'\\';
-            filled += usize::from(escape != 0);
-            block[filled % BLOCK] = if escape == 0 { *byte } else { escape };
-            filled += 1;
-        }
-        out.extend_from_slice(&block[..filled]);
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_first_chunk::<{ plain::WORD }>() {
+        let run = plain::in_word(*word);
+        out.extend_from_slice(word);
+        let Some(escaped) = word.get(run) else {
+            rest = after;
+            continue;
+        };
+        out.truncate(out.len() - plain::WORD + run);
+        push_escaped(out, *escaped);
+        rest = rest.get(run + 1..).unwrap_or_default();
+    }
+    for byte in rest {
+        push_escaped(out, *byte);
     }
     out.push(b'"');
 }
 
-/// Written as `\u00XX`.
-const CONTROL: u8 = b'u';
-
-/// What follows the backslash of an escaped byte; 0 for bytes that are not escaped.
-const ESCAPES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = CONTROL;
-        byte += 1;
+/// Appends a byte of a string, escaped where it has to be.
+fn push_escaped(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0..0x20 => {
+            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0x0f)];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)]);
+        }
+        _ => out.push(byte),
     }
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table[b'\n' as usize] = b'n';
-    table[b'\r' as usize] = b'r';
-    table[b'\t' as usize] = b't';
-    table
-};
+}
 
 /// The metrics label of an error code.
 pub(super) fn error_label(error: i32) -> &'static str {

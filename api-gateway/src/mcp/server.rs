@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde_json::value::RawValue;
 
 use super::context::CallContext;
 use super::protocol::Era;
@@ -33,7 +32,7 @@ pub trait ToolServer: Send + Sync + 'static {
     /// Legacy cancellation is correlated within it.
     fn caller<'a>(&self, principal: &'a Self::Principal) -> &'a str;
 
-    /// Runs one of the declared tools. `arguments` is always a JSON object without repeated keys.
+    /// Runs one of the declared tools. `arguments` is the text of a JSON object without repeated keys.
     ///
     /// On 2026-07-28 a client that hangs up has cancelled: this future is dropped and `cx.cancel` fires. On older
     /// revisions hanging up is not a cancellation and the future runs to its end; `cx.cancel` fires when the client
@@ -42,7 +41,7 @@ pub trait ToolServer: Send + Sync + 'static {
         &self,
         cx: CallContext<Self::Principal>,
         tool: &str,
-        arguments: Box<RawValue>,
+        arguments: Box<str>,
     ) -> impl Future<Output = ToolReply> + Send;
 
     /// The answer to arguments that are JSON but cannot be read one way only. A tool result rather than a protocol
@@ -61,13 +60,13 @@ pub trait ToolServer: Send + Sync + 'static {
         false
     }
 
-    /// Answers a method for which [`ToolServer::serves`] said yes. `params` is a JSON object.
+    /// Answers a method for which [`ToolServer::serves`] said yes. `params` is the text of a JSON object.
     #[allow(clippy::boxed_local, reason = "implementations keep it")]
     fn call_method(
         &self,
         _cx: CallContext<Self::Principal>,
         _method: &str,
-        _params: Box<RawValue>,
+        _params: Box<str>,
     ) -> impl Future<Output = MethodReply> + Send {
         async { MethodReply::Error(RpcError::internal("the method has no implementation")) }
     }

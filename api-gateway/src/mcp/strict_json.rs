@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::plain;
 use super::reply::ArgumentProblem;
 
 /// Levels of nesting, the message itself being the first.
@@ -230,6 +231,7 @@ impl<'a> Scanner<'a> {
         let mut decoded: Option<Vec<u8>> = None;
         let mut run = start;
         loop {
+            self.at += plain::run(self.bytes.get(self.at..).unwrap_or_default());
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     let tail = self.bytes.get(run..self.at).unwrap_or_default();
@@ -250,8 +252,7 @@ impl<'a> Scanner<'a> {
                     push_code_point(decoded.get_or_insert_default(), escape);
                     run = self.at;
                 }
-                Some(0..0x20) => return Err(self.syntax("a control character inside a string")),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.syntax("a control character inside a string")),
                 None => return Err(self.syntax("an unfinished string")),
             }
         }
@@ -382,4 +383,4 @@ fn shown(key: &[u8]) -> String {
 
 #[cfg(test)]
 #[path = "strict_json_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -148,7 +148,8 @@ fn depth_is_bounded() {
     assert_eq!(scan(&arguments(MAX_DEPTH - 1)), Ok(Some(ArgumentProblem::TooDeep { limit: MAX_DEPTH })));
 }
 
-fn value() -> impl Strategy<Value = Value> {
+/// Any JSON value.
+pub(in crate::mcp) fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),

@@ -17,7 +17,6 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
@@ -56,9 +55,9 @@ impl ToolServer for Probe {
         principal
     }
 
-    async fn call_tool(&self, cx: CallContext<Arc<str>>, tool: &str, arguments: Box<RawValue>) -> ToolReply {
+    async fn call_tool(&self, cx: CallContext<Arc<str>>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
-            "echo" => ToolReply::Envelope(Envelope::ok(arguments.get().to_owned())),
+            "echo" => ToolReply::Envelope(Envelope::ok(arguments.into_string())),
             "fail" => ToolReply::Envelope(Envelope::error(r#"{"ok":false}"#).with_text("it went \"wrong\"")),
             "context" => {
                 let seen = json!({

@@ -24,8 +24,11 @@ use crate::load::{self, Finding, LoadError, Source};
 use crate::schema;
 
 /// Lints the manifests that are compiled in.
-pub fn built_in() -> Vec<Finding> {
-    sources(&load::built_in())
+///
+/// # Errors
+/// When the binary is damaged.
+pub fn built_in() -> Result<Vec<Finding>, LoadError> {
+    Ok(sources(&load::built_in()?))
 }
 
 /// Lints every manifest below a directory, or one file.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use plugboard_core::json_schema;
 use plugboard_core::manifest::{Effect, KNOWN_FORMATS, Operation, Param, ParamType, PathTemplate, Style};
 use serde_json::Value;
 
@@ -189,11 +190,11 @@ fn body(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
         return;
     };
     walk(lint, schema, &place);
-    for error in jsonschema::draft202012::meta::validator().iter_errors(schema) {
+    for error in json_schema::faults(schema) {
         let text: String = error.to_string().chars().take(200).collect();
         lint.add(&format!("{place}{}", error.instance_path().as_str()), text);
     }
-    if let Err(error) = jsonschema::draft202012::options().build(schema) {
+    if let Err(error) = json_schema::compile(schema) {
         lint.add(&place, format!("does not compile: {error}"));
     }
 }

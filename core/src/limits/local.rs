@@ -38,11 +38,21 @@ impl LocalLimiter {
 }
 
 impl Buckets {
-    fn put(&mut self, key: &str, time: i64, now: i64) {
+    /// What is stored now becomes what `next` makes of it, if that is anything.
+    fn update<T>(&mut self, key: &str, now: i64, next: impl FnOnce(i64) -> (T, Option<i64>)) -> T {
         if let Some(stored) = self.times.get_mut(key) {
-            *stored = time;
-            return;
+            let (answer, time) = next(*stored);
+            *stored = time.unwrap_or(*stored);
+            return answer;
         }
+        let (answer, time) = next(0);
+        if let Some(time) = time {
+            self.insert(key, time, now);
+        }
+        answer
+    }
+
+    fn insert(&mut self, key: &str, time: i64, now: i64) {
         if self.times.len() >= self.tidy_at {
             self.times.retain(|_, time| *time > now);
             self.tidy_at = TIDY_FROM.max(self.times.len() * 2);
@@ -55,20 +65,14 @@ impl Buckets {
 impl Limiter for LocalLimiter {
     async fn take(&self, bucket: &Bucket, cost: u32, patience: Duration) -> Result<Turn, LimitError> {
         let now = self.now();
-        let mut buckets = self.buckets.lock();
-        let stored = buckets.times.get(&bucket.key).copied().unwrap_or(0);
-        let (turn, next) = gcra::take(stored, now, bucket, cost, patience);
-        if let Some(next) = next {
-            buckets.put(&bucket.key, next, now);
-        }
-        Ok(turn)
+        let take = |stored| gcra::take(stored, now, bucket, cost, patience);
+        Ok(self.buckets.lock().update(&bucket.key, now, take))
     }
 
     async fn rest(&self, bucket: &Bucket, rest: Duration) -> Result<(), LimitError> {
         let now = self.now();
-        let mut buckets = self.buckets.lock();
-        let stored = buckets.times.get(&bucket.key).copied().unwrap_or(0);
-        buckets.put(&bucket.key, gcra::rest(stored, now, bucket, rest), now);
+        let rest = |stored| ((), Some(gcra::rest(stored, now, bucket, rest)));
+        self.buckets.lock().update(&bucket.key, now, rest);
         Ok(())
     }
 }

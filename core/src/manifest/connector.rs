@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use jsonschema::Validator;
 use regex::Regex;
 use sha2::{Digest, Sha256};
 
@@ -14,6 +13,7 @@ use super::path::{PathTemplate, PathTemplateError};
 use super::template::{Template, TemplateError};
 use crate::catalog::ManifestDocument;
 use crate::ids::ServiceKey;
+use crate::json_schema::{self, Validator};
 
 /// A compiled connector. Immutable; shared by every call that pins its digest.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ impl ConnectorOperation {
         self.body
             .get_or_init(|| {
                 let schema = operation.body.as_ref()?;
-                match jsonschema::draft202012::options().build(schema) {
+                match json_schema::compile(schema) {
                     Ok(validator) => Some(validator),
                     Err(error) => {
                         // `connectors lint` refuses such a manifest; one that slips in validates nothing.

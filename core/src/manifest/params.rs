@@ -8,6 +8,7 @@ use super::connector::Found;
 use super::formats;
 use super::model::{ArrayStyle, Manifest, Param, ParamType};
 use super::suggest;
+use crate::json_schema;
 
 /// One thing wrong with the arguments.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +28,8 @@ impl Problem {
         self
     }
 
-    pub(super) fn from_schema(root: &str, schema: &Value, error: &jsonschema::ValidationError<'_>) -> Self {
-        use jsonschema::error::ValidationErrorKind as Kind;
+    pub(super) fn from_schema(root: &str, schema: &Value, error: &json_schema::ValidationError<'_>) -> Self {
+        use json_schema::ValidationErrorKind as Kind;
         let place = error.instance_path().as_str().replace('/', ".");
         let mut field = format!("{root}{place}");
         let mut options = Vec::new();

@@ -33,7 +33,7 @@ pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
 
 fn lint_all(paths: &[std::path::PathBuf]) -> anyhow::Result<ExitCode> {
     let sources = if paths.is_empty() {
-        load::built_in()
+        load::built_in()?
     } else {
         let mut sources = Vec::new();
         for path in paths {

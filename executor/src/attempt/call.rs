@@ -16,10 +16,10 @@ use super::course::{Course, Next, is_repeatable};
 use super::prepare::{Ready, grant};
 use super::{failure, limits};
 use crate::Deps;
-use crate::breaker::Line;
 use crate::http::request::{Outgoing, Parts, build, operation_of};
 use crate::http::response::{About, Answer, Shaped, shape};
 use crate::http::success::rule_of;
+use crate::lines::Line;
 use crate::scrub::Scrubber;
 
 /// From this size on an answer is shaped where it does not hold up other calls. Bytes.
@@ -69,12 +69,8 @@ pub(super) async fn call(deps: &Deps, job: &Job, starts: u32, ready: Ready) -> C
     let left = deps.clock.now().until(job.deadline);
     let deadline = Instant::now() + left.saturating_sub(WAY_BACK.min(left / 4));
     let course = Course::new(job.effect, starts, is_refreshable(&connector, &fields));
-    let line = Line {
-        organization: job.organization.clone(),
-        service: job.service.clone(),
-        host: outgoing.url.host_str().unwrap_or_default().to_owned(),
-    };
-    deps.budget.earn(&line.host);
+    let line = deps.lines.of(&job.organization, &job.service, outgoing.url.host_str().unwrap_or_default());
+    line.earn();
     let mut tries = Tries {
         deps,
         job,
@@ -116,7 +112,7 @@ struct Tries<'a> {
     attempts: u32,
     /// The turn that the next try has taken.
     limits: Option<LimitUse>,
-    line: Line,
+    line: Arc<Line>,
 }
 
 /// After one try.
@@ -237,7 +233,7 @@ impl Tries<'_> {
     }
 
     async fn once(&mut self, outgoing: Outgoing) -> After {
-        let pass = match self.deps.breakers.enter(&self.line) {
+        let pass = match self.line.enter() {
             Ok(pass) => pass,
             Err(rest) => return After::Ended(Called::failed(failure::left_alone(&self.line.host, rest))),
         };
@@ -316,7 +312,7 @@ impl Tries<'_> {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
         match self.course.limited(asked, limits::patience(self.job, left)) {
-            Some(wait) if self.deps.budget.spend(&self.line.host) => After::AgainAt(now + wait, shaped),
+            Some(wait) if self.line.may_repeat() => After::AgainAt(now + wait, shaped),
             _ => After::Ended(ended(shaped)),
         }
     }
@@ -333,7 +329,7 @@ impl Tries<'_> {
         }
         tracing::debug!(%error, "a call brought no answer");
         match self.course.after(failure::kind_of(error), left) {
-            Next::Again(wait) if self.deps.budget.spend(&self.line.host) => After::Again(wait),
+            Next::Again(wait) if self.line.may_repeat() => After::Again(wait),
             Next::Again(_) | Next::End => {
                 let operation = operation_of(self.connector, self.job).unwrap_or_default();
                 let judged = rule_of(self.connector, operation).is_some();

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jsonschema::Validator;
+use plugboard_core::json_schema::{self, Validator};
 use plugboard_core::manifest::{Connector, Operation};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ impl Shape {
         let example = operation.request_example.as_ref().and_then(|example| example.body.clone()).unwrap_or_default();
         let compile = |schema| {
             // `connectors lint` refuses a schema that does not compile.
-            jsonschema::draft202012::options().build(schema).inspect_err(
+            json_schema::compile(schema).inspect_err(
                 |error| tracing::error!(operation = operation.id, %error, "a body schema does not compile"),
             )
         };

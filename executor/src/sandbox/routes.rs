@@ -1,11 +1,12 @@
-//! From host, verb and path to an operation, over all connectors of a snapshot.
+//! From host, verb and path to an operation, over all connectors of a snapshot. What belongs to one connector is made
+//! when a request may be for it: all of it at once takes 40 MB.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use plugboard_core::catalog::Snapshot;
-use plugboard_core::ids::AccountId;
+use plugboard_core::ids::{AccountId, ServiceKey};
 use plugboard_core::manifest::{Connector, Operation, Style, Template, Variable};
 use regex::Regex;
 use serde_json::json;
@@ -20,13 +21,19 @@ pub(super) struct Routes {
     /// Modules and token endpoints on a fixed host.
     fixed: HashMap<String, Vec<Place>>,
     /// Those on a host that the tenant names. Asked last: any host fits some of them.
-    open: Vec<(Regex, Place)>,
+    open: Vec<(Pattern, Place)>,
 }
 
 struct Vendor {
-    connector: Arc<Connector>,
+    key: ServiceKey,
     /// Of its sandbox account.
     token: String,
+    desk: OnceLock<Option<Desk>>,
+}
+
+/// What answers in a vendor's place.
+struct Desk {
+    connector: Arc<Connector>,
     wanted: Wanted,
     grant: Option<Grant>,
     /// By operation id.
@@ -42,14 +49,20 @@ struct Answer {
 struct Place {
     vendor: usize,
     /// Matches the path; its group `rest` is the part below the module's base.
-    path: Regex,
+    path: Pattern,
     what: What,
 }
 
 enum What {
     Token,
     Rest { module: String },
-    Rpc { module: String, verb: String, method: Regex },
+    Rpc { module: String, verb: String, method: Pattern },
+}
+
+/// A regular expression, compiled when it is first needed.
+struct Pattern {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
 }
 
 /// Where a request arrives.
@@ -62,6 +75,7 @@ pub(super) struct Destination {
 /// What an address may mean.
 struct Hit<'r> {
     vendor: &'r Vendor,
+    desk: &'r Desk,
     place: &'r Place,
     /// `None`: the token endpoint.
     operation: Option<(&'r Operation, usize)>,
@@ -76,9 +90,9 @@ impl Routes {
         }
         // Longer patterns first: of two modules on one host, the one with the longer prefix is meant.
         for places in routes.fixed.values_mut() {
-            places.sort_by_key(|place| std::cmp::Reverse(place.path.as_str().len()));
+            places.sort_by_key(|place| std::cmp::Reverse(place.path.text.len()));
         }
-        routes.open.sort_by_key(|(host, place)| std::cmp::Reverse(host.as_str().len() + place.path.as_str().len()));
+        routes.open.sort_by_key(|(host, place)| std::cmp::Reverse(host.text.len() + place.path.text.len()));
         routes
     }
 
@@ -109,54 +123,49 @@ impl Routes {
         let heaviest = there.iter().map(|(_, weight)| *weight).max();
         let alike = there.into_iter().filter(|(_, weight)| Some(*weight) == heaviest);
         let answers: Vec<(&Operation, &Answer)> =
-            alike.filter_map(|(one, _)| Some((one, hit.vendor.answers.get(&one.id)?))).collect();
+            alike.filter_map(|(one, _)| Some((one, hit.desk.answers.get(&one.id)?))).collect();
         let chosen = match answers.as_slice() {
             [(_, only)] => only,
             several => {
                 let shapes: Vec<&Shape> =
                     several.iter().map(|(one, answer)| answer.shape.get_or_init(|| Shape::of(one))).collect();
-                several.get(choose::best(&shapes, &choose::written(&hit.vendor.connector, request.body)))?.1
+                several.get(choose::best(&shapes, &choose::written(&hit.desk.connector, request.body)))?.1
             }
         };
         Some(Destination { answer: chosen.example.clone(), missing: None })
     }
 
     fn at<'r>(&'r self, place: &'r Place, verb: &str, path: &str) -> Option<Hit<'r>> {
-        let rest = place.path.captures(path)?.name("rest")?.as_str();
+        let rest = place.path.get()?.captures(path)?.name("rest")?.as_str();
         let vendor = self.vendors.get(place.vendor)?;
+        let desk = vendor.desk(&self.snapshot)?;
         let operation = match &place.what {
-            What::Token if verb == "POST" && vendor.grant.is_some() => None,
+            What::Token if verb == "POST" && desk.grant.is_some() => None,
             What::Token => return None,
             What::Rest { module } => {
-                let found = vendor.connector.find_rest(module, verb, rest)?;
+                let found = desk.connector.find_rest(module, verb, rest)?;
                 Some((found.operation, found.compiled.path.as_ref()?.weight()))
             }
             What::Rpc { module, verb: own, method } => {
-                let name = method.captures(rest).filter(|_| own == verb)?.name("method")?.as_str();
-                Some((vendor.connector.find_rpc(module, name)?.operation, usize::MAX))
+                let name = method.get()?.captures(rest).filter(|_| own == verb)?.name("method")?.as_str();
+                Some((desk.connector.find_rpc(module, name)?.operation, usize::MAX))
             }
         };
-        Some(Hit { vendor, place, operation })
+        Some(Hit { vendor, desk, place, operation })
     }
 
     fn add(&mut self, connector: &Arc<Connector>) {
-        let manifest = connector.manifest();
-        let answer = |operation: &Operation| {
-            let json = serde_json::to_vec(&operation.response_example).unwrap_or_default();
-            (operation.id.clone(), Answer { example: Bytes::from(json), shape: OnceLock::new() })
-        };
         self.vendors.push(Vendor {
-            connector: Arc::clone(connector),
+            key: connector.key().clone(),
             token: AccountId::sandbox_token(connector.key().as_str()),
-            wanted: Wanted::of(connector),
-            grant: Grant::of(connector),
-            answers: manifest.operations.iter().map(answer).collect(),
+            desk: OnceLock::new(),
         });
-        for name in manifest.modules.keys() {
+        for name in connector.manifest().modules.keys() {
             let Some((module, compiled)) = connector.module(name) else { continue };
             let what = match (module.style, &module.rpc, &compiled.rpc_path) {
                 (Style::Rpc, Some(shape), Some(path)) => {
-                    let Some(method) = pattern(path, "[^/]+", "") else { continue };
+                    let (text, marks) = marked(path);
+                    let method = Pattern::new(&text, &marks, "[^/]+", "");
                     What::Rpc { module: name.clone(), verb: shape.verb.clone(), method }
                 }
                 _ => What::Rest { module: name.clone() },
@@ -174,12 +183,9 @@ impl Routes {
         let (text, marks) = marked(url);
         let Some((_, rest)) = text.split_once("://") else { return };
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let Some(path) = regex_of(path, &marks, "[^/]+", tail) else { return };
-        let place = Place { vendor, path, what };
+        let place = Place { vendor, path: Pattern::new(path, &marks, "[^/]+", tail), what };
         if marks.iter().any(|(_, mark)| host.contains(mark.as_str())) {
-            if let Some(host) = regex_of(host, &marks, "[^/:]+", "") {
-                self.open.push((host, place));
-            }
+            self.open.push((Pattern::new(host, &marks, "[^/:]+", ""), place));
         } else {
             let host = super::without_port(host).to_ascii_lowercase();
             self.fixed.entry(host).or_default().push(place);
@@ -188,28 +194,70 @@ impl Routes {
 }
 
 impl Vendor {
+    fn desk(&self, snapshot: &Snapshot) -> Option<&Desk> {
+        self.desk.get_or_init(|| snapshot.get(&self.key).map(Desk::of)).as_ref()
+    }
+
     fn is_named(&self, request: &Request<'_>) -> bool {
         request.headers.values().any(|value| value.as_bytes().ends_with(self.token.as_bytes()))
     }
 }
 
+impl Desk {
+    fn of(connector: Arc<Connector>) -> Self {
+        let answer = |operation: &Operation| {
+            let json = serde_json::to_vec(&operation.response_example).unwrap_or_default();
+            (operation.id.clone(), Answer { example: Bytes::from(json), shape: OnceLock::new() })
+        };
+        let answers = connector.manifest().operations.iter().map(answer).collect();
+        Self { wanted: Wanted::of(&connector), grant: Grant::of(&connector), answers, connector }
+    }
+}
+
 impl Hit<'_> {
     fn missing(&self, request: &Request<'_>) -> Option<String> {
-        match (&self.operation, &self.vendor.grant) {
+        match (&self.operation, &self.desk.grant) {
             (None, Some(grant)) => grant.missing(request),
-            _ => self.vendor.wanted.missing(request),
+            _ => self.desk.wanted.missing(request),
         }
     }
 
     fn is_where(&self, other: &Self) -> bool {
-        self.place.vendor == other.place.vendor && self.place.path.as_str() == other.place.path.as_str()
+        self.place.vendor == other.place.vendor && self.place.path.text == other.place.path.text
+    }
+}
+
+impl Pattern {
+    /// A variable is anything that fits `any`.
+    fn new(text: &str, marks: &Marks, any: &str, tail: &str) -> Self {
+        let mut pattern = regex::escape(text);
+        for (variable, mark) in marks {
+            let group = if *variable == Variable::Method { format!("(?P<method>{any})") } else { format!("(?:{any})") };
+            pattern = pattern.replace(mark.as_str(), &group);
+        }
+        Self { text: format!("^{pattern}{tail}$"), compiled: OnceLock::new() }
+    }
+
+    fn get(&self) -> Option<&Regex> {
+        let compile = || {
+            Regex::new(&self.text)
+                .inspect_err(
+                    |error| tracing::error!(%error, "an address of a manifest cannot be served by the sandbox"),
+                )
+                .ok()
+        };
+        self.compiled.get_or_init(compile).as_ref()
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        self.get().is_some_and(|pattern| pattern.is_match(text))
     }
 }
 
 /// The whole text must fit the template; a variable is anything that fits `any`.
 pub(super) fn pattern(template: &Template, any: &str, tail: &str) -> Option<Regex> {
     let (text, marks) = marked(template);
-    regex_of(&text, &marks, any, tail)
+    Pattern::new(&text, &marks, any, tail).get().cloned()
 }
 
 type Marks = Vec<(Variable, String)>;
@@ -224,15 +272,4 @@ fn marked(template: &Template) -> (String, Marks) {
         .collect();
     let lookup = |wanted: &Variable| marks.iter().find(|(known, _)| known == wanted).map(|(_, mark)| mark.as_str());
     (template.render(lookup).unwrap_or_default(), marks)
-}
-
-fn regex_of(text: &str, marks: &Marks, any: &str, tail: &str) -> Option<Regex> {
-    let mut pattern = regex::escape(text);
-    for (variable, mark) in marks {
-        let group = if *variable == Variable::Method { format!("(?P<method>{any})") } else { format!("(?:{any})") };
-        pattern = pattern.replace(mark.as_str(), &group);
-    }
-    Regex::new(&format!("^{pattern}{tail}$"))
-        .inspect_err(|error| tracing::error!(%error, "an address of a manifest cannot be served by the sandbox"))
-        .ok()
 }

@@ -1,0 +1,18 @@
+//! Validators of JSON Schema (draft 2020-12). They are made here and nowhere else: each crate that makes one carries a copy
+//! of the schema compiler, which is a megabyte of code.
+
+pub use jsonschema::error::ValidationErrorKind;
+pub use jsonschema::{ValidationError, Validator};
+use serde_json::Value;
+
+/// # Errors
+/// When the schema is no schema, or refers to another document.
+#[allow(clippy::result_large_err, reason = "the library's own; made once per schema")]
+pub fn compile(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    jsonschema::draft202012::options().build(schema)
+}
+
+/// Everything that is wrong with a schema as such.
+pub fn faults(schema: &Value) -> Vec<ValidationError<'static>> {
+    jsonschema::draft202012::meta::validator().iter_errors(schema).map(|error| error.to_owned()).collect()
+}
