@@ -38,7 +38,7 @@ pub enum Command {
     /// Read the audit log, or check that nobody has changed it.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Check and show connector manifests.
+    /// Check, show and compare connector manifests.
     #[command(subcommand)]
     Connectors(ConnectorsCommand),
     /// Say in plain words what is wrong with a deployment.
@@ -238,6 +238,8 @@ pub enum ConnectorsCommand {
     List,
     /// Show a passport as an agent sees it.
     Show { service: String, module: Option<String> },
+    /// Say what changed for callers between two files or directories; fails when something breaks them.
+    Diff { old: PathBuf, new: PathBuf },
     /// Print the JSON Schema of the manifest format.
     Schema,
     /// Print the README's table of connectors.
