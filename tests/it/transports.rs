@@ -227,12 +227,33 @@ fn check_body(received: &Received, manifest: &Manifest, operation: &Operation, a
             assert_eq!(received.header("content-type"), "application/x-www-form-urlencoded", "{what}");
             let mut expected = Vec::new();
             for (name, value) in body.as_object().unwrap() {
-                form(name, value, &mut expected);
+                form(name, value, operation.body_arrays, &mut expected);
             }
             let mut found = received.form();
             expected.sort();
             found.sort();
             assert_eq!(found, expected, "{what}");
+        }
+        BodyEncoding::Multipart => {
+            let kind = received.header("content-type");
+            let boundary = kind.strip_prefix("multipart/form-data; boundary=").expect(what);
+            let text = String::from_utf8_lossy(&received.body).into_owned();
+            assert!(text.ends_with(&format!("--{boundary}--\r\n")), "{what}: {text}");
+            for (name, value) in body.as_object().unwrap() {
+                let part = match value.get("content").and_then(Value::as_str) {
+                    None => format!("name=\"{name}\"\r\n\r\n{}\r\n--{boundary}", self::text(value)),
+                    Some(content) => {
+                        let file = value["filename"].as_str().unwrap();
+                        let kind = value["content_type"].as_str().unwrap_or("application/octet-stream");
+                        let content = STANDARD.decode(content).unwrap();
+                        let content = String::from_utf8_lossy(&content);
+                        format!(
+                            "name=\"{name}\"; filename=\"{file}\"\r\nContent-Type: {kind}\r\n\r\n{content}\r\n--{boundary}"
+                        )
+                    }
+                };
+                assert!(text.contains(&part), "{what}: {name}: {text}");
+            }
         }
     }
     if let Some(header) = manifest.idempotency.as_ref().and_then(|rule| rule.header.as_ref()) {
@@ -246,14 +267,22 @@ fn key_of<'m>(manifest: &'m Manifest, operation: &Operation) -> Option<&'m Idemp
     manifest.idempotency.as_ref().filter(|_| operation.effect == Effect::Keyed)
 }
 
-fn form(name: &str, value: &Value, out: &mut Vec<(String, String)>) {
+fn form(name: &str, value: &Value, arrays: Option<ArrayStyle>, out: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) => {
-            members.iter().for_each(|(member, value)| form(&format!("{name}[{member}]"), value, out))
+            members.iter().for_each(|(member, value)| form(&format!("{name}[{member}]"), value, arrays, out));
         }
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, value)| form(&format!("{name}[{at}]"), value, out))
+        Value::Array(items) if arrays == Some(ArrayStyle::Comma) => {
+            out.push((name.to_owned(), items.iter().map(text).collect::<Vec<_>>().join(",")));
         }
+        Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| {
+            let name = match arrays {
+                Some(ArrayStyle::Repeat) => name.to_owned(),
+                Some(ArrayStyle::Brackets) => format!("{name}[]"),
+                _ => format!("{name}[{at}]"),
+            };
+            form(&name, value, arrays, out);
+        }),
         other => out.push((name.to_owned(), text(other))),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use plugboard_core::manifest::host::normalize_host;
-use plugboard_core::manifest::{CredentialField, Template, TokenGrant, TokenGrantKind, Variable};
+use plugboard_core::manifest::{BodyEncoding, CredentialField, Template, TokenGrant, TokenGrantKind, Variable};
 use serde_json::Value;
 
 use super::general::{is_snake, is_token};
@@ -241,6 +241,10 @@ fn test(lint: &mut Lint<'_>) {
     lint.want(path.is_none(), "/auth/test", || {
         format!("{id} needs path.{}", path.map(String::as_str).unwrap_or_default())
     });
+    let module = lint.manifest.modules.get(&operation.module).map(|module| module.body);
+    let encoding = operation.body_encoding.or(module);
+    let files = operation.body.is_some() && encoding == Some(BodyEncoding::Multipart);
+    lint.want(!files, "/auth/test", || format!("{id} sends files"));
     let body = operation.request_example.as_ref().and_then(|example| example.body.as_ref());
     lint.want(!operation.body_required || body.is_some_and(Value::is_object), "/auth/test", || {
         format!("{id} needs a body, and its request_example has no object")

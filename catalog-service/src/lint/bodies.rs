@@ -1,7 +1,7 @@
 //! Schemas of bodies.
 
 use plugboard_core::json_schema;
-use plugboard_core::manifest::{Operation, body};
+use plugboard_core::manifest::{BodyEncoding, Operation, body};
 use serde_json::Value;
 
 use super::Lint;
@@ -57,6 +57,12 @@ pub(super) fn check(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
         return;
     };
     walk(lint, schema, &place);
+    let module = lint.manifest.modules.get(&operation.module).map(|module| module.body);
+    let encoding = operation.body_encoding.or(module).unwrap_or_default();
+    let form = encoding == BodyEncoding::Form;
+    lint.want(form || operation.body_arrays.is_none(), &child(pointer, "body_arrays"), || {
+        "belongs to body_encoding form".to_owned()
+    });
     for error in json_schema::faults(schema) {
         let text: String = error.to_string().chars().take(200).collect();
         lint.add(&format!("{place}{}", error.instance_path().as_str()), text);
@@ -66,8 +72,8 @@ pub(super) fn check(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
     }
 }
 
-/// What the draft allows and we do not: references, words it does not know, lists that do not exist, required names that
-/// nothing describes.
+/// What the draft allows and we do not: references, words it does not know, lists that do not exist, required names
+/// that nothing describes.
 fn walk(lint: &mut Lint<'_>, schema: &Value, pointer: &str) {
     let Some(members) = schema.as_object() else {
         if let Value::Array(items) = schema {

@@ -1,7 +1,10 @@
 //! Named formats of string parameters.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 /// The formats a manifest may name.
-pub const KNOWN: [&str; 6] = ["date", "date-time", "date-or-date-time", "uuid", "uri", "email"];
+pub const KNOWN: [&str; 7] = ["date", "date-time", "date-or-date-time", "uuid", "uri", "email", "byte"];
 
 /// Checks `text`; the error says what is expected.
 pub(crate) fn check(format: &str, text: &str) -> Result<(), &'static str> {
@@ -17,6 +20,7 @@ pub(crate) fn check(format: &str, text: &str) -> Result<(), &'static str> {
             text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.')),
             "an e-mail address",
         ),
+        "byte" => (STANDARD.decode(text).is_ok(), "base64 with padding (RFC 4648, section 4)"),
         _ => (true, ""),
     };
     if fits { Ok(()) } else { Err(expected) }
@@ -52,6 +56,8 @@ mod tests {
             ("uuid", "67e55044-10b1-426f-9247-bb680e5fe0c8"),
             ("uri", "https://a.example/x"),
             ("email", "a@b.example"),
+            ("byte", "YWI="),
+            ("byte", ""),
         ] {
             assert_eq!(check(format, good), Ok(()), "{format} {good}");
         }
@@ -62,6 +68,8 @@ mod tests {
             ("date-or-date-time", "15.04.2026"),
             ("uuid", "1"),
             ("email", "a"),
+            ("byte", "YWI"),
+            ("byte", "a-_="),
         ] {
             assert!(check(format, bad).is_err(), "{format} {bad}");
         }

@@ -11,6 +11,7 @@ pub(crate) mod formats;
 pub mod host;
 pub mod model;
 pub mod oauth;
+mod pagination;
 mod params;
 pub mod passport;
 mod path;
@@ -30,6 +31,7 @@ pub use connector::{
 pub use formats::KNOWN as KNOWN_FORMATS;
 pub use model::*;
 pub use oauth::{Dialect, Discovery, KeptField, OAuthFlow, RefreshRules, Source, TokenPointers, TokenRequestStyle};
+pub use pagination::{Pagination, PaginationKind};
 pub use passport::Brief;
 pub use path::{PathTemplate, PathTemplateError};
 pub use template::{Template, TemplateError, Variable};

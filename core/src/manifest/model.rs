@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::oauth::OAuthFlow;
+use super::pagination::Pagination;
 use super::token::TokenGrant;
 
 /// One connector: `catalog-service/connectors/<category>/<key>.yaml`.
@@ -291,8 +292,12 @@ fn post() -> String {
 pub enum BodyEncoding {
     #[default]
     Json,
-    /// `application/x-www-form-urlencoded`; nested values as `a[b]=c`, `a[0]=c` (the convention of PHP and Stripe).
+    /// `application/x-www-form-urlencoded`; nested values as `a[b]=c`, `a[0]=c` (the convention of PHP and Stripe), lists
+    /// otherwise where `body_arrays` says so.
     Form,
+    /// `multipart/form-data`. A member that is an object with `filename` and `content` (format `byte`: base64) is a file, and
+    /// may have a `content_type`; other objects travel as JSON, and each item of a list under the list's name.
+    Multipart,
 }
 
 /// What a call does to the world; decides what a retry may do.
@@ -339,6 +344,9 @@ pub struct Operation {
     pub body_required: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_encoding: Option<BodyEncoding>,
+    /// How lists travel in a form; `a[0]=1&a[1]=2` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_arrays: Option<ArrayStyle>,
     /// Fixed headers of this operation.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub headers: IndexMap<String, String>,
@@ -376,7 +384,7 @@ pub struct Param {
     pub description: Option<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub required: bool,
-    /// `date`, `date-time`, `date-or-date-time`, `uuid`, `uri`, `email`.
+    /// `date`, `date-time`, `date-or-date-time`, `uuid`, `uri`, `email`, `byte`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     #[serde(default, rename = "enum", skip_serializing_if = "Vec::is_empty")]
@@ -427,45 +435,6 @@ pub enum ArrayStyle {
     Comma,
     /// `a[]=1&a[]=2`
     Brackets,
-}
-
-/// How to get the next page. Shown to callers now; automatic paging is built on it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Pagination {
-    pub kind: PaginationKind,
-    /// Request parameter (query name, or JSON pointer into the body) that takes the cursor, offset or page number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// Request parameter with the page size.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<String>,
-    /// JSON pointer to the next cursor or URL in the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-    /// JSON pointer to the items.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub items: Option<String>,
-    /// JSON pointer to the total count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub total: Option<String>,
-    /// JSON pointer to a has-more flag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub more: Option<String>,
-    /// One sentence where the rule is peculiar (a watermark, ids in ascending order).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PaginationKind {
-    Cursor,
-    Offset,
-    Page,
-    NextUrl,
-    LinkHeader,
-    Watermark,
 }
 
 /// A 2xx answer is a success when every condition holds.

@@ -102,6 +102,7 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<Outgoing, BuildError> {
     let values = Values::new(connector, fields);
     let operation = operation_of(connector, job)?;
     let repeat = Repeat::of(parts);
+    let shape = body::Shape::of(connector, &job.module, operation);
     let (method, url) = target(&values, job, repeat.query())?;
 
     let mut headers = HeaderMap::with_capacity(8);
@@ -117,10 +118,14 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<Outgoing, BuildError> {
         }
         None
     } else {
-        body::place(&values, connector.body_encoding(&job.module, operation), parts.body, repeat.field())?
+        body::place(&values, shape, parts.body, repeat.field())?
     };
     let body = body.map(|(body, content_type)| {
-        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+        if shape.has_boundary() {
+            headers.insert(CONTENT_TYPE, content_type);
+        } else {
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
         body
     });
     if let Some((name, key)) = repeat.header() {

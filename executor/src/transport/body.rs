@@ -1,22 +1,43 @@
 //! The body: as the caller wrote it, or with the manifest's fields put in.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use indexmap::IndexMap;
-use plugboard_core::manifest::BodyEncoding;
+use plugboard_core::manifest::{ArrayStyle, BodyEncoding, Connector, Operation};
 use serde_json::value::RawValue;
 use url::form_urlencoded::Serializer;
 
-use super::Values;
+use super::{Values, multipart};
 use crate::http::request::BuildError;
 
 /// Deeper structures have no meaning in a form.
 const MAX_FORM_DEPTH: usize = 16;
 
 /// Members of an object with their values left as text, so that numbers keep every digit.
-type Members<'a> = IndexMap<String, &'a RawValue>;
+pub(super) type Members<'a> = IndexMap<String, &'a RawValue>;
 
-pub(crate) const JSON: &str = "application/json";
-pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+/// How a body travels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    encoding: BodyEncoding,
+    arrays: Option<ArrayStyle>,
+}
+
+impl Shape {
+    /// `None` for the operation: an unlisted call of the module.
+    pub(crate) fn of(connector: &Connector, module: &str, operation: Option<&Operation>) -> Self {
+        let arrays = operation.and_then(|operation| operation.body_arrays);
+        Self { encoding: connector.body_encoding(module, operation), arrays }
+    }
+
+    /// Its content type names a boundary, so that no fixed header can stand for it.
+    pub(crate) fn has_boundary(self) -> bool {
+        self.encoding == BodyEncoding::Multipart
+    }
+}
 
 /// What is put into the caller's body.
 struct Extra<'a> {
@@ -35,10 +56,10 @@ impl Extra<'_> {
 /// The body and its content type; `None` when there is nothing to send.
 pub(crate) fn place(
     values: &Values<'_>,
-    encoding: BodyEncoding,
+    shape: Shape,
     caller: Option<&Bytes>,
     key: Option<(&str, &str)>,
-) -> Result<Option<(Bytes, &'static str)>, BuildError> {
+) -> Result<Option<(Bytes, HeaderValue)>, BuildError> {
     let caller = caller.filter(|body| !body.is_empty());
     let mut extra = Extra { fixed: Vec::new(), key };
     for (name, template) in &values.connector().transport().body {
@@ -46,12 +67,13 @@ pub(crate) fn place(
             extra.fixed.push((name.as_str(), text));
         }
     }
-    Ok(match (encoding, caller) {
+    Ok(match (shape.encoding, caller) {
         (_, None) if extra.is_empty() => None,
         // Byte for byte: what was validated is what is sent.
         (BodyEncoding::Json, Some(body)) if extra.is_empty() => Some((body.clone(), JSON)),
         (BodyEncoding::Json, caller) => Some((merged(caller, &extra)?, JSON)),
-        (BodyEncoding::Form, caller) => Some((form(caller, &extra)?, FORM)),
+        (BodyEncoding::Form, caller) => Some((form(caller, &extra, shape.arrays)?, FORM)),
+        (BodyEncoding::Multipart, caller) => Some(multipart::encode(&members(&merged(caller, &extra)?)?)?),
     })
 }
 
@@ -77,14 +99,14 @@ fn members(body: &[u8]) -> Result<Members<'_>, BuildError> {
     serde_json::from_slice(body).map_err(|_| BuildError::Body("must be a JSON object"))
 }
 
-fn form(caller: Option<&Bytes>, extra: &Extra<'_>) -> Result<Bytes, BuildError> {
+fn form(caller: Option<&Bytes>, extra: &Extra<'_>, arrays: Option<ArrayStyle>) -> Result<Bytes, BuildError> {
     let mut out = Serializer::new(String::new());
     let mut key = extra.key;
     if let Some(body) = caller {
         for (name, value) in members(body)? {
             key = key.filter(|(own, _)| *own != name);
             if !extra.fixed.iter().any(|(taken, _)| *taken == name) {
-                flatten(&name, value, 0, &mut out)?;
+                flatten(&name, value, arrays, 0, &mut out)?;
             }
         }
     }
@@ -95,33 +117,57 @@ fn form(caller: Option<&Bytes>, extra: &Extra<'_>) -> Result<Bytes, BuildError> 
     Ok(Bytes::from(out.finish()))
 }
 
-/// `a[b]=c` for members, `a[0]=c` for items; null is left out.
-fn flatten(name: &str, value: &RawValue, depth: usize, out: &mut Serializer<'_, String>) -> Result<(), BuildError> {
+/// `a[b]=c` for members, `a[0]=c` for items unless the style is another; null is left out.
+fn flatten(
+    name: &str,
+    value: &RawValue,
+    arrays: Option<ArrayStyle>,
+    depth: usize,
+    out: &mut Serializer<'_, String>,
+) -> Result<(), BuildError> {
     if depth > MAX_FORM_DEPTH {
         return Err(BuildError::Body("is nested too deeply for a form"));
     }
     let text = value.get();
-    let broken = |_| BuildError::Body("is not JSON");
     match text.as_bytes().first() {
         Some(b'{') => {
             for (member, value) in serde_json::from_str::<Members<'_>>(text).map_err(broken)? {
-                flatten(&format!("{name}[{member}]"), value, depth + 1, out)?;
+                flatten(&format!("{name}[{member}]"), value, arrays, depth + 1, out)?;
             }
         }
         Some(b'[') => {
-            for (at, value) in serde_json::from_str::<Vec<&RawValue>>(text).map_err(broken)?.into_iter().enumerate() {
-                flatten(&format!("{name}[{at}]"), value, depth + 1, out)?;
+            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(broken)?;
+            if arrays == Some(ArrayStyle::Comma) {
+                let texts: Vec<String> = items.into_iter().map(plain).collect::<Result<_, _>>()?;
+                out.append_pair(name, &texts.join(","));
+                return Ok(());
+            }
+            for (at, value) in items.into_iter().enumerate() {
+                let name = match arrays {
+                    Some(ArrayStyle::Repeat) => name.to_owned(),
+                    Some(ArrayStyle::Brackets) => format!("{name}[]"),
+                    _ => format!("{name}[{at}]"),
+                };
+                flatten(&name, value, arrays, depth + 1, out)?;
             }
         }
-        Some(b'"') => {
-            let text: String = serde_json::from_str(text).map_err(broken)?;
-            out.append_pair(name, &text);
-        }
         Some(b'n') => {}
-        // Numbers and booleans, as written.
         _ => {
-            out.append_pair(name, text);
+            out.append_pair(name, &plain(value)?);
         }
     }
     Ok(())
+}
+
+/// A value without parts as text: numbers and booleans as they are written.
+pub(super) fn plain(value: &RawValue) -> Result<String, BuildError> {
+    match value.get().as_bytes().first() {
+        Some(b'"') => serde_json::from_str(value.get()).map_err(broken),
+        Some(b'{' | b'[') => Err(BuildError::Body("has a list within a list where values are joined by commas")),
+        _ => Ok(value.get().to_owned()),
+    }
+}
+
+fn broken(_: serde_json::Error) -> BuildError {
+    BuildError::Body("is not JSON")
 }

@@ -3,6 +3,7 @@
 pub(crate) mod basic;
 pub(crate) mod body;
 pub(crate) mod headers;
+mod multipart;
 pub(crate) mod path;
 pub(crate) mod query;
 

@@ -186,6 +186,58 @@ fn a_key_travels_where_the_manifest_says_unless_the_caller_gives_one() {
 }
 
 #[test]
+fn lists_travel_in_a_form_as_the_operation_says() {
+    for (style, expected) in [
+        (Value::Null, "to[0]=a&to[1]=b&x[y]=1"),
+        (json!("repeat"), "to=a&to=b&x[y]=1"),
+        (json!("brackets"), "to[]=a&to[]=b&x[y]=1"),
+        (json!("comma"), "to=a,b&x[y]=1"),
+    ] {
+        let mut send = operation("send", "POST", "/messages", "once");
+        send["body_encoding"] = json!("form");
+        send["body_arrays"] = style;
+        send["body"] = json!({"type": "object"});
+        let mut parts = bearer();
+        parts["operations"] = json!([send]);
+        let connector = connector(parts);
+        let mut job = job(&connector, "send", "/messages");
+        job.body = inline(&json!({"to": ["a", "b"], "x": {"y": 1}}));
+        let outgoing = try_build(&connector, &job, &fields(&[("api_key", SECRET)])).unwrap();
+        let body = String::from_utf8(outgoing.body.unwrap().to_vec()).unwrap();
+        let decoded = percent_encoding::percent_decode_str(&body).decode_utf8().unwrap();
+        assert_eq!(decoded, expected);
+    }
+}
+
+#[test]
+fn a_file_travels_as_a_part() {
+    let mut send = operation("send", "POST", "/files", "once");
+    send["body_encoding"] = json!("multipart");
+    send["body"] = json!({"type": "object"});
+    send["headers"] = json!({"Content-Type": "application/json"});
+    let mut parts = bearer();
+    parts["operations"] = json!([send]);
+    parts["transport"]["body"] = json!({"owner": "{account.api_key}"});
+    let connector = connector(parts);
+    let mut job = job(&connector, "send", "/files");
+    job.body = inline(&json!({"file": {"filename": "a.txt", "content": "aGVsbG8="}, "owner": "mine"}));
+    let outgoing = try_build(&connector, &job, &fields(&[("api_key", SECRET)])).unwrap();
+    let kind = outgoing.headers[CONTENT_TYPE].to_str().unwrap();
+    let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
+    let body = String::from_utf8(outgoing.body.unwrap().to_vec()).unwrap();
+    assert_eq!(
+        body.split(&format!("--{boundary}")).collect::<Vec<_>>(),
+        [
+            "",
+            "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\nhello\r\n",
+            &format!("\r\nContent-Disposition: form-data; name=\"owner\"\r\n\r\n{SECRET}\r\n"),
+            "--\r\n",
+        ]
+    );
+}
+
+#[test]
 fn the_request_is_bound_to_the_rendered_host_alone() {
     let connector = connector(json!({
         "modules": {"api": {"summary": "s", "base_url": "https://{account.host}"}},
