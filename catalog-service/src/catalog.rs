@@ -2,8 +2,8 @@
 //!
 //! A snapshot is replaced whole or not at all: a file that does not load keeps the one before, and says why.
 
-use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -109,31 +109,24 @@ impl CatalogService {
     pub fn reload(&self) -> Result<Reloaded, LoadError> {
         let _alone = self.reloading.lock();
         let made = load::each(&self.config, |source, connector| {
-            let document = document(connector.manifest()).map_err(|error| load::unfit(&source, &error))?;
-            // Built-in texts are in the binary anyway, and the tests lint them.
-            Ok((document, (!source.file.starts_with(BUILT_IN)).then_some(source)))
+            let document = document(connector.manifest()).map_err(|error| load::unfit(source, &error))?;
+            // The tests lint what is built in.
+            Ok((document, (!source.file.starts_with(BUILT_IN)).then(|| source.file.clone())))
         })?;
         let (made, wrong): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
         let findings: Vec<Finding> = wrong.into_iter().filter_map(Result::err).collect();
         if !findings.is_empty() {
             return Err(LoadError { findings });
         }
-        let (documents, sources): (Vec<_>, Vec<_>) = made.into_iter().flatten().unzip();
+        let (documents, files): (Vec<_>, Vec<_>) = made.into_iter().flatten().unzip();
         let before = self.snapshot();
         let change = compare(&before.documents, &documents);
         if change.is_empty() && !before.digest.is_empty() {
             return Ok(change);
         }
-        // What is served although `connectors lint` would refuse it, is at least said.
-        for (document, source) in documents.iter().zip(&sources) {
-            if let Some(source) =
-                source.as_ref().filter(|_| change.changed.iter().any(|key| *key == document.key.as_str()))
-            {
-                for finding in lint::source(source) {
-                    tracing::warn!("{finding}");
-                }
-            }
-        }
+        let changed: HashSet<&str> = change.changed.iter().map(String::as_str).collect();
+        let changed = documents.iter().zip(files).filter(|(document, _)| changed.contains(document.key.as_str()));
+        say_findings(changed.filter_map(|(_, file)| file).collect());
         self.versions.write().replace(&before.documents, &documents);
         self.current.send_replace(Arc::new(CatalogSnapshot::new(documents)));
         Ok(change)
@@ -181,13 +174,30 @@ impl CatalogService {
     }
 }
 
+/// What is served although `connectors lint` would refuse it, is at least said: afterwards, since a lint takes many
+/// times as long as a load.
+fn say_findings(files: Vec<String>) {
+    if files.is_empty() {
+        return;
+    }
+    let say = move || {
+        for finding in files.iter().filter_map(|file| lint::path(Path::new(file)).ok()).flatten() {
+            tracing::warn!("{finding}");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("lint".to_owned()).spawn(say) {
+        tracing::warn!(%error, "the manifests were not linted");
+    }
+}
+
 /// Files of built-in manifests begin with this.
 const BUILT_IN: &str = "connectors/";
 
 fn compare(before: &[ManifestDocument], after: &[ManifestDocument]) -> Reloaded {
     let old: HashMap<&str, &str> = before.iter().map(|d| (d.key.as_str(), d.digest.as_str())).collect();
     let changed = after.iter().filter(|d| old.get(d.key.as_str()) != Some(&d.digest.as_str()));
-    let removed = before.iter().filter(|d| !after.iter().any(|other| other.key == d.key));
+    let kept: HashSet<&str> = after.iter().map(|d| d.key.as_str()).collect();
+    let removed = before.iter().filter(|d| !kept.contains(d.key.as_str()));
     Reloaded {
         changed: changed.map(|d| d.key.to_string()).collect(),
         removed: removed.map(|d| d.key.to_string()).collect(),
@@ -199,8 +209,9 @@ impl Versions {
         for document in after {
             self.by_digest.insert(document.digest.clone(), document.clone());
         }
-        self.replaced.retain(|digest| !after.iter().any(|document| document.digest == *digest));
-        let gone = before.iter().filter(|old| !after.iter().any(|new| new.digest == old.digest));
+        let served: HashSet<&str> = after.iter().map(|document| document.digest.as_str()).collect();
+        self.replaced.retain(|digest| !served.contains(digest.as_str()));
+        let gone = before.iter().filter(|old| !served.contains(old.digest.as_str()));
         self.replaced.extend(gone.map(|document| document.digest.clone()));
         while self.replaced.len() > KEPT_VERSIONS {
             if let Some(oldest) = self.replaced.pop_front() {

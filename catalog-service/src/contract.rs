@@ -1,8 +1,8 @@
 //! What a caller of a connector relies on: which operations there are, how each is called, what it does, and what it
 //! takes. Texts, examples, limits and credentials are no part of it.
 //!
-//! `tests/fixtures/contracts.txt` has a line of it for each built-in operation, so that nobody changes what callers rely
-//! on without seeing it; [`crate::diff`] says what a change means for them.
+//! `tests/fixtures/contracts.txt` has a line of it for each built-in operation, so that nobody changes what callers
+//! rely on without seeing it; [`crate::diff`] says what a change means for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

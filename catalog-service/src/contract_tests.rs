@@ -14,7 +14,8 @@ fn manifests() -> Vec<Manifest> {
     sources.iter().map(|source| load::manifest(source).unwrap()).collect()
 }
 
-/// Nothing but that it was done: no answer at all, or words that say the same whatever was asked for. Vendors do answer so.
+/// Nothing but that it was done: no answer at all, or words that say the same whatever was asked for. Some vendors
+/// answer so.
 fn only_says_done(answer: &Value) -> bool {
     match answer {
         Value::Null | Value::Bool(true) => true,
@@ -66,8 +67,8 @@ fn operations_describe_what_they_take() {
 }
 
 const HEAD: &str = "\
-# What callers rely on, an operation a line: how it is called | what it does | what it needs | a digest of all that binds its
-# arguments (names, types, values, bounds). A line that changes is a change that callers notice:
+# What callers rely on, an operation a line: how it is called | what it does | what it needs | a digest of all that
+# binds its arguments (names, types, values, bounds). A line that changes is a change that callers notice:
 # `plugboard connectors diff OLD NEW` says what it means for them.
 ";
 

@@ -189,13 +189,13 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with any file.
 pub fn all(config: &Config) -> Result<Vec<Loaded>, LoadError> {
-    each(config, |source, connector| Loaded { source, connector })
+    each(config, |source, connector| Loaded { source: source.clone(), connector })
 }
 
 /// As [`all`], but keeps only what is made of each connector: all of them at once take 25 MB.
 pub(crate) fn each<T: Send>(
     config: &Config,
-    make: impl Fn(Source, Connector) -> T + Sync,
+    make: impl Fn(&Source, Connector) -> T + Sync,
 ) -> Result<Vec<T>, LoadError> {
     let mut groups = Vec::new();
     if config.built_in {
@@ -234,10 +234,10 @@ pub(crate) fn each<T: Send>(
 type Made<T> = Result<(String, T), Vec<Finding>>;
 
 /// Works on all cores, in the order of the sources: reading manifests is most of what a start costs.
-fn make_all<T: Send>(sources: &[Source], make: &(impl Fn(Source, Connector) -> T + Sync)) -> Vec<Made<T>> {
+fn make_all<T: Send>(sources: &[Source], make: &(impl Fn(&Source, Connector) -> T + Sync)) -> Vec<Made<T>> {
     let one = |source: &Source| -> Made<T> {
         let connector = compile(source)?;
-        Ok((connector.key().as_str().to_owned(), make(source.clone(), connector)))
+        Ok((connector.key().as_str().to_owned(), make(source, connector)))
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = sources.len().div_ceil(threads).max(1);

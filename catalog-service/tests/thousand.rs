@@ -1,5 +1,5 @@
-//! A thousand manifests: how long they take to load, and how much memory they hold. In a process of its own, since memory
-//! is counted by process.
+//! A thousand manifests: how long they take to load, and how much memory they hold. In a process of its own, since
+//! memory is counted by process.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -11,30 +11,24 @@ use std::time::{Duration, Instant};
 
 use catalog_service::catalog::CatalogService;
 use catalog_service::config::Config;
+use catalog_service::load;
 
 const COUNT: usize = 1_000;
 
-/// Resident and highest resident memory in MB.
-fn memory() -> (u64, u64) {
+/// Resident memory in MB.
+fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let mb = |name: &str| -> u64 {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-    };
-    (mb("VmRSS:"), mb("VmHWM:"))
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
-/// The shipped manifests again and again, under other keys.
+/// The built-in manifests again and again, in the form in which they are built in, under other keys.
 fn write(folder: &Path) -> u64 {
-    let shipped = catalog_service::load::directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors")).unwrap();
     let mut bytes = 0;
-    for (number, source) in shipped.iter().cycle().take(COUNT).enumerate() {
-        let old = source.text.lines().find_map(|line| line.strip_prefix("key: ")).unwrap();
-        let key = format!("{old}_{number}");
-        let text = source.text.replacen(&format!("key: {old}"), &format!("key: {key}"), 1);
-        let category = folder.join(Path::new(&source.file).parent().unwrap().file_name().unwrap());
-        std::fs::create_dir_all(&category).unwrap();
-        std::fs::write(category.join(format!("{key}.yaml")), &text).unwrap();
+    for (number, source) in load::built_in().unwrap().iter().cycle().take(COUNT).enumerate() {
+        let key = load::manifest(source).unwrap().key;
+        let text = source.text.replacen(&format!(r#""key":"{key}""#), &format!(r#""key":"{key}_{number}""#), 1);
+        std::fs::write(folder.join(format!("{key}_{number}.yaml")), &text).unwrap();
         bytes += text.len() as u64;
     }
     bytes
@@ -44,22 +38,15 @@ fn write(folder: &Path) -> u64 {
 fn a_thousand_manifests_load_quickly_and_take_little_memory() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = write(folder.path());
-    let (before, _) = memory();
-    // The best of three: other tests run beside this one.
-    let mut best = Duration::MAX;
-    let mut service = None;
-    for _ in 0..3 {
-        drop(service.take());
-        let began = Instant::now();
-        let config = Config { built_in: false, directories: vec![folder.path().to_owned()], poll_ms: 0 };
-        service = Some(CatalogService::open(config).unwrap());
-        best = best.min(began.elapsed());
-    }
-    let snapshot = service.unwrap().snapshot();
-    assert_eq!(snapshot.documents.len(), COUNT);
-    let (resident, peak) = memory();
-    println!(
-        "{COUNT} manifests, {} MB of YAML: loaded in {best:?}; {before} MB before, {resident} MB with them, {peak} MB at the peak",
-        bytes >> 20
-    );
+    let before = resident();
+    let began = Instant::now();
+    let config = Config { built_in: false, directories: vec![folder.path().to_owned()], poll_ms: 0 };
+    let service = CatalogService::open(config).unwrap();
+    let took = began.elapsed();
+    let held = resident().saturating_sub(before);
+    assert_eq!(service.snapshot().documents.len(), COUNT);
+    println!("{COUNT} manifests, {} MB: loaded in {took:?}, {held} MB", bytes >> 20);
+    // Meant to be one second; other tests run beside this one.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(held < 60, "{held} MB");
 }

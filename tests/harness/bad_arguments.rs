@@ -149,8 +149,8 @@ impl Spoiler<'_> {
     }
 }
 
-/// Values that a parameter of a path or a query must not have. There every value is text in the end, so a number may stand
-/// for a text.
+/// Values that a parameter of a path or a query must not have. There every value is text in the end, so a number may
+/// stand for a text.
 fn bad_values(manifest: &Manifest, parameter: &Param) -> Vec<(&'static str, Value)> {
     let mut bad = Vec::new();
     match parameter.kind {

@@ -120,8 +120,8 @@ pub(crate) async fn what_does_not_fit_the_manifest_is_never_sent(site: &Site) {
     assert!(problems.len() >= 3, "{envelope}");
 }
 
-/// A few of the ways to spoil an example, for every connector. All of them, some tens of thousands, are tried in memory:
-/// see `bad_arguments.rs` of the harness.
+/// A few of the ways to spoil an example, for every connector. All of them, some tens of thousands, are tried in
+/// memory: see `bad_arguments.rs` of the harness.
 pub(crate) async fn what_any_manifest_excludes_is_never_sent(site: &Site) {
     const EACH: usize = 5;
     let tenant = Tenant::new(&site.stack).await;

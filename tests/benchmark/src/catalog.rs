@@ -1,4 +1,5 @@
-//! The two tools that tell what there is, against a constant: an axum handler that gives the very bytes they answer with.
+//! The two tools that tell what there is, against a constant: an axum handler that gives the very bytes of their
+//! answers.
 
 use std::fmt::Write as _;
 use std::path::Path;
