@@ -174,7 +174,7 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
-      publish: [{api}, {shared}, "plugboard.express"]
+      publish: [{api}, {shared}, "plugboard.express", "$JS.API.STREAM.MSG.DELETE.plugboard_DEAD"]
       subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>"] }} }}
     {{ user: executor, password: "{self.secrets['nats_executor']}", permissions: {{
       publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>",
