@@ -16,6 +16,7 @@ use super::course::{Course, Next, is_repeatable};
 use super::prepare::{Ready, grant};
 use super::{failure, limits};
 use crate::Deps;
+use crate::chance;
 use crate::http::request::{Outgoing, Parts, build, operation_of};
 use crate::http::response::{About, Answer, Shaped, shape};
 use crate::http::success::rule_of;
@@ -56,10 +57,9 @@ impl Called {
     }
 }
 
-/// A random part of `most`.
+/// A random part of `most`, a quarter at least.
 pub(super) fn jitter(most: Duration) -> Duration {
-    let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(rand::random_range(millis / 4..=millis))
+    most.mul_f64(0.25 + 0.75 * chance::fraction())
 }
 
 /// Makes the call. For everything but a `read` the intent must be held.
@@ -254,7 +254,7 @@ impl Tries<'_> {
         let began = Instant::now();
         let answer = tokio::select! {
             biased;
-            answer = self.deps.egress.send(request) => answer,
+            answer = self.deps.upstream.send(request) => answer,
             () = self.doubt(&sent) => {
                 // The request is dropped; if it got under way in this very moment, it counts as sent.
                 if !sent.get() {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use plugboard_core::error::EffectOutcome;
 use plugboard_core::manifest::Effect;
 
+use crate::broken::broken;
+
 /// Repeats after failures that provably sent nothing.
 const MAX_UNSENT: u32 = 2;
 /// Repeats after a failure whose outcome is not known.
@@ -87,7 +89,8 @@ impl Course {
                 self.unclear += 1;
                 // Reads and idempotent calls may be repeated; a keyed one carries the same key each time. That is
                 // what a redelivery would do as well.
-                if self.effect == Effect::Once || self.unclear > MAX_UNCLEAR {
+                let single = self.effect == Effect::Once && !broken("retry_after_reset");
+                if single || self.unclear > MAX_UNCLEAR {
                     return Next::End;
                 }
                 self.unclear

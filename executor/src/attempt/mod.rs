@@ -23,6 +23,7 @@ use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Delivery, MAX_STARTS};
 
 use crate::Deps;
+use crate::broken::broken;
 use call::{Called, call};
 use prepare::{Stop, prepare};
 use settle::Desk;
@@ -37,6 +38,12 @@ enum End {
 
 /// Runs one delivery to its end.
 pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
+    if broken("ack_before_call") {
+        let (job, starts) = (delivery.job.clone(), delivery.starts);
+        delivery.ack();
+        one(deps, &job, starts).await;
+        return;
+    }
     match one(deps, &delivery.job, delivery.starts).await {
         End::Ack => delivery.ack(),
         End::Later(delay) => delivery.nack(delay),
@@ -72,12 +79,13 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
         Err(Stop::Later) => return desk.later(),
         Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
     };
-    if job.effect == Effect::Read {
+    if job.effect == Effect::Read || broken("no_intent") {
         return desk.end_read(call(deps, job, starts, ready).await).await;
     }
     match deps.journal.claim(job).await {
         Ok(Claim::Granted(intent)) => desk.end_claimed(&intent, call(deps, job, starts, ready).await).await,
         Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
+        Ok(Claim::Unknown) if broken("call_again") => desk.end_read(call(deps, job, starts, ready).await).await,
         Ok(Claim::Unknown) => desk.end_unknown().await,
         Err(error) => {
             tracing::warn!(%error, "the journal did not answer; nothing was sent");

@@ -1,0 +1,282 @@
+//! One run: a seed decides everything in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use plugboard_core::catalog::{CatalogHandle, ManifestDocument};
+use plugboard_core::ids::{ExecutionId, InstanceId};
+use plugboard_core::job::{Job, Payload, RequestParts};
+use plugboard_core::journal::memory::MemoryJournal;
+use plugboard_core::journal::{Journal, JournalStore};
+use plugboard_core::limits::Limiter;
+use plugboard_core::limits::local::LocalLimiter;
+use plugboard_core::manifest::{Connector, Effect, document};
+use plugboard_core::secret::SecretKey;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::call::{Call, Told};
+use super::check::Facts;
+use super::gateway::{Gateway, Lanes, Manner};
+use super::ports::{Arrivals, BlobsPort, CatalogPort, JournalPort, Payloads, RepliesPort, VaultPort};
+use super::process::Process;
+use super::queue::{Queue, QueuePort};
+use super::random::Random;
+use super::trace::Trace;
+use super::vendor::{Vendor, VendorPort};
+use super::weather::Weather;
+use super::world::World;
+use crate::chance::seeded;
+use crate::lines::Lines;
+use crate::testing::{bearer, manifest};
+use crate::{Config, Deps, Executor};
+
+/// After the last deadline and the last fault, everything has ended within this time.
+const SETTLED: Duration = Duration::from_secs(120);
+/// Longest that a vendor takes to act.
+const VENDOR_RESTS: Duration = Duration::from_secs(60);
+
+const OPERATIONS: [(&str, &str); 4] =
+    [("list", "/orders"), ("replace", "/orders/7"), ("pay", "/payments"), ("send", "/messages")];
+
+/// What is the same in every run.
+pub(super) struct Stage {
+    /// One for each effect.
+    jobs: Arc<[Job]>,
+    document: ManifestDocument,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        let mut parts = bearer();
+        parts["rate_limits"] = json!({ "default": { "scope": "account", "requests": 20, "per_seconds": 5 } });
+        let manifest = manifest(parts);
+        let document = document(&manifest).expect("a document");
+        let connector = Connector::from_manifest(manifest).expect("a manifest");
+        let job = |(operation, path)| crate::testing::job(&connector, operation, path);
+        Self { jobs: OPERATIONS.map(job).into(), document }
+    }
+}
+
+/// How bad a run is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sky {
+    /// As the seed has it.
+    Drawn,
+    Clear,
+}
+
+pub(super) struct Report {
+    pub(super) hash: u64,
+    pub(super) violations: Vec<String>,
+    /// Of what callers were told: how often each.
+    pub(super) told: Vec<Told>,
+    pub(super) lines: Vec<String>,
+}
+
+pub(super) fn run(stage: &Stage, seed: u64, sky: Sky, kept: bool) -> Report {
+    seeded::from(Some(Random::new(!seed)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let report = runtime.expect("a runtime").block_on(play(stage, seed, sky, kept));
+    seeded::from(None);
+    report
+}
+
+struct Scene {
+    world: Arc<World>,
+    queue: Arc<Queue>,
+    store: MemoryJournal,
+    payloads: Arc<Payloads>,
+    arrivals: Arc<Arrivals>,
+    vendor: Arc<Vendor>,
+    lanes: Arc<Lanes>,
+    limiter: Option<Arc<dyn Limiter>>,
+    document: ManifestDocument,
+}
+
+async fn play(stage: &Stage, seed: u64, sky: Sky, kept: bool) -> Report {
+    let mut random = Random::new(seed);
+    let executors = 2 + random.below(2) as usize;
+    let weather = match sky {
+        Sky::Drawn => Weather::draw(&mut random, executors),
+        Sky::Clear => Weather::calm(executors),
+    };
+    let limited = random.happens(3_000);
+    let world = World::new(weather, random, Trace::new(kept));
+    world.note("seed", &seed.to_string(), &format!("{:?}", world.weather));
+    let clock = world.clock(0);
+    let scene = Arc::new(Scene {
+        queue: Queue::new(&world),
+        store: MemoryJournal::new(clock.clone()),
+        payloads: Arc::default(),
+        arrivals: Arc::default(),
+        vendor: Vendor::new(&world),
+        lanes: Arc::default(),
+        limiter: limited.then(|| Arc::new(LocalLimiter::new(clock.clone())) as Arc<dyn Limiter>),
+        document: stage.document.clone(),
+        world: world.clone(),
+    });
+    let mut background = JoinSet::new();
+    background.spawn(scene.queue.clone().keep());
+    for number in 0..executors {
+        background.spawn(live(scene.clone(), number));
+    }
+    let calls = all_calls(stage, &scene).await;
+    let end = tokio::time::Instant::now() + SETTLED;
+    while !scene.queue.is_empty() && tokio::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(VENDOR_RESTS).await;
+    let violations = check(&scene, &calls).await;
+    let told = calls.into_iter().map(|call| call.told).collect();
+    Report { hash: world.hash(), violations, told, lines: world.lines() }
+}
+
+/// An executor that is started again whenever it ends.
+async fn live(scene: Arc<Scene>, number: usize) {
+    for life in 0.. {
+        let world = &scene.world;
+        let process = Process::executor(world, number, life);
+        process.note("starts", "");
+        let executor = Executor::new(Config { slots: 4, grace_seconds: 5 }, scene.deps(number, life, &process));
+        scene.lanes.set(number, Some((process.clone(), executor.express())));
+        let stop = CancellationToken::new();
+        let stopping = async {
+            tokio::time::sleep(world.draw(|random| random.millis(3_000, 20_000))).await;
+            if world.weather.restart && !world.is_calm() {
+                process.note("is stopped", "");
+                stop.cancel();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            () = process.death() => {}
+            ended = executor.run(stop.clone()) => process.note("ends", &format!("{ended:?}")),
+            () = stopping => {}
+        }
+        scene.lanes.set(number, None);
+        tokio::time::sleep(world.draw(|random| random.millis(20, 4_000))).await;
+    }
+}
+
+impl Scene {
+    fn journal(&self, process: &Arc<Process>) -> Arc<dyn JournalStore> {
+        Arc::new(JournalPort { store: self.store.clone(), process: process.clone() })
+    }
+
+    fn deps(&self, number: usize, life: u32, process: &Arc<Process>) -> Deps {
+        let clock = self.world.clock(self.world.weather.skew[number]);
+        let me = InstanceId::trusted(format!("in_{number:016x}{life:016x}"));
+        let process = || process.clone();
+        Deps {
+            queue: Arc::new(QueuePort { queue: self.queue.clone(), process: process() }),
+            replies: Arc::new(RepliesPort { arrivals: self.arrivals.clone(), process: process() }),
+            journal: Journal::new(self.journal(&process()), clock.clone(), me),
+            blobs: Arc::new(BlobsPort { payloads: self.payloads.clone(), process: process() }),
+            vault: Arc::new(VaultPort { process: process() }),
+            catalog: CatalogHandle::new(Arc::new(CatalogPort { document: self.document.clone(), process: process() })),
+            upstream: Arc::new(VendorPort { vendor: self.vendor.clone(), process: process() }),
+            clock,
+            idempotency_root: SecretKey::new([1; 32]),
+            calls: None,
+            limiter: self.limiter.clone(),
+            lines: Lines::default(),
+            adopt_trace: None,
+        }
+    }
+
+    fn gateway(&self) -> Gateway {
+        let process = Process::gateway(&self.world);
+        let clock = self.world.clock(0);
+        Gateway {
+            queue: QueuePort { queue: self.queue.clone(), process: process.clone() },
+            journal: Journal::new(self.journal(&process), clock.clone(), InstanceId::trusted("in_gateway")),
+            arrivals: self.arrivals.clone(),
+            lanes: self.lanes.clone(),
+            clock,
+            process,
+        }
+    }
+}
+
+async fn all_calls(stage: &Stage, scene: &Arc<Scene>) -> Vec<Call> {
+    let gateway = Arc::new(scene.gateway());
+    let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
+    let mut callers = JoinSet::new();
+    let many = scene.world.draw(|random| 3 + random.below(12)) as usize;
+    for number in 0..many {
+        let begins = scene.world.draw(|random| random.millis(0, 20_000));
+        let leaves = scene.world.fault(scene.world.weather.hang_up);
+        let leaves = leaves.then(|| scene.world.draw(|random| random.millis(0, 10_000)));
+        let (scene, gateway, calls) = (scene.clone(), gateway.clone(), calls.clone());
+        let templates = stage.jobs.clone();
+        callers.spawn(async move {
+            tokio::time::sleep(begins).await;
+            let job = job(&templates, &scene, number);
+            gateway
+                .process
+                .note("accepts", &format!("{} {} {}", job.execution_id, job.effect.as_str(), job.interactive()));
+            let told = gateway.make(Arc::new(job.clone()), Manner { leaves }).await;
+            gateway.process.note("tells", &format!("{} {told:?}", job.execution_id));
+            calls.lock().push(Call { job, told });
+        });
+    }
+    while callers.join_next().await.is_some() {}
+    std::mem::take(&mut *calls.lock())
+}
+
+fn job(templates: &[Job], scene: &Scene, number: usize) -> Job {
+    let world = &scene.world;
+    let mut job = templates[world.draw(|random| random.below(templates.len() as u64)) as usize].clone();
+    let now = world.clock(0).now();
+    job.execution_id = ExecutionId::trusted(format!("ex_{number:032x}"));
+    job.query = vec![("call".to_owned(), number.to_string())];
+    job.accepted_at = now;
+    job.deadline = now.plus(world.draw(|random| random.millis(1_000, 60_000)));
+    let body = Bytes::from(json!({ "number": number }).to_string());
+    job.request_hash = RequestParts {
+        account: &job.account,
+        module: &job.module,
+        method: &job.method,
+        path: &job.path,
+        query: &job.query,
+        headers: &job.headers,
+        body: Some(&body),
+    }
+    .hash();
+    if job.effect != Effect::Read {
+        let apart = world.draw(|random| random.happens(2_000));
+        job.body = Some(match apart {
+            true => Payload::Blob { id: scene.payloads.keep(body.clone()), bytes: body.len() as u64 },
+            false => Payload::Inline(body),
+        });
+    }
+    if world.draw(|random| random.happens(3_000)) {
+        job.reply_to = None;
+    }
+    job
+}
+
+async fn check(scene: &Scene, calls: &[Call]) -> Vec<String> {
+    let clock = scene.world.clock(0);
+    let journal = Journal::new(Arc::new(scene.store.clone()), clock, InstanceId::trusted("in_check"));
+    let mut found: Vec<String> = scene.queue.left().iter().map(|id| format!("I1, still in the queue: {id}")).collect();
+    for call in calls {
+        let id = &call.job.execution_id;
+        let number = usize::from_str_radix(id.as_str().trim_start_matches("ex_"), 16).expect("a call's number");
+        let replies = scene.arrivals.all.lock().iter().filter(|outcome| outcome.execution_id == *id).cloned().collect();
+        let facts = Facts {
+            call,
+            lines: scene.vendor.ledger.of(number),
+            record: journal.look(id).await.expect("a journal that answers"),
+            replies,
+            stored: scene.queue.has_stored(id.as_str()),
+        };
+        found.extend(facts.violations());
+    }
+    found
+}
