@@ -154,6 +154,13 @@ pub(super) fn left_alone(host: &str, rest: Duration) -> CallError {
     error
 }
 
+/// Whether a refusal is about the request, so that a vendor that keeps keys has looked at the key: whoever is asked too
+/// often, does not accept the credential, or is still at it (409) refuses before that.
+pub(super) fn speaks_for_all_tries(error: &CallError) -> bool {
+    let status = error.upstream.as_ref().map(|upstream| upstream.status);
+    error.code == ErrorCode::UpstreamRejected && !matches!(status, Some(401 | 403 | 408 | 409 | 425 | 429))
+}
+
 fn unsent(sent: bool) -> bool {
     !sent || broken("timeout_as_not_sent")
 }

@@ -58,7 +58,7 @@ pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
         Called::failed(failure::too_late())
     } else {
         match prepare(deps, job).await {
-            Ok(ready) => call(deps, job, 1, ready).await,
+            Ok(ready) => call(deps, job, false, ready).await,
             Err(Stop::Later) => return None,
             Err(Stop::Failed(error)) => Called::failed(*error),
         }
@@ -80,12 +80,15 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
         Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
     };
     if job.effect == Effect::Read || broken("no_intent") {
-        return desk.end_read(call(deps, job, starts, ready).await).await;
+        return desk.end_read(call(deps, job, starts > 1, ready).await).await;
     }
     match deps.journal.claim(job).await {
-        Ok(Claim::Granted(intent)) => desk.end_claimed(&intent, call(deps, job, starts, ready).await).await,
+        Ok(Claim::Granted(intent)) => {
+            let called = call(deps, job, intent.is_taken_over(), ready).await;
+            desk.end_claimed(&intent, called).await
+        }
         Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
-        Ok(Claim::Unknown) if broken("call_again") => desk.end_read(call(deps, job, starts, ready).await).await,
+        Ok(Claim::Unknown) if broken("call_again") => desk.end_read(call(deps, job, true, ready).await).await,
         Ok(Claim::Unknown) => desk.end_unknown().await,
         Err(error) => {
             tracing::warn!(%error, "the journal did not answer; nothing was sent");

@@ -39,13 +39,28 @@ pub(super) enum Told {
     Outcome(Outcome),
     /// The gateway could not find out: the outcome is not known.
     Unknown,
-    /// It left with a handle, or hung up.
+    /// It left with a handle, or hung up and nobody could say more.
     Left,
+    /// It hung up, and the call was closed before it began.
+    Cancelled,
+    /// It hung up, and it is noted that its answer was lost.
+    Lost,
     /// Refused before anything was stored.
     Refused,
 }
 
+impl Told {
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Outcome(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+}
+
 pub(super) struct Call {
     pub(super) job: Job,
+    /// The call that this one makes again, by its number, and whether that cannot lead to a second effect.
+    pub(super) repeats: Option<(usize, bool)>,
     pub(super) told: Told,
 }

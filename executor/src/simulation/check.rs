@@ -6,7 +6,7 @@ use plugboard_core::job::Outcome;
 use plugboard_core::journal::{JournalState, Record, is_final};
 use plugboard_core::manifest::Effect;
 
-use super::call::{Call, Told, Word};
+use super::call::{Call, Word};
 use super::ledger::Line;
 
 /// All that is known of one call when everything has ended.
@@ -16,6 +16,8 @@ pub(super) struct Facts<'a> {
     pub(super) record: Option<Record>,
     /// Every outcome that an executor sent, also those that nobody waited for any more.
     pub(super) replies: Vec<Outcome>,
+    /// What callers were told of it, be it their own call or one that they repeated.
+    pub(super) told: Vec<Outcome>,
     /// The queue had taken it.
     pub(super) stored: bool,
 }
@@ -30,12 +32,15 @@ impl Facts<'_> {
     }
 
     fn outcomes(&self) -> Vec<&Outcome> {
-        let told = match &self.call.told {
-            Told::Outcome(outcome) => Some(outcome),
-            _ => None,
-        };
         let recorded = self.record.as_ref().and_then(|record| record.outcome.as_ref());
-        self.replies.iter().chain(told).chain(recorded).collect()
+        self.replies.iter().chain(&self.told).chain(recorded).collect()
+    }
+
+    /// The same call was made before as `first`, and its effect may not have come twice.
+    pub(super) fn violates_as_repeat(&self, first: &Facts<'_>) -> Option<String> {
+        let single = matches!(self.call.job.effect, Effect::Once | Effect::Keyed);
+        let twice = single && self.acted() + first.acted() > 1;
+        twice.then(|| format!("I6, done again by a repeat: {first:?} {self:?}"))
     }
 
     /// What is wrong with it.
@@ -87,6 +92,8 @@ impl Facts<'_> {
     fn is_true(&self, word: Word, demand: &mut impl FnMut(bool, &str)) {
         match word {
             Word::Succeeded | Word::Applied => demand(self.acted() > 0, "I4, said to be done and never done"),
+            // What has died in the express lane comes by the queue as if for the first time.
+            Word::NotSent if self.is_read() && self.call.job.interactive() => {}
             Word::NotSent => demand(self.lines.is_empty(), "I4, said not to be sent and sent"),
             Word::Rejected => demand(self.is_read() || self.acted() == 0, "I4, said to be rejected and done"),
             Word::Unknown => {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use plugboard_core::clock::Clock;
 use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::job::{Envelope, Job, Outcome};
-use plugboard_core::journal::{Closed, Journal};
+use plugboard_core::journal::{Binding, Closed, Journal, JournalError};
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Express, JobQueue, QueueError};
 
@@ -46,10 +46,12 @@ impl Lanes {
 }
 
 /// How a caller behaves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Manner {
     /// Hangs up after this time.
     pub(super) leaves: Option<Duration>,
+    /// Its own name for the call.
+    pub(super) key: Option<String>,
 }
 
 pub(super) struct Gateway {
@@ -63,24 +65,64 @@ pub(super) struct Gateway {
 
 impl Gateway {
     pub(super) async fn make(&self, job: Arc<Job>, manner: Manner) -> Told {
-        if !job.interactive() {
-            return self.in_background(job).await;
+        match self.earlier(&job, manner.key.as_deref()).await {
+            Ok(None) => {}
+            Ok(Some(told)) => return told,
+            Err(_) => return Told::Refused,
         }
-        let Some(leaves) = manner.leaves else { return self.wait(job).await };
-        let waited = tokio::select! {
-            biased;
-            told = self.wait(job.clone()) => Some(told),
-            () = tokio::time::sleep(leaves) => None,
+        let told = match manner.leaves {
+            _ if !job.interactive() => self.in_background(job.clone()).await,
+            None => self.wait(job.clone()).await,
+            Some(leaves) => tokio::select! {
+                biased;
+                told = self.wait(job.clone()) => told,
+                () = tokio::time::sleep(leaves) => self.leave(&job).await,
+            },
         };
-        if let Some(told) = waited {
-            return told;
+        if matches!(told, Told::Refused) && manner.key.is_some() {
+            // Refused before it was published: it holds no key.
+            let _ = self.journal.close(&job, &unsent(&job, ErrorCode::Overloaded)).await;
         }
+        told
+    }
+
+    /// What became of the call that this one repeats, if there is one.
+    async fn earlier(&self, job: &Job, key: Option<&str>) -> Result<Option<Told>, JournalError> {
+        let (earlier, note) = match key {
+            _ if job.effect == Effect::Read => return Ok(None),
+            Some(key) => match self.journal.bind(job, key, &unsent(job, ErrorCode::Cancelled)).await? {
+                Binding::Ours => return Ok(None),
+                Binding::Earlier(earlier) => (earlier, None),
+                Binding::Conflict => return Ok(Some(Told::Refused)),
+            },
+            None if matches!(job.effect, Effect::Once | Effect::Keyed) => match self.journal.lost(job).await? {
+                Some((earlier, note)) => (earlier, Some(note)),
+                None => return Ok(None),
+            },
+            None => return Ok(None),
+        };
+        self.process.note("repeats", &format!("{} {}", job.execution_id, earlier.execution_id));
+        let Some(outcome) = earlier.outcome else { return Ok(Some(Told::Left)) };
+        if let Some(note) = note {
+            let _ = self.journal.delivered(note).await;
+        }
+        Ok(Some(Told::Outcome(outcome)))
+    }
+
+    /// The caller hangs up: what has not begun is closed, of the rest it is noted that the answer was lost.
+    async fn leave(&self, job: &Job) -> Told {
         self.process.note("hangs up", job.execution_id.as_str());
-        if job.effect != Effect::Read {
-            let unsent = unsent(&job, ErrorCode::Cancelled);
-            let _ = self.journal.close(&job, &unsent).await;
+        if job.effect == Effect::Read {
+            return Told::Left;
         }
-        Told::Left
+        match self.journal.close(job, &unsent(job, ErrorCode::Cancelled)).await {
+            Ok(Closed::Yes) => Told::Cancelled,
+            Ok(Closed::IntentOpen | Closed::AlreadyEnded(_)) => match self.journal.note_lost(job).await {
+                Ok(()) => Told::Lost,
+                Err(_) => Told::Left,
+            },
+            Err(_) => Told::Left,
+        }
     }
 
     async fn in_background(&self, job: Arc<Job>) -> Told {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use plugboard_core::catalog::{CatalogHandle, ManifestDocument};
 use plugboard_core::ids::{ExecutionId, InstanceId};
-use plugboard_core::job::{Job, Payload, RequestParts};
+use plugboard_core::job::{Job, Outcome, Payload, RequestParts};
 use plugboard_core::journal::memory::MemoryJournal;
 use plugboard_core::journal::{Journal, JournalStore};
 use plugboard_core::limits::Limiter;
@@ -36,6 +36,8 @@ use crate::{Config, Deps, Executor};
 
 /// After the last deadline and the last fault, everything has ended within this time.
 const SETTLED: Duration = Duration::from_secs(120);
+/// Numbers of calls that repeat others.
+const REPEATS: usize = 1_000;
 /// Longest that a vendor takes to act.
 const VENDOR_RESTS: Duration = Duration::from_secs(60);
 
@@ -209,32 +211,79 @@ async fn all_calls(stage: &Stage, scene: &Arc<Scene>) -> Vec<Call> {
     let mut callers = JoinSet::new();
     let many = scene.world.draw(|random| 3 + random.below(12)) as usize;
     for number in 0..many {
-        let begins = scene.world.draw(|random| random.millis(0, 20_000));
-        let leaves = scene.world.fault(scene.world.weather.hang_up);
-        let leaves = leaves.then(|| scene.world.draw(|random| random.millis(0, 10_000)));
-        let (scene, gateway, calls) = (scene.clone(), gateway.clone(), calls.clone());
-        let templates = stage.jobs.clone();
-        callers.spawn(async move {
-            tokio::time::sleep(begins).await;
-            let job = job(&templates, &scene, number);
-            gateway
-                .process
-                .note("accepts", &format!("{} {} {}", job.execution_id, job.effect.as_str(), job.interactive()));
-            let told = gateway.make(Arc::new(job.clone()), Manner { leaves }).await;
-            gateway.process.note("tells", &format!("{} {told:?}", job.execution_id));
-            calls.lock().push(Call { job, told });
-        });
+        let caller = Caller { scene: scene.clone(), gateway: gateway.clone(), calls: calls.clone() };
+        callers.spawn(caller.call(stage.jobs.clone(), number));
     }
     while callers.join_next().await.is_some() {}
     std::mem::take(&mut *calls.lock())
+}
+
+/// One agent, with one thing to do.
+struct Caller {
+    scene: Arc<Scene>,
+    gateway: Arc<Gateway>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Caller {
+    async fn call(self, templates: Arc<[Job]>, number: usize) {
+        let world = self.scene.world.clone();
+        tokio::time::sleep(world.draw(|random| random.millis(0, 20_000))).await;
+        let job = job(&templates, &self.scene, number);
+        let leaves = world.fault(world.weather.hang_up).then(|| world.draw(|random| random.millis(0, 10_000)));
+        let key = world.draw(|random| random.happens(2_000)).then(|| format!("key {number}"));
+        let manner = Manner { leaves, key: key.clone() };
+        if key.is_none() {
+            let lost = self.make(job.clone(), manner, None).await;
+            if world.draw(|random| random.happens(5_000)) && job.interactive() && leaves.is_some() {
+                tokio::time::sleep(world.draw(|random| random.millis(0, 5_000))).await;
+                self.make(again(&job, number), Manner::default(), Some((number, lost))).await;
+            }
+            return;
+        }
+        // The same call under the same key, at any time: before, while or after the first is made.
+        let later = world.draw(|random| random.millis(0, 30_000));
+        let repeat = async {
+            tokio::time::sleep(later).await;
+            let mut job = again(&job, number);
+            job.deadline = world.clock(0).now().plus(world.draw(|random| random.millis(1_000, 60_000)));
+            self.make(job, Manner { leaves: None, key }, Some((number, true))).await;
+        };
+        tokio::join!(self.make(job.clone(), manner, None), repeat);
+    }
+
+    /// True: the caller left, and it is noted that its answer was lost.
+    async fn make(&self, job: Job, manner: Manner, repeats: Option<(usize, bool)>) -> bool {
+        let process = &self.gateway.process;
+        process.note("accepts", &format!("{} {} {manner:?}", job.execution_id, job.effect.as_str()));
+        let told = self.gateway.make(Arc::new(job.clone()), manner).await;
+        process.note("tells", &format!("{} {told:?}", job.execution_id));
+        let lost = matches!(told, Told::Lost | Told::Cancelled);
+        self.calls.lock().push(Call { job, repeats, told });
+        lost
+    }
+}
+
+/// The same call as another execution.
+fn again(job: &Job, number: usize) -> Job {
+    let number = REPEATS + number;
+    Job { execution_id: execution(number), query: query(number), ..job.clone() }
+}
+
+fn execution(number: usize) -> ExecutionId {
+    ExecutionId::trusted(format!("ex_{number:032x}"))
+}
+
+fn query(number: usize) -> Vec<(String, String)> {
+    vec![("call".to_owned(), number.to_string())]
 }
 
 fn job(templates: &[Job], scene: &Scene, number: usize) -> Job {
     let world = &scene.world;
     let mut job = templates[world.draw(|random| random.below(templates.len() as u64)) as usize].clone();
     let now = world.clock(0).now();
-    job.execution_id = ExecutionId::trusted(format!("ex_{number:032x}"));
-    job.query = vec![("call".to_owned(), number.to_string())];
+    job.execution_id = execution(number);
+    job.query = query(number);
     job.accepted_at = now;
     job.deadline = now.plus(world.draw(|random| random.millis(1_000, 60_000)));
     let body = Bytes::from(json!({ "number": number }).to_string());
@@ -265,18 +314,28 @@ async fn check(scene: &Scene, calls: &[Call]) -> Vec<String> {
     let clock = scene.world.clock(0);
     let journal = Journal::new(Arc::new(scene.store.clone()), clock, InstanceId::trusted("in_check"));
     let mut found: Vec<String> = scene.queue.left().iter().map(|id| format!("I1, still in the queue: {id}")).collect();
+    let mut facts = Vec::new();
     for call in calls {
         let id = &call.job.execution_id;
-        let number = usize::from_str_radix(id.as_str().trim_start_matches("ex_"), 16).expect("a call's number");
-        let replies = scene.arrivals.all.lock().iter().filter(|outcome| outcome.execution_id == *id).cloned().collect();
-        let facts = Facts {
+        let is_its = |outcome: &&Outcome| outcome.execution_id == *id;
+        facts.push(Facts {
             call,
-            lines: scene.vendor.ledger.of(number),
+            lines: scene.vendor.ledger.of(number_of(id)),
             record: journal.look(id).await.expect("a journal that answers"),
-            replies,
+            replies: scene.arrivals.all.lock().iter().filter(is_its).cloned().collect(),
+            told: calls.iter().filter_map(|call| call.told.outcome()).filter(is_its).cloned().collect(),
             stored: scene.queue.has_stored(id.as_str()),
-        };
-        found.extend(facts.violations());
+        });
+    }
+    found.extend(facts.iter().flat_map(Facts::violations));
+    for repeat in &facts {
+        let Some((number, true)) = repeat.call.repeats else { continue };
+        let first = facts.iter().find(|facts| number_of(&facts.call.job.execution_id) == number);
+        found.extend(first.and_then(|first| repeat.violates_as_repeat(first)));
     }
     found
+}
+
+fn number_of(id: &ExecutionId) -> usize {
+    usize::from_str_radix(id.as_str().trim_start_matches("ex_"), 16).expect("a call's number")
 }

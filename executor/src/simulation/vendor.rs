@@ -124,7 +124,7 @@ impl Vendor {
             _ => (1, 200),
         };
         let wait = |random: &mut Random| random.millis(before.0, before.1);
-        if matches!(fate, Fate::ResetBefore | Fate::Limited | Fate::Unauthorized | Fate::Rejected | Fate::Unavailable) {
+        if matches!(fate, Fate::ResetBefore | Fate::Limited | Fate::Unauthorized | Fate::Unavailable) {
             tokio::time::sleep(self.world.draw(wait)).await;
             let answer = match fate {
                 Fate::ResetBefore => End::Reset(None),
@@ -133,7 +133,6 @@ impl Vendor {
                     self.ledger.refuse(line);
                     End::Answer(401, None)
                 }
-                Fate::Rejected => End::Answer(422, None),
                 _ => End::Answer(503, None),
             };
             let _ = end.send(answer);
@@ -155,6 +154,13 @@ impl Vendor {
                 }
                 None => drop(self.keys.lock().insert(key.clone(), Kept::UnderWay)),
             }
+        }
+        if fate == Fate::Rejected {
+            if let Some(key) = &key {
+                self.keys.lock().remove(key);
+            }
+            let _ = end.send(End::Answer(422, None));
+            return;
         }
         let mut end = Some(end);
         if fate == Fate::ResetAndLate {
