@@ -92,8 +92,8 @@ impl Facts<'_> {
     fn is_true(&self, word: Word, demand: &mut impl FnMut(bool, &str)) {
         match word {
             Word::Succeeded | Word::Applied => demand(self.acted() > 0, "I4, said to be done and never done"),
-            // What has died in the express lane comes by the queue as if for the first time.
-            Word::NotSent if self.is_read() && self.call.job.interactive() => {}
+            // It has no intent, so one start may say so and another make it: there is nothing to double.
+            Word::NotSent if self.is_read() => {}
             Word::NotSent => demand(self.lines.is_empty(), "I4, said not to be sent and sent"),
             Word::Rejected => demand(self.is_read() || self.acted() == 0, "I4, said to be rejected and done"),
             Word::Unknown => {
