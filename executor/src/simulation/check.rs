@@ -23,6 +23,16 @@ pub(super) struct Facts<'a> {
 }
 
 impl Facts<'_> {
+    /// How it ended, in short.
+    pub(super) fn end(&self) -> String {
+        let record = self.record.as_ref().map(|record| (record.state, record.outcome.as_ref().map(Word::of)));
+        match record {
+            Some((state, Some(word))) => format!("{} {state:?} {word:?}", self.call.job.effect.as_str()),
+            Some((state, None)) => format!("{} {state:?}", self.call.job.effect.as_str()),
+            None => format!("{} not recorded", self.call.job.effect.as_str()),
+        }
+    }
+
     fn acted(&self) -> usize {
         self.lines.iter().filter(|line| line.acted).count()
     }

@@ -50,6 +50,8 @@ impl Lanes {
 pub(super) struct Manner {
     /// Hangs up after this time.
     pub(super) leaves: Option<Duration>,
+    /// Its gateway dies after this time.
+    pub(super) dies: Option<Duration>,
     /// Its own name for the call.
     pub(super) key: Option<String>,
 }
@@ -65,6 +67,19 @@ pub(super) struct Gateway {
 
 impl Gateway {
     pub(super) async fn make(&self, job: Arc<Job>, manner: Manner) -> Told {
+        let Some(dies) = manner.dies else { return self.serve(job, manner).await };
+        let id = job.execution_id.clone();
+        tokio::select! {
+            biased;
+            told = self.serve(job, manner) => told,
+            () = tokio::time::sleep(dies) => {
+                self.process.note("gateway dies", id.as_str());
+                Told::Left
+            }
+        }
+    }
+
+    async fn serve(&self, job: Arc<Job>, manner: Manner) -> Told {
         match self.earlier(&job, manner.key.as_deref()).await {
             Ok(None) => {}
             Ok(Some(told)) => return told,

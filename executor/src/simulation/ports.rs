@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -88,6 +89,8 @@ impl Blobs for BlobsPort {
 }
 
 pub(super) struct VaultPort {
+    /// Tokens issued so far.
+    pub(super) tokens: Arc<AtomicU32>,
     pub(super) process: Arc<Process>,
 }
 
@@ -99,11 +102,17 @@ impl VaultPort {
 
 #[async_trait]
 impl Vault for VaultPort {
-    async fn resolve(&self, _: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
-        let resolve = async { self.is_revoked() };
-        match self.process.call("vault", "resolve", resolve).await {
-            Ok(true) => Err(IdentityError::Revoked),
-            Ok(false) => Ok(Arc::new(fields(&[("api_key", "k-1234567890")]))),
+    async fn resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
+        let resolve = async {
+            let renewed = u32::from(grant.refresh);
+            (self.is_revoked(), self.tokens.fetch_add(renewed, Ordering::Relaxed) + renewed)
+        };
+        match self.process.call("vault", if grant.refresh { "refresh" } else { "resolve" }, resolve).await {
+            Ok((true, _)) => Err(IdentityError::Revoked),
+            Ok((false, token)) => {
+                let token = format!("token-{token:08}");
+                Ok(Arc::new(fields(&[("api_key", "k-1234567890"), ("client_id", "c"), ("token", &token)])))
+            }
             Err(_) => Err(IdentityError::Unavailable("simulated".into())),
         }
     }

@@ -69,14 +69,14 @@ impl Process {
         let weather = &self.world.weather;
         let away = weather.is_away(port, self.world.elapsed());
         if away || self.world.fault(weather.refused) {
-            self.note(port, &format!("{about} refused"));
+            self.note(&format!("{port} refused"), about);
             return Err(Fault::Refused);
         }
         self.note(port, about);
         let answer = act.await;
         self.step(port, about).await;
         if self.world.fault(weather.lost) {
-            self.note(port, &format!("{about} lost"));
+            self.note(&format!("{port} answer lost"), about);
             return Err(Fault::Lost);
         }
         Ok(answer)
@@ -87,7 +87,7 @@ impl Process {
         let world = &self.world;
         if self.mortal && !self.is_dead() {
             if world.fault(world.weather.crash) {
-                self.note("dies", &format!("{port} {about}"));
+                self.note(&format!("dies at {port}"), about);
                 self.dead.cancel();
             } else if world.fault(world.weather.pause) {
                 let rest = world.draw(|random| random.millis(5_000, 30_000));

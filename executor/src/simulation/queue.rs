@@ -178,6 +178,7 @@ impl JobQueue for QueuePort {
 
     async fn bury(&self, job: &Job, _: &str, _: u32) -> Result<(), QueueError> {
         let id = job.execution_id.to_string();
+        self.process.note("buries", &id);
         let bury = async { self.queue.buried.lock().insert(id.clone()) };
         match self.process.call("queue", &format!("bury {id}"), bury).await {
             Ok(_) => Ok(()),
@@ -203,7 +204,7 @@ impl SimulatedHold {
         self.told = true;
         let world = &self.process.world;
         if self.process.is_still() || world.fault(world.weather.ack_lost) {
-            self.process.note(what, &format!("{} lost", self.id));
+            self.process.note(&format!("{what}, unheard"), &self.id);
             self.queue.forget(&self.id, self.starts);
             return;
         }

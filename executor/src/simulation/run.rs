@@ -1,6 +1,8 @@
 //! One run: a seed decides everything in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,6 +56,11 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new() -> Self {
         let mut parts = bearer();
+        parts["transport"]["headers"]["Authorization"] = json!("Bearer {token}");
+        parts["transport"]["token"] = json!({
+            "kind": "client_credentials", "url": "https://api.shop.example/token",
+            "client_id": "{account.client_id}", "client_secret": "{account.api_key}",
+        });
         parts["rate_limits"] = json!({ "default": { "scope": "account", "requests": 20, "per_seconds": 5 } });
         let manifest = manifest(parts);
         let document = document(&manifest).expect("a document");
@@ -74,8 +81,9 @@ pub(super) enum Sky {
 pub(super) struct Report {
     pub(super) hash: u64,
     pub(super) violations: Vec<String>,
-    /// Of what callers were told: how often each.
     pub(super) told: Vec<Told>,
+    /// What happened, and how often.
+    pub(super) seen: BTreeMap<String, u64>,
     pub(super) lines: Vec<String>,
 }
 
@@ -96,6 +104,7 @@ struct Scene {
     vendor: Arc<Vendor>,
     lanes: Arc<Lanes>,
     limiter: Option<Arc<dyn Limiter>>,
+    tokens: Arc<AtomicU32>,
     document: ManifestDocument,
 }
 
@@ -118,6 +127,7 @@ async fn play(stage: &Stage, seed: u64, sky: Sky, kept: bool) -> Report {
         vendor: Vendor::new(&world),
         lanes: Arc::default(),
         limiter: limited.then(|| Arc::new(LocalLimiter::new(clock.clone())) as Arc<dyn Limiter>),
+        tokens: Arc::default(),
         document: stage.document.clone(),
         world: world.clone(),
     });
@@ -134,7 +144,7 @@ async fn play(stage: &Stage, seed: u64, sky: Sky, kept: bool) -> Report {
     tokio::time::sleep(VENDOR_RESTS).await;
     let violations = check(&scene, &calls).await;
     let told = calls.into_iter().map(|call| call.told).collect();
-    Report { hash: world.hash(), violations, told, lines: world.lines() }
+    Report { hash: world.hash(), violations, told, seen: world.seen(), lines: world.lines() }
 }
 
 /// An executor that is started again whenever it ends.
@@ -179,7 +189,7 @@ impl Scene {
             replies: Arc::new(RepliesPort { arrivals: self.arrivals.clone(), process: process() }),
             journal: Journal::new(self.journal(&process()), clock.clone(), me),
             blobs: Arc::new(BlobsPort { payloads: self.payloads.clone(), process: process() }),
-            vault: Arc::new(VaultPort { process: process() }),
+            vault: Arc::new(VaultPort { tokens: self.tokens.clone(), process: process() }),
             catalog: CatalogHandle::new(Arc::new(CatalogPort { document: self.document.clone(), process: process() })),
             upstream: Arc::new(VendorPort { vendor: self.vendor.clone(), process: process() }),
             clock,
@@ -232,7 +242,11 @@ impl Caller {
         let job = job(&templates, &self.scene, number);
         let leaves = world.fault(world.weather.hang_up).then(|| world.draw(|random| random.millis(0, 10_000)));
         let key = world.draw(|random| random.happens(2_000)).then(|| format!("key {number}"));
-        let manner = Manner { leaves, key: key.clone() };
+        let dies = world.fault(world.weather.crash * 3).then(|| {
+            let soon = world.draw(|random| random.happens(5_000));
+            world.draw(|random| random.millis(0, if soon { 12 } else { 10_000 }))
+        });
+        let manner = Manner { leaves, dies, key: key.clone() };
         if key.is_none() {
             let lost = self.make(job.clone(), manner, None).await;
             if world.draw(|random| random.happens(5_000)) && job.interactive() && leaves.is_some() {
@@ -247,7 +261,7 @@ impl Caller {
             tokio::time::sleep(later).await;
             let mut job = again(&job, number);
             job.deadline = world.clock(0).now().plus(world.draw(|random| random.millis(1_000, 60_000)));
-            self.make(job, Manner { leaves: None, key }, Some((number, true))).await;
+            self.make(job, Manner { key, ..Manner::default() }, Some((number, true))).await;
         };
         tokio::join!(self.make(job.clone(), manner, None), repeat);
     }
@@ -326,6 +340,9 @@ async fn check(scene: &Scene, calls: &[Call]) -> Vec<String> {
             told: calls.iter().filter_map(|call| call.told.outcome()).filter(is_its).cloned().collect(),
             stored: scene.queue.has_stored(id.as_str()),
         });
+    }
+    for facts in &facts {
+        scene.world.note("check", &facts.end(), facts.call.job.execution_id.as_str());
     }
     found.extend(facts.iter().flat_map(Facts::violations));
     for repeat in &facts {

@@ -1,5 +1,6 @@
 //! What happened in a run, in order: as a hash always, as lines when somebody wants to read it.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
@@ -7,16 +8,21 @@ use std::hash::{Hash, Hasher};
 pub(super) struct Trace {
     /// Its keys are fixed, so equal traces hash alike in every process.
     hash: DefaultHasher,
+    seen: BTreeMap<String, u64>,
     lines: Option<Vec<String>>,
 }
 
 impl Trace {
     pub(super) fn new(kept: bool) -> Self {
-        Self { hash: DefaultHasher::new(), lines: kept.then(Vec::new) }
+        Self { lines: kept.then(Vec::new), ..Self::default() }
     }
 
     pub(super) fn note(&mut self, at: u128, actor: &str, what: &str, about: &str) {
         (at, actor, what, about).hash(&mut self.hash);
+        match self.seen.get_mut(what) {
+            Some(times) => *times += 1,
+            None => drop(self.seen.insert(what.to_owned(), 1)),
+        }
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{at:>7} ms  {actor:<8} {what:<28} {about}"));
         }
@@ -24,6 +30,11 @@ impl Trace {
 
     pub(super) fn hash(&self) -> u64 {
         self.hash.finish()
+    }
+
+    /// What was noted, and how often.
+    pub(super) fn seen(&self) -> &BTreeMap<String, u64> {
+        &self.seen
     }
 
     pub(super) fn lines(&self) -> &[String] {

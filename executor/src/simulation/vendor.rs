@@ -207,7 +207,7 @@ impl VendorPort {
             return Err(failure(EgressErrorKind::Connect { stage: ConnectStage::Tcp }));
         }
         request.sent.set();
-        self.process.note("sends", &format!("{about} {fate:?}"));
+        self.process.note(&format!("sends {fate:?}"), &about);
         if fate == Fate::LostOnItsWay {
             self.process.step("vendor", &about).await;
             return Err(failure(EgressErrorKind::Broken));

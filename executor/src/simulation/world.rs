@@ -1,5 +1,6 @@
 //! What all parts of a run share: time, chance, the trace, and whether there are faults at all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ impl World {
 
     pub(super) fn hash(&self) -> u64 {
         self.trace.lock().hash()
+    }
+
+    pub(super) fn seen(&self) -> BTreeMap<String, u64> {
+        self.trace.lock().seen().clone()
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
