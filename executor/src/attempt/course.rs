@@ -54,6 +54,8 @@ pub(super) enum Next {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Course {
     effect: Effect,
+    /// An earlier start may have made the call, and may yet: perhaps it only stands still.
+    followed: bool,
     past: Past,
     unsent: u32,
     unclear: u32,
@@ -65,7 +67,7 @@ impl Course {
     /// `followed`: an earlier start may have made the call. `refreshable`: the manifest says how to get a new token.
     pub(super) fn new(effect: Effect, followed: bool, refreshable: bool) -> Self {
         let past = if followed { Past::Unclear } else { Past::Nothing };
-        Self { effect, past, unsent: 0, unclear: 0, limited: 0, refreshes_left: refreshable }
+        Self { effect, followed, past, unsent: 0, unclear: 0, limited: 0, refreshes_left: refreshable }
     }
 
     /// After a failed try, with this much time left.
@@ -129,7 +131,9 @@ impl Course {
             // "No such order" may well be what the first, unanswered deletion left behind. A key makes the vendor
             // answer for all tries, if it got as far as looking at it; a read leaves nothing behind.
             (Past::Unclear, Rejected) if self.effect == Effect::Idempotent => Unknown,
-            (Past::Unclear, Rejected) if self.effect != Effect::Read && !for_all => Unknown,
+            (Past::Unclear, Rejected) if self.effect == Effect::Keyed && !for_all => Unknown,
+            // What was refused now may be accepted from whoever held the intent before.
+            (_, Rejected) if self.effect == Effect::Keyed && self.followed => Unknown,
             (_, last) => last,
         }
     }
@@ -198,6 +202,9 @@ mod tests {
         // It was asked too often, or is still at it.
         assert_eq!(unclear(Effect::Keyed).outcome(Rejected, false), Unknown);
         assert_eq!(unclear(Effect::Read).outcome(Rejected, false), Rejected);
+        // Another start may come back and be accepted.
+        assert_eq!(Course::new(Effect::Keyed, true, false).outcome(Rejected, true), Unknown);
+        assert_eq!(Course::new(Effect::Read, true, false).outcome(Rejected, true), Rejected);
         for effect in [Effect::Read, Effect::Idempotent, Effect::Keyed] {
             assert_eq!(unclear(effect).outcome(NotSent, false), Unknown);
             assert_eq!(Course::new(effect, true, false).outcome(NotSent, false), Unknown);

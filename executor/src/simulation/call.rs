@@ -50,6 +50,14 @@ pub(super) enum Told {
 }
 
 impl Told {
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Outcome(outcome) => format!("{:?}", Word::of(outcome)),
+            Self::Unknown => "at the deadline: unknown".to_owned(),
+            Self::Left | Self::Cancelled | Self::Lost | Self::Refused => format!("nothing: {self:?}"),
+        }
+    }
+
     pub(super) fn outcome(&self) -> Option<&Outcome> {
         match self {
             Self::Outcome(outcome) => Some(outcome),

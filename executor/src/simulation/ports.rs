@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use plugboard_core::blobs::{BlobError, BlobId, Blobs};
 use plugboard_core::catalog::{Catalog, CatalogError, ManifestDocument};
 use plugboard_core::identity::{Change, Grant, IdentityError, Vault};
-use plugboard_core::ids::{InstanceId, OrganizationId};
+use plugboard_core::ids::{ExecutionId, InstanceId, OrganizationId};
 use plugboard_core::job::Outcome;
 use plugboard_core::journal::memory::MemoryJournal;
-use plugboard_core::journal::{JournalError, JournalStore, Revision};
+use plugboard_core::journal::{Journal, JournalError, JournalState, JournalStore, Revision, may_follow};
 use plugboard_core::queue::{Inbox, QueueError, Replies};
 use plugboard_core::secret::AccountFields;
 use tokio::sync::mpsc;
@@ -25,8 +25,36 @@ use crate::broken::broken;
 use crate::testing::fields;
 
 pub(super) struct JournalPort {
-    pub(super) store: MemoryJournal,
-    pub(super) process: Arc<Process>,
+    store: MemoryJournal,
+    process: Arc<Process>,
+    /// The same entries without the faults.
+    plain: Journal,
+}
+
+impl JournalPort {
+    pub(super) fn new(store: &MemoryJournal, process: &Arc<Process>) -> Self {
+        let me = InstanceId::trusted("in_check");
+        let plain = Journal::new(Arc::new(store.clone()), process.world.clock(0), me);
+        Self { store: store.clone(), process: process.clone(), plain }
+    }
+
+    /// The state of an execution's entry; there are other entries, too.
+    async fn state(&self, key: &str) -> Option<JournalState> {
+        let id = ExecutionId::parse(key)?;
+        self.plain.look(&id).await.ok().flatten().map(|record| record.state)
+    }
+
+    /// Writes, and sees to it that the entry goes a way that the rules have.
+    async fn write(&self, key: &str, value: Bytes, at: Revision) -> Result<Option<Revision>, JournalError> {
+        let before = self.state(key).await;
+        let written = self.store.update(key, value, at).await?;
+        if let (Some(before), Some(after), true) = (before, self.state(key).await, written.is_some())
+            && !may_follow(before, after)
+        {
+            self.process.world.violated(format!("the journal's rules, from {before:?} to {after:?}: {key}"));
+        }
+        Ok(written)
+    }
 }
 
 fn away(_: Fault) -> JournalError {
@@ -46,7 +74,7 @@ impl JournalStore for JournalPort {
                 Some((_, present)) if broken("no_compare_and_set") => present,
                 _ => at,
             };
-            self.store.update(key, value, at).await
+            self.write(key, value, at).await
         };
         self.process.call("journal", &format!("update {key}"), write).await.map_err(away)?
     }

@@ -1,6 +1,6 @@
 //! One run: a seed decides everything in it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -82,8 +82,8 @@ pub(super) struct Report {
     pub(super) hash: u64,
     pub(super) violations: Vec<String>,
     pub(super) told: Vec<Told>,
-    /// What happened, and how often.
-    pub(super) seen: BTreeMap<String, u64>,
+    /// What happened.
+    pub(super) seen: BTreeSet<String>,
     pub(super) lines: Vec<String>,
 }
 
@@ -117,7 +117,7 @@ async fn play(stage: &Stage, seed: u64, sky: Sky, kept: bool) -> Report {
     };
     let limited = random.happens(3_000);
     let world = World::new(weather, random, Trace::new(kept));
-    world.note("seed", &seed.to_string(), &format!("{:?}", world.weather));
+    world.note("world", "begins", &format!("{seed} {:?}", world.weather));
     let clock = world.clock(0);
     let scene = Arc::new(Scene {
         queue: Queue::new(&world),
@@ -177,7 +177,7 @@ async fn live(scene: Arc<Scene>, number: usize) {
 
 impl Scene {
     fn journal(&self, process: &Arc<Process>) -> Arc<dyn JournalStore> {
-        Arc::new(JournalPort { store: self.store.clone(), process: process.clone() })
+        Arc::new(JournalPort::new(&self.store, process))
     }
 
     fn deps(&self, number: usize, life: u32, process: &Arc<Process>) -> Deps {
@@ -271,7 +271,7 @@ impl Caller {
         let process = &self.gateway.process;
         process.note("accepts", &format!("{} {} {manner:?}", job.execution_id, job.effect.as_str()));
         let told = self.gateway.make(Arc::new(job.clone()), manner).await;
-        process.note("tells", &format!("{} {told:?}", job.execution_id));
+        process.note(&format!("tells {}", told.kind()), &format!("{} {told:?}", job.execution_id));
         let lost = matches!(told, Told::Lost | Told::Cancelled);
         self.calls.lock().push(Call { job, repeats, told });
         lost
@@ -327,7 +327,8 @@ fn job(templates: &[Job], scene: &Scene, number: usize) -> Job {
 async fn check(scene: &Scene, calls: &[Call]) -> Vec<String> {
     let clock = scene.world.clock(0);
     let journal = Journal::new(Arc::new(scene.store.clone()), clock, InstanceId::trusted("in_check"));
-    let mut found: Vec<String> = scene.queue.left().iter().map(|id| format!("I1, still in the queue: {id}")).collect();
+    let mut found = scene.world.violations();
+    found.extend(scene.queue.left().iter().map(|id| format!("I1, still in the queue: {id}")));
     let mut facts = Vec::new();
     for call in calls {
         let id = &call.job.execution_id;

@@ -1,5 +1,6 @@
 //! The runs that every build makes.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -9,8 +10,67 @@ use super::call::{Told, Word};
 use super::run::{Report, Sky, Stage, run};
 use crate::broken::choose;
 
-/// Seeds that once found something. What they found stays found.
-const KEPT: &[u64] = &[];
+/// Seeds that once found something: a refusal for a key that was still being worked on (11), a refusal that a start which
+/// had only stood still got past later (6959). A change of what a run draws makes other runs of them; what they found is
+/// in the tests of `course`, too.
+const KEPT: &[u64] = &[11, 6_959];
+
+/// What must have happened in some hundred runs: faults, ends, and what callers are told.
+const HAPPENS: &[&str] = &[
+    "dies at blobs",
+    "dies at catalog",
+    "dies at journal",
+    "dies at queue",
+    "dies at replies",
+    "dies at vault",
+    "dies at vendor",
+    "stands still",
+    "is stopped",
+    "gateway dies",
+    "hangs up",
+    "repeats",
+    "journal refused",
+    "journal answer lost",
+    "queue answer lost",
+    "reply lost",
+    "acks, unheard",
+    "nacks, unheard",
+    "no sign of life",
+    "hands back",
+    "buries",
+    "no connection",
+    "answers again",
+    "is at it",
+    "settles",
+    "sends FailsAfter",
+    "sends Large",
+    "sends Limited",
+    "sends LostOnItsWay",
+    "sends ResetAfter",
+    "sends ResetAndLate",
+    "sends ResetBefore",
+    "sends Silent",
+    "sends Slow",
+    "sends TooLarge",
+    "sends Truncated",
+    "sends Unauthorized",
+    "once Closed NotSent",
+    "once Done Succeeded",
+    "once Done Rejected",
+    "once Done Applied",
+    "once Done Unknown",
+    "once Unknown",
+    "once DoneLate Succeeded",
+    "keyed Done Succeeded",
+    "keyed Done Unknown",
+    "idempotent Done Unknown",
+    "tells Succeeded",
+    "tells NotSent",
+    "tells Rejected",
+    "tells Applied",
+    "tells Unknown",
+    "tells nothing: Lost",
+];
 
 /// Runs seeds from 0 on all processors until one fails, or `end`. The seed that failed, and what it found.
 fn search(end: u64, variant: Option<&'static str>) -> Option<(u64, Report)> {
@@ -44,8 +104,10 @@ fn explain(seed: u64, report: &Report) -> String {
     format!("seed {seed} fails; add it to KEPT\n{}\n\n{}", played.lines.join("\n"), report.violations.join("\n"))
 }
 
+/// A build that is not optimised has time for fewer.
 fn seeds() -> u64 {
-    std::env::var("SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10_000)
+    let usual = if cfg!(debug_assertions) { 500 } else { 10_000 };
+    std::env::var("SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
 
 #[test]
@@ -98,15 +160,15 @@ fn without_faults_nothing_is_unknown() {
 #[test]
 fn everything_happens() {
     let stage = Stage::new();
-    let mut seen = std::collections::BTreeMap::new();
+    let mut missing: BTreeSet<&str> = HAPPENS.iter().copied().collect();
     for seed in 0..1_000 {
-        for (what, times) in run(&stage, seed, Sky::Drawn, false).seen {
-            *seen.entry(what).or_insert(0) += times;
+        let seen = run(&stage, seed, Sky::Drawn, false).seen;
+        missing.retain(|what| !seen.contains(*what));
+        if missing.is_empty() {
+            return;
         }
     }
-    for (what, times) in seen {
-        println!("{what:<40} {times}");
-    }
+    panic!("in no run: {missing:?}");
 }
 
 /// A check that cannot fail says nothing: each of these breaks one rule, and must be noticed.
@@ -121,9 +183,11 @@ fn what_is_broken_is_noticed() {
         "new_key_per_attempt",
         "superseded_speaks",
         "no_compare_and_set",
+        "x1",
+        "x2",
     ];
     for variant in variants {
-        let found = search(2_000, Some(variant));
+        let found = search(300, Some(variant));
         let Some((seed, report)) = found else { panic!("nobody noticed {variant}") };
         println!("{variant}: seed {seed}, {}", report.violations.first().map_or("", String::as_str));
     }

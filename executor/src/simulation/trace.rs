@@ -1,6 +1,6 @@
 //! What happened in a run, in order: as a hash always, as lines when somebody wants to read it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 pub(super) struct Trace {
     /// Its keys are fixed, so equal traces hash alike in every process.
     hash: DefaultHasher,
-    seen: BTreeMap<String, u64>,
+    seen: BTreeSet<String>,
     lines: Option<Vec<String>>,
 }
 
@@ -19,9 +19,8 @@ impl Trace {
 
     pub(super) fn note(&mut self, at: u128, actor: &str, what: &str, about: &str) {
         (at, actor, what, about).hash(&mut self.hash);
-        match self.seen.get_mut(what) {
-            Some(times) => *times += 1,
-            None => drop(self.seen.insert(what.to_owned(), 1)),
+        if !self.seen.contains(what) {
+            self.seen.insert(what.to_owned());
         }
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{at:>7} ms  {actor:<8} {what:<28} {about}"));
@@ -32,8 +31,8 @@ impl Trace {
         self.hash.finish()
     }
 
-    /// What was noted, and how often.
-    pub(super) fn seen(&self) -> &BTreeMap<String, u64> {
+    /// What was noted.
+    pub(super) fn seen(&self) -> &BTreeSet<String> {
         &self.seen
     }
 

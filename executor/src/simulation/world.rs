@@ -1,6 +1,6 @@
 //! What all parts of a run share: time, chance, the trace, and whether there are faults at all.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +20,18 @@ pub(super) struct World {
     began: Instant,
     random: Mutex<Random>,
     trace: Mutex<Trace>,
+    violations: Mutex<Vec<String>>,
 }
 
 impl World {
     pub(super) fn new(weather: Weather, random: Random, trace: Trace) -> Arc<Self> {
-        Arc::new(Self { weather, began: Instant::now(), random: Mutex::new(random), trace: Mutex::new(trace) })
+        Arc::new(Self {
+            weather,
+            began: Instant::now(),
+            random: Mutex::new(random),
+            trace: Mutex::new(trace),
+            violations: Mutex::default(),
+        })
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -48,11 +55,21 @@ impl World {
         self.trace.lock().note(self.elapsed().as_millis(), actor, what, about);
     }
 
+    /// Something happened that never may.
+    pub(super) fn violated(&self, what: String) {
+        self.note("check", "violation", &what);
+        self.violations.lock().push(what);
+    }
+
+    pub(super) fn violations(&self) -> Vec<String> {
+        self.violations.lock().clone()
+    }
+
     pub(super) fn hash(&self) -> u64 {
         self.trace.lock().hash()
     }
 
-    pub(super) fn seen(&self) -> BTreeMap<String, u64> {
+    pub(super) fn seen(&self) -> BTreeSet<String> {
         self.trace.lock().seen().clone()
     }
 
