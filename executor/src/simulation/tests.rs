@@ -183,8 +183,6 @@ fn what_is_broken_is_noticed() {
         "new_key_per_attempt",
         "superseded_speaks",
         "no_compare_and_set",
-        "x1",
-        "x2",
     ];
     for variant in variants {
         let found = search(300, Some(variant));
