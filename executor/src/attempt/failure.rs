@@ -161,6 +161,7 @@ pub(super) fn speaks_for_all_tries(error: &CallError) -> bool {
     error.code == ErrorCode::UpstreamRejected && !matches!(status, Some(401 | 403 | 408 | 409 | 425 | 429))
 }
 
+/// Of a call whose time ran out: whether it is certain that no byte has left.
 fn unsent(sent: bool) -> bool {
     !sent || broken("timeout_as_not_sent")
 }
