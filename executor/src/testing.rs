@@ -408,7 +408,7 @@ impl Bench {
             blobs: world.clone(),
             vault: world.clone(),
             catalog: catalog(std::slice::from_ref(&manifest)),
-            egress: diverted(vendor),
+            upstream: Arc::new(diverted(vendor)),
             clock,
             idempotency_root: SecretKey::new([1; 32]),
             calls: None,

@@ -81,6 +81,14 @@ pub struct Intent {
     revision: Revision,
 }
 
+impl Intent {
+    /// Another start held it before, and may have called. The count of deliveries does not tell: most of those that come
+    /// again never got as far, and one whose count was lost may have.
+    pub fn is_taken_over(&self) -> bool {
+        self.record.fence > 1
+    }
+}
+
 /// The rules over the storage. Cheap to clone.
 #[derive(Clone)]
 pub struct Journal {

@@ -16,6 +16,7 @@ use sha2::Sha256;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::broken::broken;
 use crate::transport::{Values, basic, body, headers, path, query};
 
 /// JSON where the vendor has a choice, anything else where it has not.
@@ -131,7 +132,10 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<Outgoing, BuildError> {
             .map_err(|_| BuildError::Unsendable("the idempotency header".to_owned()))?;
         // A key that the caller was allowed to set, and set, is theirs to repeat.
         if !headers.contains_key(&name) {
-            let key = idempotency_key(parts.idempotency_root, &job.organization, &job.execution_id);
+            let key = match broken("new_key_per_attempt") {
+                true => ExecutionId::generate().to_string(),
+                false => idempotency_key(parts.idempotency_root, &job.organization, &job.execution_id),
+            };
             headers::set(&mut headers, &rule.header, &key, false)?;
         }
     }
