@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use plugboard_core::job::Job;
-use plugboard_core::queue::{ACK_WAIT, Delivery, Hold, JobQueue, QueueDepth, QueueError};
+use plugboard_core::queue::{ACK_WAIT, DeadLetters, Delivery, Hold, JobQueue, NoDeadLetters, QueueDepth, QueueError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -188,6 +188,10 @@ impl JobQueue for QueuePort {
 
     async fn depth(&self) -> Result<QueueDepth, QueueError> {
         Ok(QueueDepth::default())
+    }
+
+    fn dead_letters(&self) -> &dyn DeadLetters {
+        &NoDeadLetters
     }
 }
 
