@@ -6,6 +6,7 @@ use std::time::Duration;
 use plugboard_core::blobs::INLINE_LIMIT;
 use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::{CallNote, IdentityError, Principal, Scope};
 use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{
@@ -205,11 +206,18 @@ impl Gateway {
     async fn run_in_background(&self, job: Arc<Job>) -> Result<Answer, CallError> {
         self.note(&job).await?;
         let handle = running(&job, self.clock.now());
-        match self.queue.publish(job).await {
+        match self.publish(job).await {
             // Whether an unconfirmed one runs is what the handle will tell.
             Ok(()) | Err(QueueError::Unconfirmed(_)) => Ok(Answer::of(&handle)),
             Err(error) => Err(queue_away(&error)),
         }
+    }
+
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
+        failpoint("accepted_before_publish", job.execution_id.as_str());
+        let published = self.queue.publish(job.clone()).await;
+        failpoint("after_publish_before_answer", job.execution_id.as_str());
+        published
     }
 
     async fn note(&self, job: &Job) -> Result<(), CallError> {
@@ -247,7 +255,7 @@ impl Gateway {
             return Ok(outcome);
         }
         let mut waiter = self.waiters.register(&job.execution_id);
-        match self.queue.publish(job).await {
+        match self.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
             Err(error) => return Err(queue_away(&error)),
         }
@@ -281,7 +289,7 @@ impl Gateway {
     async fn write(self: &Arc<Self>, job: &Arc<Job>, within: Duration) -> Result<Option<Outcome>, CallError> {
         let mut waiter = self.waiters.register(&job.execution_id);
         let departure = Departure::watch(self, job);
-        match self.queue.publish(job.clone()).await {
+        match self.publish(job.clone()).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
             Err(error) => {
                 departure.disarm();

@@ -124,6 +124,11 @@ class Layout:
         self.catalog_port, self.catalog_health = next(take), next(take)
         self.auth_ports = [(next(take), next(take), next(take)) for _ in range(args.auths)]
         self.executor_health = [next(take) for _ in range(args.executors)]
+        # As services see them: themselves, or whoever listens at a relay's port and passes on.
+        relays = args.relays or [*self.nats_ports, self.redis_port]
+        if len(relays) != args.nats + 1:
+            raise ClusterError(f"--relays needs {args.nats + 1} ports: one for each nats-server, one for redis")
+        *self.nats_reached, self.redis_reached = relays
         if args.port:
             self.gateway_ports = [args.port + i for i in range(args.gateways)]
         else:
@@ -161,7 +166,9 @@ class Layout:
         cluster = ""
         if self.args.nats > 1:
             routes = ", ".join(f'"nats://127.0.0.1:{p}"' for p in self.route_ports)
-            cluster = f"cluster {{ name: plugboard, listen: 127.0.0.1:{route}, routes: [{routes}] }}\n"
+            # A client that is told of the servers' own ports would go around the relays.
+            advertise = "no_advertise: true, " if self.args.relays else ""
+            cluster = f"cluster {{ name: plugboard, listen: 127.0.0.1:{route}, {advertise}routes: [{routes}] }}\n"
         api = '"$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*", ' \
               '"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.CREATE.>", ' \
               '"$JS.API.CONSUMER.DURABLE.CREATE.>", "$JS.API.CONSUMER.INFO.>"'
@@ -211,7 +218,8 @@ save ""
             "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{self.catalog_port}",
             "PLUGBOARD_MODE__SANDBOX": "true" if args.sandbox else "false",
             "PLUGBOARD_EGRESS__ALLOW": json.dumps(args.egress_allow),
-            **handed_on("PLUGBOARD_TELEMETRY__LOG"),
+            # The last two mean something to builds for the fault campaign only.
+            **handed_on("PLUGBOARD_TELEMETRY__LOG", "PLUGBOARD_FAILPOINTS", "PLUGBOARD_BROKEN"),
         }
         if args.upstream:
             env["PLUGBOARD_EGRESS__UPSTREAM"] = json.dumps(args.upstream)
@@ -224,7 +232,7 @@ save ""
 
     def nats_env(self, user):
         return {
-            "PLUGBOARD_NATS__URLS": json.dumps([f"nats://127.0.0.1:{port}" for port in self.nats_ports]),
+            "PLUGBOARD_NATS__URLS": json.dumps([f"nats://127.0.0.1:{port}" for port in self.nats_reached]),
             "PLUGBOARD_NATS__USER": user,
             "PLUGBOARD_NATS__PASSWORD": f'"{self.secrets["nats_" + user]}"',
             "PLUGBOARD_NATS__REPLICAS": str(self.args.nats),
@@ -248,7 +256,7 @@ save ""
                 "PLUGBOARD_AUTH__HTTP_LISTEN": f'"127.0.0.1:{pages}"',
                 # Browsers are sent to the first one, wherever a sign-in began.
                 "PLUGBOARD_AUTH__PUBLIC_URL": json.dumps(self.pages_url),
-                "PLUGBOARD_REDIS__URL": f"redis://:{self.secrets['redis']}@127.0.0.1:{self.redis_port}",
+                "PLUGBOARD_REDIS__URL": f"redis://:{self.secrets['redis']}@127.0.0.1:{self.redis_reached}",
                 "PLUGBOARD_SEED_OPERATOR_KEY": self.secrets["PLUGBOARD_SEED_OPERATOR_KEY"],
                 "PLUGBOARD_SEED_API_KEY": self.secrets["PLUGBOARD_SEED_API_KEY"],
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
@@ -262,7 +270,7 @@ save ""
                 **self.nats_env("executor"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 # A user that can reach the vendors' limits and nothing else.
-                "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_port}",
+                "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_reached}",
                 **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS"),
                 **self.secret("PAYLOAD_KEY"),
             }

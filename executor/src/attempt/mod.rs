@@ -17,6 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::journal::Claim;
 use plugboard_core::manifest::Effect;
@@ -75,8 +76,12 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
     if job.effect == Effect::Read {
         return desk.end_read(call(deps, job, starts, ready).await).await;
     }
+    failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.claim(job).await {
-        Ok(Claim::Granted(intent)) => desk.end_claimed(&intent, call(deps, job, starts, ready).await).await,
+        Ok(Claim::Granted(intent)) => {
+            failpoint("intent_before_first_byte", job.execution_id.as_str());
+            desk.end_claimed(&intent, call(deps, job, starts, ready).await).await
+        }
         Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
         Ok(Claim::Unknown) => desk.end_unknown().await,
         Err(error) => {
