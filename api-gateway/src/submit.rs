@@ -120,6 +120,9 @@ impl Gateway {
         if let Some(connector) = ServiceKey::parse(key).and_then(|key| snapshot.get(&key)) {
             return Ok((connector, label.filter(|label| !label.is_empty())));
         }
+        if !self.catalog.is_ready() {
+            return Err(CallError::overloaded("The services are still being loaded.", 500));
+        }
         let keys = snapshot.iter().map(|connector| connector.key().as_str());
         let near = suggest::nearest(key, keys, 3);
         let hint = match near.as_slice() {

@@ -53,6 +53,7 @@ operations:
     module: api
     method: GET
     path: /things/{{marker}}
+    path_params: {{marker: {{type: string}}}}
     summary: Reads.
     effect: read
     response_example: {{}}
@@ -74,6 +75,7 @@ fn writes(module: &str) -> String {
     module: {module}
     method: {method}
     path: {path}/{{marker}}
+    path_params: {{marker: {{type: string}}}}
     summary: Writes.
     effect: {effect}
     effect_reason: The vendor of the campaign says so.

@@ -160,7 +160,7 @@ pub(crate) struct Facts {
     /// The execution that was made to kill its executors.
     pub(crate) poison: Option<String>,
     pub(crate) oauth: OAuthFacts,
-    /// Process → resident memory in MiB and open files, of the first and the last look.
+    /// Process → resident memory in MiB and open files, look by look: when, and both.
     pub(crate) processes: BTreeMap<String, Vec<(u64, u64, u64)>>,
 }
 

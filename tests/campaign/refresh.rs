@@ -16,8 +16,8 @@ use crate::records::{Clock, OAuthFacts};
 use crate::script::Stage;
 use crate::site::Site;
 
-/// Between two rounds.
-const PAUSE: Duration = Duration::from_secs(3);
+/// Between two rounds: the auth service replaces no token that is younger than five seconds.
+const PAUSE: Duration = Duration::from_millis(5_500);
 /// Calls that need the new token at the same time, through both gateways and so by several executors and auth services.
 const CALLS: usize = 12;
 const TRIES: usize = 30;
@@ -60,9 +60,10 @@ impl Refresher {
         facts
     }
 
-    /// An auth service dies at this place, with this account of its own. Returns whether it did.
+    /// An auth service dies at this place, with this account of its own.
     pub(crate) async fn die_at(&self, stage: &Stage, name: &'static str) {
         let account = self.connect().await;
+        tokio::time::sleep(PAUSE).await;
         let at = self.clock.now();
         let (took, _) = tokio::join!(stage.fire(name, &account, MET_WITHIN), async {
             self.site.provider.expire_tokens();

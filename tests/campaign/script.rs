@@ -130,7 +130,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) async fn play(&self, step: &Step) {
+    /// Returns whether it happened.
+    pub(crate) async fn play(&self, step: &Step) -> bool {
         let at = self.clock.now();
         let (kind, target, took) = match step {
             Step::Kill(names) => {
@@ -172,6 +173,7 @@ impl Stage {
             }
         };
         self.healed(kind, &target, at, took).await;
+        took
     }
 
     /// Notes a fault whose cause is gone now, and waits for calls to succeed again.
