@@ -37,7 +37,8 @@ pub(crate) async fn streams(site: &Site, facts: &mut Facts) {
     }
     let mut dead = jetstream.get_stream("plugboard_DEAD").await.unwrap();
     let state = dead.info().await.unwrap().state.clone();
-    for sequence in state.first_sequence..=state.last_sequence {
+    // An empty stream's first message would be number 0.
+    for sequence in state.first_sequence.max(1)..=state.last_sequence {
         let message = dead.get_raw_message(sequence).await.unwrap();
         let letter = Letter::decode(message.payload).unwrap_or_default();
         facts.dead_letters.push(DeadLetter {
