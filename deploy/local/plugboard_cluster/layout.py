@@ -22,7 +22,7 @@ class Child:
     name: str
     command: list
     env: dict = field(default_factory=dict)
-    # What must answer before the child counts as up: ("tcp", port) or ("http", port).
+    # What must answer before the child counts as up: ("tcp", port), or ("http", port, path) with 200.
     ready: tuple = None
     # Later waves start when earlier ones are ready, and stop before them.
     wave: int = 0
@@ -116,10 +116,11 @@ class Layout:
 
     def choose_ports(self):
         args = self.args
-        inner = free_ports(args.nats * 2 + 1 + 2 + args.auths * 3 + args.executors)
+        inner = free_ports(args.nats * 3 + 1 + 2 + args.auths * 3 + args.executors)
         take = iter(inner)
         self.nats_ports = [next(take) for _ in range(args.nats)]
         self.route_ports = [next(take) for _ in range(args.nats)]
+        self.nats_health = [next(take) for _ in range(args.nats)]
         self.redis_port = next(take)
         self.catalog_port, self.catalog_health = next(take), next(take)
         self.auth_ports = [(next(take), next(take), next(take)) for _ in range(args.auths)]
@@ -154,14 +155,15 @@ class Layout:
     # to outcomes, and nobody can make up an outcome but an executor.
     def nats(self):
         program = server("nats-server", "PLUGBOARD_NATS_SERVER")
-        for i, (port, route) in enumerate(zip(self.nats_ports, self.route_ports), 1):
+        for i, (port, route, health) in enumerate(zip(self.nats_ports, self.route_ports, self.nats_health), 1):
             store = self.data / "nats" / str(i)
             store.mkdir(exist_ok=True)
             conf = self.data / "nats" / f"nats-{i}.conf"
-            write_private(conf, self.nats_conf(i, port, route, store))
-            yield Child(f"nats-{i}", [program, "-c", str(conf)], ready=("tcp", port), wave=0)
+            write_private(conf, self.nats_conf(i, port, route, health, store))
+            # A port that answers is not enough: until a cluster has chosen its leader no stream can be made in it.
+            yield Child(f"nats-{i}", [program, "-c", str(conf)], ready=("http", health, "/healthz"), wave=0)
 
-    def nats_conf(self, i, port, route, store):
+    def nats_conf(self, i, port, route, health, store):
         sync = "always" if self.args.sync == "always" else "2m"
         cluster = ""
         if self.args.nats > 1:
@@ -175,6 +177,7 @@ class Layout:
         shared = '"$KV.plugboard_journal.>", "plugboard.payload.>", "plugboard.job.>"'
         return f"""
 listen: 127.0.0.1:{port}
+http: 127.0.0.1:{health}
 server_name: nats-{i}
 max_payload: 1MB
 jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
@@ -247,7 +250,7 @@ save ""
             "PLUGBOARD_CATALOG__CONNECTORS": json.dumps([str(Path(d).resolve()) for d in self.args.connectors]),
             "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{self.catalog_health}"',
         }
-        return self.service("catalog", "catalog", env, ("http", self.catalog_health), 1)
+        return self.service("catalog", "catalog", env, ("http", self.catalog_health, "/readyz"), 1)
 
     def auths(self):
         for i, (port, health, pages) in enumerate(self.auth_ports, 1):
@@ -262,7 +265,7 @@ save ""
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 **self.secret("TICKET_KEY", "MASTER_KEY"),
             }
-            yield self.service(f"auth-{i}", "auth", env, ("http", health), 2)
+            yield self.service(f"auth-{i}", "auth", env, ("http", health, "/readyz"), 2)
 
     def executors(self):
         for i, health in enumerate(self.executor_health, 1):
@@ -274,7 +277,7 @@ save ""
                 **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS"),
                 **self.secret("PAYLOAD_KEY"),
             }
-            yield self.service(f"executor-{i}", "executor", env, ("http", health), 3)
+            yield self.service(f"executor-{i}", "executor", env, ("http", health, "/readyz"), 3)
 
     def gateways(self):
         for i, port in enumerate(self.gateway_ports, 1):
@@ -283,7 +286,7 @@ save ""
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
                 **self.secret("TICKET_KEY", "PAYLOAD_KEY"),
             }
-            yield self.service(f"gateway-{i}", "gateway", env, ("http", port), 4)
+            yield self.service(f"gateway-{i}", "gateway", env, ("http", port, "/readyz"), 4)
 
     def ready_line(self):
         keys = self.secrets if self.first_start else {}
