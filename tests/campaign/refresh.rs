@@ -19,7 +19,9 @@ use crate::site::Site;
 /// Between two rounds: the auth service replaces no token that is younger than five seconds.
 const PAUSE: Duration = Duration::from_millis(5_500);
 /// Calls that need the new token at the same time, through both gateways and so by several executors and auth services.
-const CALLS: usize = 12;
+const CALLS: usize = 6;
+/// Each is a chance for two auth services to refresh at the same moment, which is short.
+const ACCOUNTS: usize = 8;
 const TRIES: usize = 30;
 
 /// A round in which an auth service is made to die takes as long as its lease, and somebody's patience.
@@ -44,14 +46,19 @@ impl Refresher {
     /// Lets the token end and has it renewed, until told to stop.
     pub(crate) async fn run(self: Arc<Self>) -> OAuthFacts {
         let mut facts = OAuthFacts::default();
-        let mut account = self.connect().await;
+        let mut accounts = Vec::new();
+        for _ in 0..ACCOUNTS {
+            accounts.push(self.connect().await);
+        }
         while !self.stop.load(Ordering::Relaxed) {
             self.site.provider.expire_tokens();
-            let _ = self.read(&account).await;
+            futures::future::join_all(accounts.iter().map(|account| self.read(account))).await;
             facts.rounds += 1;
-            if self.needs_its_person(&account).await {
-                facts.lost.push(self.clock.now());
-                account = self.connect().await;
+            for account in &mut accounts {
+                if self.needs_its_person(account).await {
+                    facts.lost.push(self.clock.now());
+                    *account = self.connect().await;
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }
