@@ -138,7 +138,8 @@ impl Site {
 
     /// Whether all of them have heard it.
     pub(crate) fn signal_all(&self, names: &[String], signal: &str) -> bool {
-        names.iter().fold(true, |all, name| self.signal(name, signal) && all)
+        let heard: Vec<bool> = names.iter().map(|name| self.signal(name, signal)).collect();
+        heard.into_iter().all(|heard| heard)
     }
 
     /// Until another process of this name runs than this one.
