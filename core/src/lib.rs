@@ -6,7 +6,7 @@
 //! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`] | ports, each with its adapters beside it |
 //! | [`egress`] | the only way out of the building |
 //! | [`config`], [`lifecycle`], [`telemetry`] | process furniture |
-//! | [`broken`] | what the tests of the tests need; nothing in an ordinary build |
+//! | [`failpoint`], [`broken`] | what fault tests need; nothing in an ordinary build |
 //!
 //! This crate does not know axum, MCP, REST shapes, command lines, which processes exist, the master key, or any
 //! single vendor.
@@ -19,6 +19,7 @@ pub mod config;
 pub mod egress;
 pub mod embedded;
 pub mod error;
+pub mod failpoint;
 pub mod identity;
 pub mod ids;
 pub mod job;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use plugboard_core::egress::{Caps, EgressError, EgressRequest, EgressResponse, PoolClass, SentFlag};
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, LimitUse, Page};
 use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
@@ -158,6 +159,7 @@ impl Tries<'_> {
         loop {
             tokio::time::sleep(STILL_SURE).await;
             if sent.get() {
+                failpoint("sent_before_answer", self.job.execution_id.as_str());
                 return std::future::pending().await;
             }
             if self.deps.vault.holds(&grant, &self.fields) {

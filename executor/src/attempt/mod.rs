@@ -17,6 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::journal::Claim;
 use plugboard_core::manifest::Effect;
@@ -82,8 +83,10 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
     if job.effect == Effect::Read || broken("no_intent") {
         return desk.end_read(call(deps, job, starts > 1, ready).await).await;
     }
+    failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.claim(job).await {
         Ok(Claim::Granted(intent)) => {
+            failpoint("intent_before_first_byte", job.execution_id.as_str());
             let called = call(deps, job, intent.is_taken_over(), ready).await;
             desk.end_claimed(&intent, called).await
         }
