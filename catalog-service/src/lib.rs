@@ -6,6 +6,8 @@
 //! | [`catalog`] | [`catalog::CatalogService`]: the immutable snapshot, its watchers, every version by digest, reload |
 //! | [`grpc`] | the same over gRPC |
 //! | [`lint`] | everything that is wrong with a manifest, for authors and for CI |
+//! | [`contract`] | what callers rely on: operations, and what each must be given |
+//! | [`diff`] | what a change of manifests means for callers |
 //! | [`schema`] | the JSON Schema that editors use |
 //! | [`readme`] | the table of connectors in the README |
 //!
@@ -13,6 +15,8 @@
 
 pub mod catalog;
 pub mod config;
+pub mod contract;
+pub mod diff;
 pub mod grpc;
 mod lines;
 pub mod lint;
@@ -21,6 +25,8 @@ pub mod readme;
 pub mod schema;
 mod yaml;
 
+#[cfg(test)]
+mod contract_tests;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]

@@ -5,11 +5,19 @@ pub use jsonschema::error::ValidationErrorKind;
 pub use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
+use crate::manifest::formats;
+
+/// Formats are assertions, and mean what they mean for parameters in a path or a query.
+///
 /// # Errors
 /// When the schema is no schema, or refers to another document.
 #[allow(clippy::result_large_err, reason = "the library's own; made once per schema")]
 pub fn compile(schema: &Value) -> Result<Validator, ValidationError<'static>> {
-    jsonschema::draft202012::options().build(schema)
+    let options = jsonschema::draft202012::options().should_validate_formats(true);
+    let known = formats::KNOWN.iter();
+    known
+        .fold(options, |options, name| options.with_format(*name, |text| formats::check(name, text).is_ok()))
+        .build(schema)
 }
 
 /// Everything that is wrong with a schema as such.

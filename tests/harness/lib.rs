@@ -10,6 +10,7 @@
     reason = "a failed expectation fails the test, and says what it saw"
 )]
 
+pub mod bad_arguments;
 pub mod browser;
 pub mod cable;
 pub mod chromium;

@@ -1,5 +1,8 @@
 //! Arguments that do not fit: a clear error each, and the vendor sees nothing.
 
+use plugboard_core::manifest::{Connector, FlowKind};
+use plugboard_tests::bad_arguments::{BadCall, bad_calls};
+use plugboard_tests::examples::manifests;
 use plugboard_tests::tenant::Tenant;
 use serde_json::{Value, json};
 
@@ -115,6 +118,42 @@ pub(crate) async fn what_does_not_fit_the_manifest_is_never_sent(site: &Site) {
     let envelope = client.execute(many).await;
     let problems = envelope["error"]["detail"]["problems"].as_array().cloned().unwrap_or_default();
     assert!(problems.len() >= 3, "{envelope}");
+}
+
+/// A few of the ways to spoil an example, for every connector. All of them, some tens of thousands, are tried in memory:
+/// see `bad_arguments.rs` of the harness.
+pub(crate) async fn what_any_manifest_excludes_is_never_sent(site: &Site) {
+    const EACH: usize = 5;
+    let tenant = Tenant::new(&site.stack).await;
+    let client = tenant.mcp();
+    let (mut marks, mut count) = (Vec::new(), 0);
+    for manifest in manifests() {
+        let connector = Connector::from_manifest(manifest).unwrap();
+        let manifest = connector.manifest();
+        // Whoever signs in at the vendor needs a browser; the check comes first, whether there is an account or not.
+        if let Some(flow) = manifest.flow(FlowKind::Credentials)
+            && manifest.transport.token.is_none()
+        {
+            marks.push(tenant.connect_by(manifest, flow, "Checked", &site.vendor).await.mark);
+        }
+        let cases: Vec<BadCall> =
+            manifest.operations.iter().flat_map(|operation| bad_calls(&connector, operation)).collect();
+        for bad in cases.iter().step_by((cases.len() / EACH).max(1)) {
+            let envelope = client.execute(bad.call.clone()).await;
+            let error = &envelope["error"];
+            let problems = error["detail"]["problems"].as_array().into_iter().flatten();
+            let mut named = problems.map(|problem| &problem["field"]).chain([&error["field"]]);
+            assert!(named.any(|field| *field == bad.field.as_str()), "{}: {}: {envelope}", bad.what, bad.call);
+            assert_eq!(error["outcome"], "not_sent", "{}: {envelope}", bad.what);
+            assert_eq!(error["origin"], "caller", "{}: {envelope}", bad.what);
+            assert!(envelope.get("execution_id").is_none(), "{}: a job was made: {envelope}", bad.what);
+            count += 1;
+        }
+    }
+    assert!(count >= 400 && marks.len() >= 50, "{count} calls, {} accounts", marks.len());
+    for mark in marks {
+        assert_eq!(site.vendor.count(&mark), 0, "the vendor saw something");
+    }
 }
 
 pub(crate) async fn a_path_cannot_climb_out(site: &Site) {

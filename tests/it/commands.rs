@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use plugboard_tests::stack::{Stack, binary};
+use plugboard_tests::stack::{Stack, binary, repository};
 use serde_json::{Value, json};
 
 async fn plugboard(stack: &Stack, words: &[&str]) -> Output {
@@ -72,6 +72,19 @@ pub(crate) async fn keys_manifests_and_the_doctor(stack: &Stack) {
         let shown = plugboard(stack, &words).await;
         assert!(shown.status.success() && !shown.stdout.is_empty(), "{words:?}: {}", said(&shown));
     }
+    let ozon = repository().join("catalog-service/connectors/marketplaces/ozon.yaml");
+    let changed = tempfile::tempdir().unwrap();
+    let changed_ozon = changed.path().join("ozon.yaml");
+    let text = std::fs::read_to_string(&ozon).unwrap();
+    let recipe = "method: POST\n    path: /v3/product/list\n";
+    std::fs::write(&changed_ozon, text.replace(recipe, &recipe.replace("POST", "PUT"))).unwrap();
+    let [ozon, changed_ozon] = [&ozon, &changed_ozon].map(|path| path.to_str().unwrap());
+    let same = plugboard(stack, &["connectors", "diff", ozon, ozon]).await;
+    assert!(same.status.success() && said(&same).starts_with("0 changes"), "{}", said(&same));
+    let broken = plugboard(stack, &["connectors", "diff", ozon, changed_ozon]).await;
+    let removed =
+        said(&broken).lines().any(|line| line.starts_with("BREAKS ozon.") && line.contains("/v3/product/list"));
+    assert!(!broken.status.success() && removed, "{}", said(&broken));
     let unknown = plugboard(stack, &["connectors", "show", "wildbery"]).await;
     assert!(!unknown.status.success() && said(&unknown).contains("wildberries"), "{}", said(&unknown));
     // A service makes up no secret.

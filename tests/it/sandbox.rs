@@ -1,5 +1,7 @@
 //! The newcomer's path: no account, every connector answers.
 
+use std::time::{Duration, Instant};
+
 use futures::StreamExt;
 use plugboard_core::manifest::Category;
 use plugboard_tests::examples::{example_call, manifests};
@@ -142,6 +144,41 @@ pub(crate) async fn services_and_modules_describe_themselves(stack: &Stack) {
     let wrong = client.tool("describe_service", json!({"service": "wildberries", "module": "statistic"})).await;
     assert_eq!(wrong.structured["error"]["code"], "UNKNOWN_MODULE");
     assert_eq!(wrong.structured["error"]["fix"]["options"][0], "statistics", "{}", wrong.text);
+}
+
+/// A newcomer's first hour: a key of a moment ago, the test of every account, and of every module the recipe that its
+/// passport shows first.
+pub(crate) async fn a_fresh_key_makes_every_test_call_and_first_recipe(stack: &Stack) {
+    let began = Instant::now();
+    let wanted = json!({"scopes": ["write:tools", "admin"]});
+    let issued = stack.rest(stack.api_key()).post("/api/v1/organizations/me/api-keys", &wanted).await.expect(201);
+    let client = stack.mcp(issued["key"].as_str().unwrap());
+    let (mut tests, mut recipes) = (0, 0);
+    for manifest in manifests() {
+        let named = |id: &str| manifest.operations.iter().find(|operation| operation.id == id).unwrap();
+        let test = named(manifest.auth.test.as_deref().unwrap_or_else(|| panic!("{} has no test", manifest.key)));
+        let mut calls = vec![test];
+        tests += 1;
+        for module in manifest.modules.keys() {
+            let passport = client.tool("describe_service", json!({"service": manifest.key, "module": module})).await;
+            // A thin passport shows none, and an open module may have none.
+            let first = passport.structured["recipes"][0].as_object();
+            let Some(first) = first else { continue };
+            let operation = named(first["id"].as_str().unwrap());
+            assert_eq!(first["method"], operation.method.as_str(), "{}/{module}", manifest.key);
+            calls.push(operation);
+            recipes += 1;
+        }
+        for operation in calls {
+            let envelope = client.execute(example_call(&manifest, operation)).await;
+            assert_eq!(envelope["ok"], true, "{}.{}: {envelope}", manifest.key, operation.id);
+            assert_eq!(envelope["data"], operation.response_example, "{}.{}", manifest.key, operation.id);
+        }
+    }
+    let took = began.elapsed();
+    eprintln!("{tests} test calls and {recipes} first recipes in {took:?}");
+    assert!(tests >= 99 && recipes >= 99, "{tests} test calls, {recipes} first recipes");
+    assert!(took < Duration::from_secs(600), "{took:?}");
 }
 
 pub(crate) async fn every_operation_answers_with_its_example(stack: &Stack) {

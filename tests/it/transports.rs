@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt;
 use plugboard_core::manifest::{
-    ArrayStyle, BodyEncoding, Flow, FlowKind, Manifest, Operation, Param, Style, TokenGrantKind,
+    ArrayStyle, BodyEncoding, Effect, Flow, FlowKind, Idempotency, Manifest, Operation, Param, Style, TokenGrantKind,
 };
 use plugboard_tests::examples::{example_call, example_path, manifests};
 use plugboard_tests::tenant::{Account, Tenant, unique};
@@ -160,6 +160,12 @@ fn check_query(received: &Received, manifest: &Manifest, operation: &Operation, 
         pairs(name, value, operation.query.get(name), &mut expected);
     }
     let mut found = received.query.clone();
+    if let Some(name) = key_of(manifest, operation).and_then(|rule| rule.query.as_ref())
+        && expected.iter().all(|(given, _)| given != name)
+    {
+        let key = found.iter().find(|(given, key)| given == name && key.len() == 36);
+        expected.push(key.unwrap_or_else(|| panic!("{what}: no {name}: {}", received.raw)).clone());
+    }
     expected.sort();
     found.sort();
     assert_eq!(found, expected, "{what}");
@@ -196,6 +202,13 @@ fn check_body(received: &Received, manifest: &Manifest, operation: &Operation, a
             example.get_or_insert_with(|| json!({}))[name] = json!(value);
         }
     }
+    if let Some(name) = key_of(manifest, operation).and_then(|rule| rule.field.as_deref())
+        && example.as_ref().is_none_or(|body| body.get(name).is_none())
+    {
+        let key = received.json()[name].clone();
+        assert!(key.as_str().is_some_and(|key| key.len() == 36), "{what}: {name}: {}", received.raw);
+        example.get_or_insert_with(|| json!({}))[name] = key;
+    }
     let Some(body) = &example else {
         // An RPC without arguments may say so with an empty object.
         let nothing = received.body.is_empty() || received.json() == json!({});
@@ -222,11 +235,15 @@ fn check_body(received: &Received, manifest: &Manifest, operation: &Operation, a
             assert_eq!(found, expected, "{what}");
         }
     }
-    let keyed = operation.effect == plugboard_core::manifest::Effect::Keyed;
-    let key = manifest.idempotency.as_ref().map(|rule| rule.header.to_ascii_lowercase());
-    if let Some(header) = key {
-        assert_eq!(!received.header(&header).is_empty(), keyed, "{what}: {header}");
+    if let Some(header) = manifest.idempotency.as_ref().and_then(|rule| rule.header.as_ref()) {
+        let keyed = key_of(manifest, operation).is_some();
+        assert_eq!(!received.header(&header.to_ascii_lowercase()).is_empty(), keyed, "{what}: {header}");
     }
+}
+
+/// How the vendor recognises a repeat of this operation.
+fn key_of<'m>(manifest: &'m Manifest, operation: &Operation) -> Option<&'m Idempotency> {
+    manifest.idempotency.as_ref().filter(|_| operation.effect == Effect::Keyed)
 }
 
 fn form(name: &str, value: &Value, out: &mut Vec<(String, String)>) {

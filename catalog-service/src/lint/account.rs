@@ -241,5 +241,8 @@ fn test(lint: &mut Lint<'_>) {
     lint.want(path.is_none(), "/auth/test", || {
         format!("{id} needs path.{}", path.map(String::as_str).unwrap_or_default())
     });
-    lint.want(!operation.body_required, "/auth/test", || format!("{id} needs a body"));
+    let body = operation.request_example.as_ref().and_then(|example| example.body.as_ref());
+    lint.want(!operation.body_required || body.is_some_and(Value::is_object), "/auth/test", || {
+        format!("{id} needs a body, and its request_example has no object")
+    });
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use plugboard_core::ids::ServiceKey;
-use plugboard_core::manifest::{Condition, SuccessRule};
+use plugboard_core::manifest::{Condition, SuccessRule, body};
 use serde_json::Value;
 
 use super::Lint;
@@ -86,8 +86,11 @@ fn limits(lint: &mut Lint<'_>) {
         let used = name == "default" || manifest.operations.iter().any(|op| op.rate_limit.as_ref() == Some(name));
         lint.want(used, &pointer, || "no operation spends from this bucket".to_owned());
     }
-    if let Some(idempotency) = &manifest.idempotency {
-        lint.want(is_token(&idempotency.header), "/idempotency/header", || "is no header name".to_owned());
+    if let Some(rule) = &manifest.idempotency {
+        let header = rule.header.as_ref().is_none_or(|header| is_token(header));
+        lint.want(header, "/idempotency/header", || "is no header name".to_owned());
+        let places = [&rule.header, &rule.query, &rule.field].into_iter().flatten().count();
+        lint.want(places == 1, "/idempotency", || "needs exactly one of header, query, field".to_owned());
     }
 }
 
@@ -106,11 +109,12 @@ fn enums(lint: &mut Lint<'_>) {
     }
 }
 
-/// Whether a schema has `x-enum: name` anywhere.
+/// Whether a schema names the list anywhere.
 fn mentions(schema: &Value, name: &str) -> bool {
     match schema {
         Value::Object(members) => {
-            members.iter().any(|(key, value)| key == "x-enum" && value.as_str() == Some(name) || mentions(value, name))
+            let here = |(key, value): (&String, &Value)| body::names_list(key) && value.as_str() == Some(name);
+            members.iter().any(|member| here(member) || mentions(member.1, name))
         }
         Value::Array(items) => items.iter().any(|item| mentions(item, name)),
         _ => false,

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use plugboard_core::json_schema;
-use plugboard_core::manifest::{Effect, KNOWN_FORMATS, Operation, Param, ParamType, PathTemplate, Style};
+use plugboard_core::manifest::{Effect, Idempotency, KNOWN_FORMATS, Operation, Param, ParamType, PathTemplate, Style};
 use serde_json::Value;
 
-use super::Lint;
 use super::general::{is_snake, is_token, success};
+use super::{Lint, bodies};
 use crate::lines::child;
 
 const VERBS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -34,7 +33,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
         call(lint, &pointer, operation);
         effect(lint, &pointer, operation);
         parameters(lint, &pointer, operation);
-        body(lint, &pointer, operation);
+        bodies::check(lint, &pointer, operation);
         references(lint, &pointer, operation);
     }
 }
@@ -122,6 +121,24 @@ fn effect(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
     });
     let keyed = operation.effect != Effect::Keyed || lint.manifest.idempotency.is_some();
     lint.want(keyed, &place, || "keyed needs idempotency: how the vendor recognises a repeat".to_owned());
+    if let Some(rule) = lint.manifest.idempotency.as_ref().filter(|_| operation.effect == Effect::Keyed) {
+        repeat(lint, &place, operation, rule);
+    }
+}
+
+/// The key is put in where the caller gives none, so that it must have a place and cannot be required.
+fn repeat(lint: &mut Lint<'_>, place: &str, operation: &Operation, rule: &Idempotency) {
+    if let Some(name) = &rule.query {
+        let optional = operation.query.get(name).is_some_and(|parameter| !parameter.required);
+        lint.want(optional, place, || format!("keyed needs an optional query parameter {name}"));
+    }
+    if let Some(name) = &rule.field {
+        let member = |keyword: &str| operation.body.as_ref().and_then(|schema| schema.get(keyword));
+        let known = member("properties").is_some_and(|properties| properties.get(name).is_some());
+        let required =
+            member("required").and_then(Value::as_array).is_some_and(|names| names.iter().any(|n| n == name));
+        lint.want(known && !required, place, || format!("keyed needs an optional field {name} at the top of the body"));
+    }
 }
 
 fn parameters(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
@@ -180,59 +197,6 @@ fn fits(kind: ParamType, value: &Value) -> bool {
         ParamType::Boolean => value.is_boolean(),
         ParamType::Array => value.is_array(),
         ParamType::Object => value.is_object(),
-    }
-}
-
-fn body(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
-    let place = child(pointer, "body");
-    let Some(schema) = &operation.body else {
-        lint.want(!operation.body_required, &child(pointer, "body_required"), || "there is no body".to_owned());
-        return;
-    };
-    walk(lint, schema, &place);
-    for error in json_schema::faults(schema) {
-        let text: String = error.to_string().chars().take(200).collect();
-        lint.add(&format!("{place}{}", error.instance_path().as_str()), text);
-    }
-    if let Err(error) = json_schema::compile(schema) {
-        lint.add(&place, format!("does not compile: {error}"));
-    }
-}
-
-/// What the draft allows and we do not: references, lists that do not exist, required names that nothing describes.
-fn walk(lint: &mut Lint<'_>, schema: &Value, pointer: &str) {
-    let Some(members) = schema.as_object() else {
-        if let Value::Array(items) = schema {
-            for (at, item) in items.iter().enumerate() {
-                walk(lint, item, &format!("{pointer}/{at}"));
-            }
-        }
-        return;
-    };
-    for (name, value) in members {
-        let place = child(pointer, name);
-        match (name.as_str(), value) {
-            ("$ref" | "$dynamicRef", Value::String(_)) => lint.add(&place, "references are not allowed; write it out"),
-            ("x-enum", Value::String(list)) => {
-                let known = lint.manifest.enums.contains_key(list);
-                lint.want(known, &place, || format!("enums has no list {list}"));
-            }
-            ("properties" | "patternProperties", Value::Object(properties)) => {
-                for (name, property) in properties {
-                    walk(lint, property, &child(&place, name));
-                }
-            }
-            // Data, not schemas.
-            ("enum" | "const" | "default" | "examples", _) => {}
-            _ => walk(lint, value, &place),
-        }
-    }
-    let properties = members.get("properties").and_then(Value::as_object);
-    if let (Some(properties), Some(Value::Array(required))) = (properties, members.get("required")) {
-        for name in required.iter().filter_map(Value::as_str) {
-            let described = properties.contains_key(name);
-            lint.want(described, &child(pointer, "required"), || format!("{name} is not among the properties"));
-        }
     }
 }
 

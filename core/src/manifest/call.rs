@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::connector::{Connector, Found};
-use super::model::{Effect, Module, Operation, Style};
+use super::model::{Effect, Manifest, Module, Operation, Style};
 use super::params::{Problem, check_params, clip, query_pairs};
 use super::request_path::{EMPTY_SEGMENT, ENCODED_DELIMITER, SafePath, has_delimiters};
 use super::suggest;
@@ -194,7 +194,7 @@ impl Connector {
         let mut problems = check_params(self.manifest(), found, query);
         // Clients that fill in every argument send `{}` where there is nothing to send.
         let body = call.body.filter(|body| operation.body.is_some() || !is_empty_object(body));
-        check_body(found, body, &mut problems);
+        check_body(self.manifest(), found, body, &mut problems);
         let headers = self.check_headers(call.headers).unwrap_or_else(|problem| {
             problems.push(problem);
             Vec::new()
@@ -301,7 +301,7 @@ fn is_empty_object(body: &RawValue) -> bool {
     inside.is_some_and(|inside| inside.trim().is_empty())
 }
 
-fn check_body(found: &Found<'_, '_>, body: Option<&RawValue>, problems: &mut Vec<Problem>) {
+fn check_body(manifest: &Manifest, found: &Found<'_, '_>, body: Option<&RawValue>, problems: &mut Vec<Problem>) {
     let operation = found.operation;
     match (body, &operation.body) {
         (None, _) if operation.body_required => {
@@ -318,7 +318,7 @@ fn check_body(found: &Found<'_, '_>, body: Option<&RawValue>, problems: &mut Vec
         (None, _) => {}
         (Some(_), None) => problems.push(Problem::new("body", "this operation takes no body")),
         (Some(body), Some(_)) => {
-            let Some(validator) = found.compiled.body_validator(operation) else { return };
+            let Some(validator) = found.compiled.body_validator(manifest, operation) else { return };
             let value: Value = match serde_json::from_str(body.get()) {
                 Ok(value) => value,
                 Err(error) => {

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 use sha2::{Digest, Sha256};
 
+use super::body;
 use super::model::{BodyEncoding, Category, Effect, Flow, FlowKind, Manifest, Module, Operation, Param, Style};
 use super::path::{PathTemplate, PathTemplateError};
 use super::template::{Template, TemplateError};
@@ -191,11 +192,11 @@ pub struct Found<'c, 'p> {
 
 impl ConnectorOperation {
     /// The validator of the request body; `None` when the operation takes no body.
-    pub(super) fn body_validator(&self, operation: &Operation) -> Option<&Validator> {
+    pub(super) fn body_validator(&self, manifest: &Manifest, operation: &Operation) -> Option<&Validator> {
         self.body
             .get_or_init(|| {
                 let schema = operation.body.as_ref()?;
-                match json_schema::compile(schema) {
+                match json_schema::compile(&body::resolved(manifest, schema)) {
                     Ok(validator) => Some(validator),
                     Err(error) => {
                         // `connectors lint` refuses such a manifest; one that slips in validates nothing.

@@ -4,7 +4,7 @@
 pub const KNOWN: [&str; 6] = ["date", "date-time", "date-or-date-time", "uuid", "uri", "email"];
 
 /// Checks `text`; the error says what is expected.
-pub(super) fn check(format: &str, text: &str) -> Result<(), &'static str> {
+pub(crate) fn check(format: &str, text: &str) -> Result<(), &'static str> {
     let (fits, expected) = match format {
         "date" => (is_date(text), "a date (2026-04-15)"),
         "date-time" => (is_date_time(text, true), "a date and time with zone (RFC 3339, 2026-04-15T10:00:00Z)"),

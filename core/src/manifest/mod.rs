@@ -3,10 +3,11 @@
 //! [`model`] is the file format, [`Connector`] what a process keeps in memory, [`Connector::check`] what every call
 //! goes through before anything leaves.
 
+pub mod body;
 mod call;
 mod connector;
 pub mod credentials;
-mod formats;
+pub(crate) mod formats;
 pub mod host;
 pub mod model;
 pub mod oauth;

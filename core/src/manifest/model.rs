@@ -65,7 +65,8 @@ pub struct Manifest {
     /// Short advice on fields and habits of this API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
-    /// Value lists, named, with what each value means. Referenced by `x-enum: <name>` in a parameter.
+    /// Value lists, named, with what each value means. Referenced by `x-enum: <name>` in a parameter or a body, or, where
+    /// the vendor has values beyond the list, by `x-extensible-enum: <name>` in a body.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub enums: IndexMap<String, IndexMap<String, String>>,
     pub verified: Verified,
@@ -114,7 +115,7 @@ pub enum Passport {
 pub struct Auth {
     /// Flows in order of preference. Every connector has at least one.
     pub flows: Vec<Flow>,
-    /// Operation id (a `read` without required parameters) that proves an account works.
+    /// Operation id (a `read` without required parameters) that proves an account works. A body is that of its example.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
 }
@@ -570,11 +571,19 @@ pub enum LimitScope {
     EgressIp,
 }
 
-/// How the vendor recognises a repeat.
+/// How the vendor recognises a repeat: by a key that travels in exactly one of the three places, and is the caller's where
+/// the caller gives one there.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Idempotency {
-    pub header: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// A parameter of the query; the key is a UUID there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// A field at the top of the body; the key is a UUID there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// How long the vendor remembers a key, in seconds.
     pub retention_seconds: u32,
 }

@@ -30,7 +30,7 @@ impl Problem {
 
     pub(super) fn from_schema(root: &str, schema: &Value, error: &json_schema::ValidationError<'_>) -> Self {
         use json_schema::ValidationErrorKind as Kind;
-        let place = error.instance_path().as_str().replace('/', ".");
+        let place = error.instance_path().as_str().replace('/', ".").replace("~1", "/").replace("~0", "~");
         let mut field = format!("{root}{place}");
         let mut options = Vec::new();
         let message = match error.kind() {

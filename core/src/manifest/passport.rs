@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::body;
 use super::connector::Connector;
 use super::model::{
     Category, Effect, ErrorRules, LimitScope, Manifest, Module, Operation, Param, Passport, RateLimit, Style,
@@ -344,7 +345,7 @@ fn uses(operation: &Operation, list: &str) -> bool {
     fn mentions(schema: &Value, list: &str) -> bool {
         match schema {
             Value::Object(members) => {
-                members.iter().any(|(name, value)| name == "x-enum" && value == list || mentions(value, list))
+                members.iter().any(|(name, value)| body::names_list(name) && value == list || mentions(value, list))
             }
             Value::Array(items) => items.iter().any(|item| mentions(item, list)),
             _ => false,

@@ -41,7 +41,7 @@ pub enum Command {
     /// Calls that were given up: see them, make them again, drop them.
     #[command(subcommand)]
     Jobs(JobsCommand),
-    /// Check and show connector manifests.
+    /// Check, show and compare connector manifests.
     #[command(subcommand)]
     Connectors(ConnectorsCommand),
     /// Say in plain words what is wrong with a deployment.
@@ -275,6 +275,8 @@ pub enum ConnectorsCommand {
     List,
     /// Show a passport as an agent sees it.
     Show { service: String, module: Option<String> },
+    /// Say what changed for callers between two files or directories; fails when something breaks them.
+    Diff { old: PathBuf, new: PathBuf },
     /// Print the JSON Schema of the manifest format.
     Schema,
     /// Print the README's table of connectors.

@@ -1,13 +1,14 @@
 //! `plugboard connectors`: manifests, checked and shown. Needs no running service.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use catalog_service::{lint, load, readme, schema};
+use catalog_service::{diff, lint, load, readme, schema};
 use plugboard_core::catalog::{Listed, Snapshot};
 use plugboard_core::ids::ServiceKey;
-use plugboard_core::manifest::{document, passport, suggest};
+use plugboard_core::manifest::{Manifest, document, passport, suggest};
 
 use crate::cli::ConnectorsCommand;
 use crate::print_answer;
@@ -22,6 +23,7 @@ pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
             print_answer(&passport::services_text(&rows));
         }
         ConnectorsCommand::Show { service, module } => print_answer(&show(&service, module.as_deref())?),
+        ConnectorsCommand::Diff { old, new } => return compare(&old, &new),
         ConnectorsCommand::Schema => print_answer(&schema::manifest_schema_text()),
         ConnectorsCommand::Table => {
             let table = readme::table().map_err(|findings| anyhow::anyhow!("{} findings", findings.len()))?;
@@ -47,6 +49,25 @@ fn lint_all(paths: &[std::path::PathBuf]) -> anyhow::Result<ExitCode> {
     }
     print_answer(&format!("{} manifests, {} findings", sources.len(), findings.len()));
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compare(old: &Path, new: &Path) -> anyhow::Result<ExitCode> {
+    let changes = diff::catalogs(&manifests(old)?, &manifests(new)?);
+    for change in &changes {
+        print_answer(&change.to_string());
+    }
+    let breaking = changes.iter().filter(|change| change.breaks).count();
+    print_answer(&format!("{} changes, {breaking} of them break callers", changes.len()));
+    Ok(if breaking == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn manifests(path: &Path) -> anyhow::Result<Vec<Manifest>> {
+    let sources = load::directory(path)?;
+    if sources.is_empty() {
+        bail!("{} has no manifests", path.display());
+    }
+    let all = sources.iter().map(|source| load::manifest(source).map_err(|findings| load::LoadError { findings }));
+    Ok(all.collect::<Result<_, _>>()?)
 }
 
 fn built_in() -> anyhow::Result<Snapshot> {

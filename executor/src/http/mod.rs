@@ -3,6 +3,7 @@
 pub(crate) mod failure;
 pub(crate) mod page;
 pub(crate) mod pick;
+pub(crate) mod repeat;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod retry_after;

@@ -3,20 +3,17 @@
 use std::fmt;
 
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit, Mac};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use plugboard_core::egress::{EgressError, HostBinding, parse_url};
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
-use plugboard_core::ids::{ExecutionId, OrganizationId};
 use plugboard_core::job::Job;
-use plugboard_core::manifest::{Connector, Effect, Operation, Style};
+use plugboard_core::manifest::{Connector, Operation, Style};
 use plugboard_core::secret::{AccountFields, SecretKey};
-use sha2::Sha256;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::broken::broken;
+use crate::http::repeat::Repeat;
 use crate::transport::{Values, basic, body, headers, path, query};
 
 /// JSON where the vendor has a choice, anything else where it has not.
@@ -104,7 +101,8 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<Outgoing, BuildError> {
     let Parts { connector, job, fields, .. } = *parts;
     let values = Values::new(connector, fields);
     let operation = operation_of(connector, job)?;
-    let (method, url) = target(&values, job)?;
+    let repeat = Repeat::of(parts);
+    let (method, url) = target(&values, job, repeat.query())?;
 
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(ACCEPT, ACCEPTED);
@@ -119,24 +117,18 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<Outgoing, BuildError> {
         }
         None
     } else {
-        body::place(&values, connector.body_encoding(&job.module, operation), parts.body)?
+        body::place(&values, connector.body_encoding(&job.module, operation), parts.body, repeat.field())?
     };
     let body = body.map(|(body, content_type)| {
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
         body
     });
-    if job.effect == Effect::Keyed
-        && let Some(rule) = &connector.manifest().idempotency
-    {
-        let name = HeaderName::try_from(rule.header.as_str())
-            .map_err(|_| BuildError::Unsendable("the idempotency header".to_owned()))?;
+    if let Some((name, key)) = repeat.header() {
+        let known =
+            HeaderName::try_from(name).map_err(|_| BuildError::Unsendable("the idempotency header".to_owned()))?;
         // A key that the caller was allowed to set, and set, is theirs to repeat.
-        if !headers.contains_key(&name) {
-            let key = match broken("new_key_per_attempt") {
-                true => ExecutionId::generate().to_string(),
-                false => idempotency_key(parts.idempotency_root, &job.organization, &job.execution_id),
-            };
-            headers::set(&mut headers, &rule.header, &key, false)?;
+        if !headers.contains_key(&known) {
+            headers::set(&mut headers, name, key, false)?;
         }
     }
     let binding = HostBinding::of_url(&url);
@@ -155,7 +147,7 @@ pub(crate) fn operation_of<'c>(connector: &'c Connector, job: &Job) -> Result<Op
 }
 
 /// Verb and address.
-fn target(values: &Values<'_>, job: &Job) -> Result<(Method, Url), BuildError> {
+fn target(values: &Values<'_>, job: &Job, key: Option<(&str, &str)>) -> Result<(Method, Url), BuildError> {
     let (module, compiled) = values
         .connector()
         .module(&job.module)
@@ -175,21 +167,9 @@ fn target(values: &Values<'_>, job: &Job) -> Result<(Method, Url), BuildError> {
     if path::climbs(&url[after_scheme..]) {
         return Err(BuildError::Climbs);
     }
-    query::place(values, &job.query, &mut url)?;
+    query::place(values, &job.query, key, &mut url)?;
     let method = Method::from_bytes(verb.as_bytes()).map_err(|_| BuildError::NotInManifest(format!("verb {verb}")))?;
     Ok((method, parse_url(&url).map_err(BuildError::Url)?))
-}
-
-/// The same for every attempt of one execution, different for every other one, and of no use to guess from: tenants
-/// who share a vendor's name space of keys cannot collide.
-pub(crate) fn idempotency_key(root: &SecretKey, organization: &OrganizationId, execution: &ExecutionId) -> String {
-    let key = root.derive(&format!("idempotency {organization}"));
-    let mut mac = match Hmac::<Sha256>::new_from_slice(key.expose()) {
-        Ok(mac) => mac,
-        Err(_) => unreachable!("HMAC takes keys of any length"),
-    };
-    mac.update(execution.as_str().as_bytes());
-    hex::encode(mac.finalize().into_bytes())
 }
 
 impl fmt::Debug for Outgoing {

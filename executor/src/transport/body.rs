@@ -18,41 +18,57 @@ type Members<'a> = IndexMap<String, &'a RawValue>;
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
+/// What is put into the caller's body.
+struct Extra<'a> {
+    /// Replaces the caller's: it may be a credential.
+    fixed: Vec<(&'a str, String)>,
+    /// The key of a repeat, unless the caller gives one.
+    key: Option<(&'a str, &'a str)>,
+}
+
+impl Extra<'_> {
+    fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.key.is_none()
+    }
+}
+
 /// The body and its content type; `None` when there is nothing to send.
 pub(crate) fn place(
     values: &Values<'_>,
     encoding: BodyEncoding,
     caller: Option<&Bytes>,
+    key: Option<(&str, &str)>,
 ) -> Result<Option<(Bytes, &'static str)>, BuildError> {
     let caller = caller.filter(|body| !body.is_empty());
-    let mut fixed = Vec::new();
+    let mut extra = Extra { fixed: Vec::new(), key };
     for (name, template) in &values.connector().transport().body {
         if let Some(text) = values.fill(template)? {
-            fixed.push((name.as_str(), text));
+            extra.fixed.push((name.as_str(), text));
         }
     }
     Ok(match (encoding, caller) {
-        (_, None) if fixed.is_empty() => None,
+        (_, None) if extra.is_empty() => None,
         // Byte for byte: what was validated is what is sent.
-        (BodyEncoding::Json, Some(body)) if fixed.is_empty() => Some((body.clone(), JSON)),
-        (BodyEncoding::Json, caller) => Some((merged(caller, &fixed)?, JSON)),
-        (BodyEncoding::Form, caller) => Some((form(caller, &fixed)?, FORM)),
+        (BodyEncoding::Json, Some(body)) if extra.is_empty() => Some((body.clone(), JSON)),
+        (BodyEncoding::Json, caller) => Some((merged(caller, &extra)?, JSON)),
+        (BodyEncoding::Form, caller) => Some((form(caller, &extra)?, FORM)),
     })
 }
 
-fn merged(caller: Option<&Bytes>, fixed: &[(&str, String)]) -> Result<Bytes, BuildError> {
-    let texts: Vec<Box<RawValue>> = fixed
-        .iter()
-        .map(|(_, text)| serde_json::value::to_raw_value(text))
-        .collect::<Result<_, _>>()
-        .map_err(|_| BuildError::Body("cannot be merged"))?;
+fn merged(caller: Option<&Bytes>, extra: &Extra<'_>) -> Result<Bytes, BuildError> {
+    let text = |text: &str| serde_json::value::to_raw_value(text).map_err(|_| BuildError::Body("cannot be merged"));
+    let key = extra.key.map(|(name, key)| Ok((name, text(key)?))).transpose()?;
+    let fixed: Vec<(&str, Box<RawValue>)> =
+        extra.fixed.iter().map(|(name, value)| Ok((*name, text(value)?))).collect::<Result<_, _>>()?;
     let mut members = match caller {
         Some(body) => members(body)?,
         None => Members::new(),
     };
-    for ((name, _), text) in fixed.iter().zip(&texts) {
-        // Ours replaces the caller's: it may be a credential.
-        members.insert((*name).to_owned(), text);
+    if let Some((name, key)) = &key {
+        members.entry((*name).to_owned()).or_insert(key);
+    }
+    for (name, value) in &fixed {
+        members.insert((*name).to_owned(), value);
     }
     serde_json::to_vec(&members).map(Bytes::from).map_err(|_| BuildError::Body("cannot be merged"))
 }
@@ -61,16 +77,19 @@ fn members(body: &[u8]) -> Result<Members<'_>, BuildError> {
     serde_json::from_slice(body).map_err(|_| BuildError::Body("must be a JSON object"))
 }
 
-fn form(caller: Option<&Bytes>, fixed: &[(&str, String)]) -> Result<Bytes, BuildError> {
+fn form(caller: Option<&Bytes>, extra: &Extra<'_>) -> Result<Bytes, BuildError> {
     let mut out = Serializer::new(String::new());
+    let mut key = extra.key;
     if let Some(body) = caller {
         for (name, value) in members(body)? {
-            if !fixed.iter().any(|(taken, _)| *taken == name) {
+            key = key.filter(|(own, _)| *own != name);
+            if !extra.fixed.iter().any(|(taken, _)| *taken == name) {
                 flatten(&name, value, 0, &mut out)?;
             }
         }
     }
-    for (name, text) in fixed {
+    let fixed = extra.fixed.iter().map(|(name, text)| (*name, text.as_str()));
+    for (name, text) in key.into_iter().chain(fixed) {
         out.append_pair(name, text);
     }
     Ok(Bytes::from(out.finish()))

@@ -23,8 +23,13 @@ pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 /// Appends `?a=b&c=d`. A caller's parameter with the name of a manifest's is dropped: the manifest's may be a
-/// credential, and two of them would leave the choice to the vendor.
-pub(crate) fn place(values: &Values<'_>, caller: &[(String, String)], url: &mut String) -> Result<(), BuildError> {
+/// credential, and two of them would leave the choice to the vendor. `key` is put in where the caller gives none.
+pub(crate) fn place(
+    values: &Values<'_>,
+    caller: &[(String, String)],
+    key: Option<(&str, &str)>,
+    url: &mut String,
+) -> Result<(), BuildError> {
     let fixed = &values.connector().transport().query;
     let mut separator = '?';
     let mut push = |name: &str, value: &str| {
@@ -38,6 +43,9 @@ pub(crate) fn place(values: &Values<'_>, caller: &[(String, String)], url: &mut 
         if !fixed.iter().any(|(taken, _)| taken == name) {
             push(name, value);
         }
+    }
+    if let Some((name, key)) = key.filter(|(name, _)| caller.iter().all(|(given, _)| given != name)) {
+        push(name, key);
     }
     for (name, template) in fixed {
         if let Some(value) = values.fill(template)? {

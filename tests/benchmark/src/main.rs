@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod catalog;
 mod custody;
 mod http;
 mod load;
@@ -22,7 +23,7 @@ use crate::plugboard::{Cluster, Up};
 use crate::report::Table;
 
 /// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names,
-/// among them `custody`).
+/// among them `catalog` and `custody`).
 struct Plan {
     rounds: usize,
     seconds: Duration,
@@ -52,6 +53,7 @@ async fn main() -> anyhow::Result<()> {
     // The yardsticks run as processes of their own, as what they are compared with does.
     match words.first().map(String::as_str) {
         Some("vendor") => return yardsticks::vendor().await,
+        Some("constant") => return catalog::constant(&words[1]).await,
         Some("proxy") => return yardsticks::proxy(&words[1]).await,
         Some("naive-gateway") => return naive::gateway(&words[1]).await,
         Some("naive-worker") => return naive::worker(&words[1], &words[2]).await,
@@ -98,6 +100,9 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     }
     println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, &up, &cluster));
     println!("{}", table.render());
+    if plan.wants("catalog") {
+        println!("{}", catalog::measure(&up, scratch.path(), plan.rounds, plan.seconds).await?);
+    }
     if plan.wants("custody") {
         println!("{}", custody::measure(&scratch.path().join("cluster"), cluster.key()?, plan.seconds).await?);
     }

@@ -66,18 +66,21 @@ impl System {
         Ok(serde_json::from_slice(answer)?)
     }
 
+    /// A call of a tool, ready to be sent.
+    fn tool_call(&self, key: &str, tool: &str, body: &str) -> Vec<u8> {
+        let authorization = format!("Bearer {key}");
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Accept", "application/json, text/event-stream"),
+            ("MCP-Protocol-Version", "2026-07-28"),
+            ("Mcp-Method", "tools/call"),
+            ("Mcp-Name", tool),
+        ];
+        post(address(&self.url), "/mcp", &headers, body)
+    }
+
     fn targets(&self, name: &str) -> Vec<Target> {
-        let request = |key: &String, body: &str| {
-            let authorization = format!("Bearer {key}");
-            let headers = [
-                ("Authorization", authorization.as_str()),
-                ("Accept", "application/json, text/event-stream"),
-                ("MCP-Protocol-Version", "2026-07-28"),
-                ("Mcp-Method", "tools/call"),
-                ("Mcp-Name", "connector_execute"),
-            ];
-            post(address(&self.url), "/mcp", &headers, body)
-        };
+        let request = |key: &String, body: &str| self.tool_call(key, "connector_execute", body);
         let reads = |keys: &[String]| keys.iter().map(|key| request(key, CALL_BODY)).collect();
         let one = &self.keys[..1];
         let target =
@@ -145,6 +148,22 @@ impl Up {
 
     pub fn targets(&self, name: &str) -> Vec<Target> {
         self.0.targets(name)
+    }
+
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// A call of a tool by the first organization.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn request(&self, tool: &str, arguments: &str) -> anyhow::Result<Vec<u8>> {
+        let key = self.0.keys.first().context("no organization")?;
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}}}}}}}}"#
+        );
+        Ok(self.0.tool_call(key, tool, &body))
     }
 
     pub fn memory(&self) -> u64 {

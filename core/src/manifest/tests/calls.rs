@@ -260,6 +260,29 @@ fn body_errors_name_their_place() {
 }
 
 #[test]
+fn lists_and_formats_bind_in_a_body_too() {
+    let users = |body: Value| check(&shop(), json!({"module": "rpc", "method": "user.list", "body": body}));
+    for good in [
+        json!({"levels": [1, 2], "state": "new", "since": "2026-04-15", "kind": "new"}),
+        json!({"state": null, "kind": "of the vendor's own", "a/b": 1}),
+    ] {
+        users(good).unwrap();
+    }
+    for (body, field) in [
+        (json!({"levels": [1, 3]}), "body.levels.1"),
+        (json!({"levels": ["1"]}), "body.levels.0"),
+        (json!({"state": "gone"}), "body.state"),
+        (json!({"since": "15.04.2026"}), "body.since"),
+        (json!({"a/b": "x"}), "body.a/b"),
+    ] {
+        let error = users(body).unwrap_err();
+        assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some(field)), "{error}");
+    }
+    let error = users(json!({"state": "gone"})).unwrap_err();
+    assert_eq!(error.fix.unwrap().options, [json!("new"), json!("paid"), Value::Null]);
+}
+
+#[test]
 fn a_call_without_a_body_takes_none() {
     let call =
         |body: Value| check(&shop(), json!({"module": "orders", "method": "GET", "path": "/v1/orders", "body": body}));

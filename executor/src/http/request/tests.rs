@@ -146,15 +146,43 @@ fn the_callers_json_goes_byte_for_byte() {
 }
 
 #[test]
-fn the_key_is_the_same_for_every_attempt_and_different_otherwise() {
-    let (one, two) = (OrganizationId::generate(), OrganizationId::generate());
-    let (first, second) = (ExecutionId::generate(), ExecutionId::generate());
-    let key = idempotency_key(&root(), &one, &first);
-    assert_eq!(key, idempotency_key(&root(), &one, &first));
-    assert_eq!(key.len(), 64);
-    assert_ne!(key, idempotency_key(&root(), &one, &second));
-    assert_ne!(key, idempotency_key(&root(), &two, &first));
-    assert_ne!(key, idempotency_key(&SecretKey::new([4; 32]), &one, &first));
+fn a_key_travels_where_the_manifest_says_unless_the_caller_gives_one() {
+    let with_rule = |rule: Value, encoding: &str| {
+        let mut parts = bearer();
+        parts["idempotency"] = rule;
+        parts["modules"] = json!({"api": {"summary": "s", "base_url": "https://api.example.com", "body": encoding}});
+        connector(parts)
+    };
+    let sent = |connector: &Connector, query: &[(&str, &str)], body: Value| {
+        let mut job = job(connector, "pay", "/payments");
+        job.query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        job.body = inline(&body);
+        let outgoing = try_build(connector, &job, &fields(&[("api_key", SECRET)])).unwrap();
+        let again = try_build(connector, &job, &fields(&[("api_key", SECRET)])).unwrap();
+        assert_eq!((&outgoing.url, &outgoing.body), (&again.url, &again.body), "the same for every attempt");
+        (
+            outgoing.url.query().unwrap_or_default().to_owned(),
+            String::from_utf8(outgoing.body.unwrap().to_vec()).unwrap(),
+        )
+    };
+    let is_uuid = |text: &str| text.len() == 36 && text.as_bytes()[14] == b'8' && text.split('-').count() == 5;
+
+    let in_query = with_rule(json!({"query": "request_id", "retention_seconds": 60}), "json");
+    let (query, body) = sent(&in_query, &[("a", "1")], json!({"sum": 5}));
+    assert!(query.strip_prefix("a=1&request_id=").is_some_and(is_uuid), "{query}");
+    assert_eq!(body, r#"{"sum":5}"#);
+    assert_eq!(sent(&in_query, &[("request_id", "mine")], json!({"sum": 5})).0, "request_id=mine");
+
+    let in_body = with_rule(json!({"field": "key", "retention_seconds": 60}), "json");
+    let (query, body) = sent(&in_body, &[], json!({"sum": 5}));
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert!(query.is_empty() && body["key"].as_str().is_some_and(is_uuid) && body["sum"] == 5, "{body}");
+    assert_eq!(sent(&in_body, &[], json!({"key": "mine"})).1, r#"{"key":"mine"}"#);
+
+    let in_form = with_rule(json!({"field": "key", "retention_seconds": 60}), "form");
+    let (_, body) = sent(&in_form, &[], json!({"sum": 5}));
+    assert!(body.strip_prefix("sum=5&key=").is_some_and(is_uuid), "{body}");
+    assert_eq!(sent(&in_form, &[], json!({"key": "mine"})).1, "key=mine");
 }
 
 #[test]
