@@ -16,6 +16,7 @@ mod arguments;
 mod browse;
 mod config;
 mod connect_link;
+mod dead_letters;
 mod departure;
 mod earlier;
 pub mod grpc;

@@ -5,7 +5,7 @@ use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
 use plugboard_core::identity::Principal;
 use plugboard_core::ids::{ExecutionId, OrganizationId, Subject};
 use plugboard_core::job::{CallState, Envelope, Outcome, Payload, TruncatedData};
-use plugboard_core::journal::is_final;
+use plugboard_core::journal::{Accepted, Closed, JournalError, is_final};
 use plugboard_core::manifest::Effect;
 use serde_json::json;
 
@@ -63,10 +63,31 @@ impl Gateway {
         match self.journal.accepted(id).await.map_err(away)? {
             Some(note) if mine(&note.organization, &note.subject) => {
                 let late = self.clock.now() > note.deadline();
-                Ok(Answer::of(&undecided(id, late && note.effect == Effect::Read, note.effect)))
+                if late && note.effect != Effect::Read {
+                    return self.never_begun(id, &note).await.map_err(away);
+                }
+                Ok(Answer::of(&undecided(id, late, note.effect)))
             }
             _ => Err(no_such_execution()),
         }
+    }
+
+    /// A call that nobody had begun when its deadline passed.
+    async fn never_begun(&self, id: &ExecutionId, note: &Accepted) -> Result<Answer, JournalError> {
+        let error = CallError::new(
+            ErrorCode::DeadlineExceeded,
+            "The deadline passed before the call was started. Nothing was sent.",
+        )
+        .outcome(EffectOutcome::NotSent, true)
+        .retryable(true);
+        let envelope = Envelope { execution_id: Some(id.as_str().to_owned()), ..Envelope::failed(error) };
+        let unsent = Outcome { execution_id: id.clone(), envelope: Answer::of(&envelope).json, data: None };
+        Ok(match self.journal.close_accepted(id, note, &unsent).await? {
+            Closed::Yes => self.present(&note.organization, unsent).await,
+            Closed::AlreadyEnded(outcome) => self.present(&note.organization, *outcome).await,
+            // It was begun at the last moment.
+            Closed::IntentOpen => Answer::of(&undecided(id, false, note.effect)),
+        })
     }
 
     /// A slice of a kept answer, as text.

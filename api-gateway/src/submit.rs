@@ -6,6 +6,7 @@ use std::time::Duration;
 use plugboard_core::blobs::INLINE_LIMIT;
 use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::{CallNote, IdentityError, Principal, Scope};
 use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{
@@ -119,6 +120,9 @@ impl Gateway {
         if let Some(connector) = ServiceKey::parse(key).and_then(|key| snapshot.get(&key)) {
             return Ok((connector, label.filter(|label| !label.is_empty())));
         }
+        if !self.catalog.is_ready() {
+            return Err(CallError::overloaded("The services are still being loaded.", 500));
+        }
         let keys = snapshot.iter().map(|connector| connector.key().as_str());
         let near = suggest::nearest(key, keys, 3);
         let hint = match near.as_slice() {
@@ -205,11 +209,18 @@ impl Gateway {
     async fn run_in_background(&self, job: Arc<Job>) -> Result<Answer, CallError> {
         self.note(&job).await?;
         let handle = running(&job, self.clock.now());
-        match self.queue.publish(job).await {
+        match self.publish(job).await {
             // Whether an unconfirmed one runs is what the handle will tell.
             Ok(()) | Err(QueueError::Unconfirmed(_)) => Ok(Answer::of(&handle)),
             Err(error) => Err(queue_away(&error)),
         }
+    }
+
+    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
+        failpoint("accepted_before_publish", job.execution_id.as_str());
+        let published = self.queue.publish(job.clone()).await;
+        failpoint("after_publish_before_answer", job.execution_id.as_str());
+        published
     }
 
     async fn note(&self, job: &Job) -> Result<(), CallError> {
@@ -247,7 +258,7 @@ impl Gateway {
             return Ok(outcome);
         }
         let mut waiter = self.waiters.register(&job.execution_id);
-        match self.queue.publish(job).await {
+        match self.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
             Err(error) => return Err(queue_away(&error)),
         }
@@ -281,7 +292,7 @@ impl Gateway {
     async fn write(self: &Arc<Self>, job: &Arc<Job>, within: Duration) -> Result<Option<Outcome>, CallError> {
         let mut waiter = self.waiters.register(&job.execution_id);
         let departure = Departure::watch(self, job);
-        match self.queue.publish(job.clone()).await {
+        match self.publish(job.clone()).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
             Err(error) => {
                 departure.disarm();
@@ -387,7 +398,7 @@ pub(crate) fn auth_away(error: IdentityError) -> CallError {
     CallError::overloaded("Accounts cannot be looked up right now.", 1_000)
 }
 
-fn queue_away(error: &QueueError) -> CallError {
+pub(crate) fn queue_away(error: &QueueError) -> CallError {
     match error {
         QueueError::Full => {
             CallError::overloaded("Too many calls of this organization are waiting. Slow down, then repeat.", 2_000)

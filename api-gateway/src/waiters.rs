@@ -1,10 +1,10 @@
 //! Calls of this gateway that wait for their outcome.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use plugboard_core::ids::ExecutionId;
 use plugboard_core::job::Outcome;

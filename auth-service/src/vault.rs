@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plugboard_core::broken::broken;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::{AccountState, Grant, IdentityError};
@@ -87,10 +88,13 @@ impl VaultDesk {
         let name = records::account(&grant.organization, &grant.account);
         let (found, kill) = tokio::join!(self.records.get(&name), kill::of(&self.records, &grant.organization));
         let found: Option<(AccountRecord, _)> = found?;
-        let (record, _) = found.ok_or(NO_ACCOUNT)?;
+        let (mut record, _) = found.ok_or(NO_ACCOUNT)?;
         // The record says what it is, and the envelope is bound to that; a record in another's place is none.
         if record.organization != grant.organization || record.id != grant.account || record.service != grant.service {
             return Err(NO_ACCOUNT);
+        }
+        if broken("no_tenant_check") {
+            record = self.anybodys(record).await?;
         }
         let state = record.state(self.clock.now()).state;
         if state == AccountState::Revoked || kill?.covers(&record.service) {
@@ -102,6 +106,12 @@ impl VaultDesk {
         let record = self.refresh.usable(record, grant.refresh).await?;
         self.check_alive(&record)?;
         Ok((self.opened(&record)?, record.version))
+    }
+
+    /// A look-up that forgets whose account it wants.
+    async fn anybodys(&self, own: AccountRecord) -> Result<AccountRecord, IdentityError> {
+        let all: Vec<AccountRecord> = self.records.list("account/").await?;
+        Ok(all.into_iter().find(|one| one.service == own.service).unwrap_or(own))
     }
 
     /// After waiting for a vendor, which takes long enough for the kill switch.

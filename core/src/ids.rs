@@ -1,6 +1,8 @@
-//! Identifiers. Newtypes, so that an organization is never passed where an account belongs.
+//! Identifiers. Newtypes, so that an organization is never passed where an account belongs. Shared, since a call passes
+//! each of them on a dozen times.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,23 +12,23 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// A new one: time-ordered, 74 random bits (UUIDv7, RFC 9562 §5.7).
             pub fn generate() -> Self {
-                Self(format!(concat!($prefix, "{}"), Uuid::now_v7().simple()))
+                Self(format!(concat!($prefix, "{}"), Uuid::now_v7().simple()).into())
             }
 
             /// Accepts what [`Self::generate`] makes and nothing else: the prefix and 32 lower-case hex digits.
             pub fn parse(text: &str) -> Option<Self> {
                 let digits = text.strip_prefix($prefix)?;
                 let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-                (digits.len() == 32 && digits.bytes().all(hex)).then(|| Self(text.to_owned()))
+                (digits.len() == 32 && digits.bytes().all(hex)).then(|| Self(text.into()))
             }
 
             /// Takes a value from one of our own records or services as it is.
-            pub fn trusted(text: impl Into<String>) -> Self {
+            pub fn trusted(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
 
@@ -77,11 +79,11 @@ id!(
 impl AccountId {
     /// The account that every organization has for every service in sandbox mode.
     pub fn sandbox() -> Self {
-        Self("acc_sandbox".to_owned())
+        Self("acc_sandbox".into())
     }
 
     pub fn is_sandbox(&self) -> bool {
-        self.0 == "acc_sandbox"
+        *self.0 == *"acc_sandbox"
     }
 
     /// What stands for an access token in sandbox mode. It names the service, since some vendors serve several of them
@@ -99,7 +101,7 @@ pub struct Subject(pub String);
 /// A connector's canonical key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ServiceKey(String);
+pub struct ServiceKey(Arc<str>);
 
 impl ServiceKey {
     /// `[a-z0-9][a-z0-9_]*`, at most 32 characters; a dynamic connector adds `.<slug>`.
@@ -113,10 +115,10 @@ impl ServiceKey {
             Some((kind, slug)) => word(kind, b"_") && word(slug, b"_-"),
             None => word(text, b"_"),
         };
-        valid.then(|| Self(text.to_owned()))
+        valid.then(|| Self(text.into()))
     }
 
-    pub fn trusted(text: impl Into<String>) -> Self {
+    pub fn trusted(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 

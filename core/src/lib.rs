@@ -6,17 +6,20 @@
 //! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`] | ports, each with its adapters beside it |
 //! | [`egress`] | the only way out of the building |
 //! | [`config`], [`lifecycle`], [`telemetry`] | process furniture |
+//! | [`failpoint`], [`broken`] | what fault tests need; nothing in an ordinary build |
 //!
 //! This crate does not know axum, MCP, REST shapes, command lines, which processes exist, the master key, or any
 //! single vendor.
 
 pub mod blobs;
+pub mod broken;
 pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod egress;
 pub mod embedded;
 pub mod error;
+pub mod failpoint;
 pub mod identity;
 pub mod ids;
 pub mod job;

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::chance;
+
 const WINDOW: Duration = Duration::from_secs(30);
 const LEAST_CALLS: u32 = 20;
 const FIRST_REST: Duration = Duration::from_secs(5);
@@ -96,7 +98,7 @@ impl Breaker {
 
     fn open(&mut self, rest: Duration, now: Instant) {
         metrics::counter!("executor_breaker_opened_total").increment(1);
-        let jitter = rest.mul_f64(rand::random_range(0.0..0.25));
+        let jitter = rest.mul_f64(0.25 * chance::fraction());
         *self = Self { state: State::Open { until: now + rest + jitter, rest }, ..Self::default() };
     }
 }

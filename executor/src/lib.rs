@@ -8,6 +8,8 @@
 //! | `http` | job → request, answer → outcome; pure |
 //! | `transport` | where credentials go in a request, one file a placement |
 //! | `lines`, `breaker`, `budget` | when a host is left alone, and how often it is asked again |
+//! | `upstream` | the port to the vendors |
+//! | `chance`, `broken` | what a test decides: random parts of waits, and which rule is broken |
 //! | `scrub` | takes secret values out of what vendors send |
 //! | [`sandbox`] | the built-in vendor that answers every operation's example |
 //!
@@ -15,17 +17,22 @@
 
 mod attempt;
 mod breaker;
+mod broken;
 mod budget;
 #[cfg(test)]
 mod catalog_tests;
+mod chance;
 mod config;
 mod http;
 mod lines;
 pub mod sandbox;
 mod scrub;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod testing;
 mod transport;
+mod upstream;
 pub mod wiring;
 mod worker;
 
@@ -35,7 +42,6 @@ use futures::future::BoxFuture;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
-use plugboard_core::egress::Egress;
 use plugboard_core::identity::{CallLog, Vault};
 use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
@@ -46,6 +52,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::Config;
+pub use upstream::Upstream;
 
 use crate::lines::Lines;
 
@@ -61,7 +68,7 @@ pub struct Deps {
     pub blobs: Arc<dyn Blobs>,
     pub vault: Arc<dyn Vault>,
     pub catalog: Arc<CatalogHandle>,
-    pub egress: Egress,
+    pub upstream: Arc<dyn Upstream>,
     pub clock: Arc<dyn Clock>,
     /// Root of the idempotency keys that vendors see. The same in every executor of a deployment, or a job taken
     /// over by another executor would carry another key.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use indexmap::Equivalent;
+use hashbrown::{DefaultHashBuilder, Equivalent};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use plugboard_core::ids::{OrganizationId, ServiceKey};
@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(600);
 
 #[derive(Clone)]
 pub(crate) struct Lines {
-    lines: Cache<Key, Arc<Line>>,
+    lines: Cache<Key, Arc<Line>, DefaultHashBuilder>,
     budgets: Cache<String, Arc<Mutex<RetryBudget>>>,
 }
 
@@ -58,7 +58,10 @@ pub(crate) struct Pass(Arc<Line>);
 impl Default for Lines {
     fn default() -> Self {
         Self {
-            lines: Cache::builder().max_capacity(LINES).time_to_idle(IDLE).build(),
+            lines: Cache::builder()
+                .max_capacity(LINES)
+                .time_to_idle(IDLE)
+                .build_with_hasher(DefaultHashBuilder::default()),
             budgets: Cache::builder().max_capacity(LINES).time_to_idle(IDLE).build(),
         }
     }

@@ -22,7 +22,9 @@ use plugboard_core::ids::{AccountId, ExecutionId, InstanceId, KeyId, Organizatio
 use plugboard_core::job::{Job, Outcome, Payload, TraceContext};
 use plugboard_core::journal::{Journal, JournalError, JournalStore, Revision};
 use plugboard_core::manifest::{Connector, Manifest, document};
-use plugboard_core::queue::{Delivery, Hold, Inbox, JobQueue, QueueDepth, QueueError, Replies};
+use plugboard_core::queue::{
+    DeadLetters, Delivery, Hold, Inbox, JobQueue, NoDeadLetters, QueueDepth, QueueError, Replies,
+};
 use plugboard_core::secret::{AccountFields, Secret, SecretKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -300,6 +302,10 @@ impl JobQueue for World {
     async fn depth(&self) -> Result<QueueDepth, QueueError> {
         Ok(QueueDepth::default())
     }
+
+    fn dead_letters(&self) -> &dyn DeadLetters {
+        &NoDeadLetters
+    }
 }
 
 #[async_trait]
@@ -402,7 +408,7 @@ impl Bench {
             blobs: world.clone(),
             vault: world.clone(),
             catalog: catalog(std::slice::from_ref(&manifest)),
-            egress: diverted(vendor),
+            upstream: Arc::new(diverted(vendor)),
             clock,
             idempotency_root: SecretKey::new([1; 32]),
             calls: None,

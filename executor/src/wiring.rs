@@ -91,7 +91,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
         blobs: parts.blobs,
         vault: vault.clone(),
         catalog: parts.catalog,
-        egress: parts.egress,
+        upstream: Arc::new(parts.egress),
         clock,
         idempotency_root: parts.idempotency_root,
         adopt_trace: Some(Arc::new(plugboard_core::telemetry::continue_trace)),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::clock::SystemClock;
-use plugboard_core::ids::{ExecutionId, InstanceId};
+use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::lifecycle::Lifecycle;
@@ -17,12 +17,11 @@ use plugboard_core::queue::nats::{
 use plugboard_core::queue::{Express, JobQueue, Replies};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::testing::{
-    ExpressWorld, QueueWorld, SeenDeadLetter, World, blobs_contract, express_contract, journal_contract,
-    queue_contract, replies_contract,
+    ExpressWorld, QueueWorld, World, blobs_contract, express_contract, journal_contract, queue_contract,
+    replies_contract,
 };
 use plugboard_tests::cable::Cable;
 use plugboard_tests::servers::{NatsServer, namespace};
-use prost::Message;
 
 /// Processes under one namespace, connected through a cable of their own.
 struct Processes {
@@ -74,24 +73,6 @@ impl World for QueueProcesses {
 impl QueueWorld for QueueProcesses {
     fn bound_per_organization(&self) -> Option<usize> {
         Some(BOUND)
-    }
-
-    async fn dead_letters(&mut self) -> Option<Vec<SeenDeadLetter>> {
-        let client = async_nats::connect(NatsServer::shared().url()).await.unwrap();
-        let jetstream = async_nats::jetstream::new(client);
-        let stream = jetstream.get_stream(format!("{}_DEAD", self.0.namespace)).await.unwrap();
-        let state = stream.cached_info().state.clone();
-        let mut letters = Vec::new();
-        for sequence in state.first_sequence..=state.last_sequence {
-            let message = stream.get_raw_message(sequence).await.unwrap();
-            let letter = plugboard_proto::jobs::v1::DeadLetter::decode(message.payload).unwrap();
-            letters.push(SeenDeadLetter {
-                execution_id: ExecutionId::trusted(letter.job.unwrap().execution_id),
-                reason: letter.reason,
-                starts: letter.starts,
-            });
-        }
-        Some(letters)
     }
 }
 

@@ -91,6 +91,14 @@ impl Browser {
     /// # Panics
     /// When the request fails.
     pub async fn step(&mut self, url: &Url) -> Result<Page, Url> {
+        self.try_step(url).await.unwrap_or_else(|error| panic!("{url}: {error:?}"))
+    }
+
+    /// The same, where the server may be away.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn try_step(&mut self, url: &Url) -> Result<Result<Page, Url>, reqwest::Error> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let sent: Vec<String> = self
             .cookies
@@ -102,16 +110,16 @@ impl Browser {
         if !sent.is_empty() {
             request = request.header(COOKIE, sent.join("; "));
         }
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let answer = request.send().await?;
         for cookie in answer.headers().get_all(SET_COOKIE) {
             let (pair, _) = cookie.to_str().unwrap().split_once(';').unwrap();
             let (name, value) = pair.split_once('=').unwrap();
             self.cookies.insert((host.clone(), name.to_owned()), value.to_owned());
         }
         if let Some(location) = answer.headers().get(LOCATION) {
-            return Err(url.join(location.to_str().unwrap()).unwrap());
+            return Ok(Err(url.join(location.to_str().unwrap()).unwrap()));
         }
         let (status, url) = (answer.status().as_u16(), answer.url().clone());
-        Ok(Page { url, status, text: answer.text().await.unwrap() })
+        Ok(Ok(Page { url, status, text: answer.text().await? }))
     }
 }

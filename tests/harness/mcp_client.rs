@@ -72,6 +72,14 @@ impl McpClient {
         Reply::of(self.prepare(body, method, name)).await
     }
 
+    /// The same, where an answer may not come.
+    ///
+    /// # Errors
+    /// When none came.
+    pub async fn try_post(&self, body: &str, method: &str, name: Option<&str>) -> Result<Reply, reqwest::Error> {
+        Reply::try_of(self.prepare(body, method, name)).await
+    }
+
     fn prepare(&self, body: &str, method: &str, name: Option<&str>) -> RequestBuilder {
         let mut request = http()
             .post(&self.url)

@@ -29,8 +29,11 @@ pub enum Shape {
 #[derive(Debug, Clone)]
 pub struct Options {
     shape: Shape,
+    gateways: usize,
     executors: usize,
     auths: usize,
+    nats: usize,
+    relays: Vec<u16>,
     sandbox: bool,
     upstream: Option<String>,
     egress_allow: Vec<String>,
@@ -39,6 +42,23 @@ pub struct Options {
 }
 
 impl Options {
+    pub fn gateways(mut self, number: usize) -> Self {
+        self.gateways = number;
+        self
+    }
+
+    /// Three form a cluster; each fsyncs what it is given.
+    pub fn nats(mut self, number: usize) -> Self {
+        self.nats = number;
+        self
+    }
+
+    /// Ports at which services reach each nats-server, and then redis.
+    pub fn relays(mut self, ports: Vec<u16>) -> Self {
+        self.relays = ports;
+        self
+    }
+
     pub fn executors(mut self, number: usize) -> Self {
         self.executors = number;
         self
@@ -89,7 +109,14 @@ impl Options {
     /// # Panics
     /// When it does not become ready; the message has the end of its log.
     pub fn start(self) -> Stack {
-        let home = tempfile::Builder::new().prefix("plugboard-it-").tempdir().unwrap().keep();
+        self.start_in(tempfile::Builder::new().prefix("plugboard-it-").tempdir().unwrap().keep())
+    }
+
+    /// In this directory, which is removed in the end.
+    ///
+    /// # Panics
+    /// When it does not become ready; the message has the end of its log.
+    pub fn start_in(self, home: PathBuf) -> Stack {
         let mut stack = Stack {
             options: self,
             home,
@@ -115,7 +142,14 @@ impl Options {
                 let mut command = Command::new(repository().join("deploy/local/cluster"));
                 command.env("PLUGBOARD_BIN", binary());
                 command.args(["up", "--port", "0", "--executors", &self.executors.to_string()]);
-                command.args(["--auths", &self.auths.to_string()]);
+                command.args(["--auths", &self.auths.to_string(), "--gateways", &self.gateways.to_string()]);
+                if self.nats > 1 {
+                    command.args(["--nats", &self.nats.to_string(), "--sync", "always"]);
+                }
+                if !self.relays.is_empty() {
+                    let ports: Vec<String> = self.relays.iter().map(u16::to_string).collect();
+                    command.args(["--relays", &ports.join(",")]);
+                }
                 command
             }
         };
@@ -152,8 +186,11 @@ impl Stack {
     pub fn options(shape: Shape) -> Options {
         Options {
             shape,
+            gateways: 1,
             executors: 2,
             auths: 1,
+            nats: 1,
+            relays: Vec::new(),
             sandbox: false,
             upstream: None,
             egress_allow: Vec::new(),

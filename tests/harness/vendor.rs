@@ -261,7 +261,11 @@ fn echo(request: &Received) -> Value {
     })
 }
 
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Received>> {
+/// The next request of a connection; `None` when it ended before one was complete. What has come of that is in `buffer`.
+///
+/// # Errors
+/// Those of the connection.
+pub async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Received>> {
     let head_end = loop {
         if let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") {
             break end + 4;

@@ -19,6 +19,7 @@ mod chaos;
 mod commands;
 mod connect_links;
 mod custody;
+mod dead_letters;
 mod footprint;
 mod grpc;
 mod handles;
@@ -152,6 +153,11 @@ mod embedded_only {
     #[test]
     fn a_background_call_survives_kill_9() {
         crate::shared::block_on(crate::lifecycle::a_background_call_survives_kill_9());
+    }
+
+    #[test]
+    fn what_never_ends_is_put_aside_and_can_be_made_again() {
+        crate::shared::block_on(crate::dead_letters::what_never_ends_is_put_aside_and_can_be_made_again());
     }
 
     #[test]

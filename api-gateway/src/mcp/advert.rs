@@ -1,9 +1,9 @@
 //! What the server says about itself, serialized once: discovery, `initialize` and the tool list are answered by
 //! copying bytes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use serde_json::{Value, json};
 
 use super::param_headers::{ParamHeader, ParamHeaderError};

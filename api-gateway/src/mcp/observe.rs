@@ -7,9 +7,9 @@
 //!
 //! Labels come from closed lists: neither tenants nor the names clients give themselves may multiply the series.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use metrics::Counter;
 use parking_lot::RwLock;
 

@@ -117,6 +117,10 @@ impl<'a> Fields<'a> {
         self.take(name, "an array of strings")
     }
 
+    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+        self.take(name, "true or false")
+    }
+
     pub(super) fn count(&mut self, name: &str) -> Result<Option<u32>, Problem> {
         self.take(name, "a whole number, not negative")
     }

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use plugboard_core::error::CallError;
 use plugboard_core::identity::{Account, Actor, ClientOwner, Principal, Scope, identify};
-use plugboard_core::ids::{AccountId, AgentId, KeyId, OrganizationId, Subject};
+use plugboard_core::ids::{AccountId, AgentId, ExecutionId, KeyId, OrganizationId, Subject};
 
 use super::error::Problem;
 use crate::accounts;
@@ -116,6 +116,35 @@ impl FromRequestParts<Arc<Gateway>> for Governor {
         let member = Member::with(principal(parts, gateway).await?, Scope::Admin)?;
         member.for_everyone()?;
         Ok(Self(member))
+    }
+}
+
+/// An organization's dead letters, or (`None`) everybody's, and who may see to them.
+pub(super) struct Overseer(pub(super) Option<OrganizationId>);
+
+impl FromRequestParts<Arc<Gateway>> for Overseer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let principal = principal(parts, gateway).await?;
+        if principal.is_operator() {
+            return Ok(Self(None));
+        }
+        let member = Member::with(principal, Scope::Admin)?;
+        member.for_everyone()?;
+        Ok(Self(Some(member.organization)))
+    }
+}
+
+/// `{execution_id}` of a dead letter.
+pub(super) struct LetterId(pub(super) ExecutionId);
+
+impl FromRequestParts<Arc<Gateway>> for LetterId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let id = piece(parts, gateway, "execution_id").await.and_then(|text| ExecutionId::parse(&text));
+        id.map(Self).ok_or_else(|| Problem::absent("dead letter"))
     }
 }
 

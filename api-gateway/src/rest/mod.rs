@@ -12,6 +12,7 @@
 //! | [`revocations`] | `…/revoke`, `/api/v1/organizations/{org}/revocations` |
 //! | [`agents`] | `/api/v1/agents/…` |
 //! | [`audit`] | `/api/v1/audit` |
+//! | [`dead_letters`] | `/api/v1/dead-letters/…` |
 //! | [`master_keys`] | `/api/v1/master-keys/…` |
 //! | [`health`] | `/healthz`, `/readyz` |
 //! | [`openapi`] | `/api/v1/openapi.json` |
@@ -28,6 +29,7 @@ mod caller;
 mod connect_sessions;
 mod connections;
 mod connectors;
+mod dead_letters;
 mod error;
 mod health;
 mod keys;
@@ -78,6 +80,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
         ("/api/v1/agents", get(agents::list).post(agents::create)),
         ("/api/v1/agents/{agent}", put(agents::update).delete(agents::remove)),
         ("/api/v1/audit", get(audit::read)),
+        ("/api/v1/dead-letters", get(dead_letters::list)),
+        ("/api/v1/dead-letters/{execution_id}", get(dead_letters::show).delete(dead_letters::remove)),
+        ("/api/v1/dead-letters/{execution_id}/replay", post(dead_letters::replay)),
         ("/api/v1/master-keys", get(master_keys::show)),
         ("/api/v1/master-keys/rotate", post(master_keys::rotate)),
         ("/api/v1/master-keys/{master_key}", delete(master_keys::retire)),

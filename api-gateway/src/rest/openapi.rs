@@ -14,8 +14,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::error::{self, Problem};
 use super::{
-    account_test, agents, audit, connect_sessions, connections, connectors, health, keys, master_keys, oauth_clients,
-    organizations, reply, revocations, sign_in,
+    account_test, agents, audit, connect_sessions, connections, connectors, dead_letters, health, keys, master_keys,
+    oauth_clients, organizations, reply, revocations, sign_in,
 };
 
 #[derive(OpenApi)]
@@ -47,6 +47,10 @@ use super::{
         agents::update,
         agents::remove,
         audit::read,
+        dead_letters::list,
+        dead_letters::show,
+        dead_letters::replay,
+        dead_letters::remove,
         master_keys::show,
         master_keys::rotate,
         master_keys::retire,

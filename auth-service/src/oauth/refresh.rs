@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use plugboard_core::broken::broken;
 use plugboard_core::clock::Millis;
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::{AccountState, IdentityError};
 use plugboard_core::ids::{AccountId, OrganizationId};
 use plugboard_core::manifest::{FlowKind, OAuthFlow};
@@ -190,7 +192,7 @@ impl Refresh {
             Some((_, at)) => (Expect::Version(*at), at + 1),
         };
         let lease = LeaseRecord { owner: random_id()?, generation, until: now.plus(LEASE).0, sent: false };
-        let write = records::put(name, &lease, expect)?;
+        let write = records::put(name, &lease, compared(expect))?;
         if self.oauth.records.commit(vec![write], None).await?.is_err() {
             return Ok(Turn::Wait);
         }
@@ -275,7 +277,13 @@ impl Refresh {
             tokens(oauth, &reply)
         };
         match answer.await {
-            Ok(tokens) => Ok(self.store(attempt, tokens).await?),
+            Ok(tokens) => {
+                let id = attempt.record.id.clone();
+                failpoint("refresh_received_before_persist", id.as_str());
+                let stored = self.store(attempt, tokens).await?;
+                failpoint("refresh_persisted_before_reply", id.as_str());
+                Ok(stored)
+            }
             Err(failure) if failure.code() == Some("invalid_grant") => {
                 // Of an answer that never came, the vendor's "no" tells that it was a yes.
                 let reason = if sign_in.unanswered { "refresh_lost" } else { "invalid_grant" };
@@ -290,7 +298,7 @@ impl Refresh {
         attempt.lease.sent = true;
         attempt.lease.until = self.oauth.clock.now().plus(LEASE).0;
         let name = names::lease(&attempt.record.organization, &attempt.record.id);
-        let write = records::put(name, &attempt.lease, Expect::Version(attempt.lease_version))?;
+        let write = records::put(name, &attempt.lease, compared(Expect::Version(attempt.lease_version)))?;
         let ours = self.oauth.records.commit(vec![write], None).await?.is_ok();
         attempt.lease_version += 1;
         Ok(ours)
@@ -429,6 +437,11 @@ impl Refresh {
         let write = Write::delete(name, Expect::Version(attempt.lease_version));
         self.oauth.records.commit(vec![write], None).await.map(|_| ())
     }
+}
+
+/// What a write of the lease is compared with.
+fn compared(expect: Expect) -> Expect {
+    if broken("lock_without_cas") { Expect::Anything } else { expect }
 }
 
 /// Why there are no new tokens.

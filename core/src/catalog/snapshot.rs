@@ -1,6 +1,6 @@
 //! All connectors of one moment.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use super::ManifestDocument;

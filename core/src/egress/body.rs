@@ -22,7 +22,8 @@ impl SentFlag {
         self.0.load(Ordering::Acquire)
     }
 
-    fn set(&self) {
+    /// From now on a byte may have left. For whoever makes the call.
+    pub fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 }

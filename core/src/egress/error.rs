@@ -187,7 +187,8 @@ pub enum SizeLimit {
 }
 
 impl EgressError {
-    pub(crate) fn new(kind: EgressErrorKind, host: &str) -> Self {
+    /// For whoever makes calls, which may be something else than [`super::Egress`] in a test.
+    pub fn new(kind: EgressErrorKind, host: &str) -> Self {
         let host = host.into();
         Self { inner: Box::new(Inner { kind, host, head: None, source: None }) }
     }
@@ -196,7 +197,9 @@ impl EgressError {
         Self::new(EgressErrorKind::BadUrl { problem }, host)
     }
 
-    pub(crate) fn with_head(mut self, head: Option<AnswerHead>) -> Self {
+    /// With what had arrived of the answer before the failure.
+    #[must_use]
+    pub fn with_head(mut self, head: Option<AnswerHead>) -> Self {
         self.inner.head = head;
         self
     }

@@ -6,7 +6,6 @@
 //!
 //! The only repeat is of a request that came back untouched, because its connection had ended before the first byte.
 
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -14,6 +13,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Uri, response};

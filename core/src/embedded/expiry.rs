@@ -38,7 +38,7 @@ pub(super) fn sweep(tables: &mut Tables<'_>, now: Millis, budget: usize) -> Resu
         let (removed, again) = match *kind {
             kind if kind == Kind::Journal as u8 => crate::journal::embedded::expire(tables, key, now)?,
             kind if kind == Kind::Blob as u8 => crate::blobs::embedded::expire(tables, key)?,
-            kind if kind == Kind::DeadLetter as u8 => crate::queue::dead_letters::expire(tables, key, now)?,
+            kind if kind == Kind::DeadLetter as u8 => crate::queue::local::dead_letters::expire(tables, key, now)?,
             // Of a later version; its index entry is kept for it.
             _ => (1, Some(now)),
         };

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use hashbrown::DefaultHashBuilder;
 use moka::sync::Cache;
 use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
@@ -131,8 +132,8 @@ pub struct CachedDirectory {
     clock: Arc<dyn Clock>,
     freshness: Freshness,
     /// By SHA-256 of the key: the cache holds no plaintext key.
-    principals: Cache<[u8; 32], (u64, Arc<Principal>)>,
-    accounts: Cache<OrganizationId, (u64, Arc<Vec<Account>>)>,
+    principals: Cache<[u8; 32], (u64, Arc<Principal>), DefaultHashBuilder>,
+    accounts: Cache<OrganizationId, (u64, Arc<Vec<Account>>), DefaultHashBuilder>,
 }
 
 impl CachedDirectory {
@@ -141,8 +142,11 @@ impl CachedDirectory {
             inner,
             clock,
             freshness: Freshness::default(),
-            principals: Cache::builder().max_capacity(50_000).time_to_live(PRINCIPALS_FOR).build(),
-            accounts: Cache::new(10_000),
+            principals: Cache::builder()
+                .max_capacity(50_000)
+                .time_to_live(PRINCIPALS_FOR)
+                .build_with_hasher(DefaultHashBuilder::default()),
+            accounts: Cache::builder().max_capacity(10_000).build_with_hasher(DefaultHashBuilder::default()),
         })
     }
 
@@ -286,17 +290,22 @@ impl CachedDirectory {
     }
 }
 
+/// The service belongs to it: fields of one vendor are never an answer for another.
+type Whose = (OrganizationId, ServiceKey, AccountId);
+
 /// A [`Vault`] that keeps decrypted fields for at most two seconds, under a fresh beat only.
 pub struct CachedVault {
     inner: Arc<dyn Vault>,
     freshness: Freshness,
-    /// The service belongs to the key: fields of one vendor are never an answer for another.
-    fields: Cache<(OrganizationId, ServiceKey, AccountId), (u64, Arc<AccountFields>)>,
+    fields: Cache<Whose, (u64, Arc<AccountFields>), DefaultHashBuilder>,
 }
 
 impl CachedVault {
     pub fn new(inner: Arc<dyn Vault>) -> Arc<Self> {
-        let fields = Cache::builder().max_capacity(10_000).time_to_live(CREDENTIALS_FOR).build();
+        let fields = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(CREDENTIALS_FOR)
+            .build_with_hasher(DefaultHashBuilder::default());
         Arc::new(Self { inner, freshness: Freshness::default(), fields })
     }
 

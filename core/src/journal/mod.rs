@@ -81,6 +81,14 @@ pub struct Intent {
     revision: Revision,
 }
 
+impl Intent {
+    /// Another start held it before, and may have called. The count of deliveries does not tell: most of those that come
+    /// again never got as far, and one whose count was lost may have.
+    pub fn is_taken_over(&self) -> bool {
+        self.record.fence > 1
+    }
+}
+
 /// The rules over the storage. Cheap to clone.
 #[derive(Clone)]
 pub struct Journal {
@@ -185,10 +193,14 @@ impl Journal {
     pub async fn close(&self, job: &Job, outcome: &Outcome) -> Result<Closed, JournalError> {
         let now = self.clock.now();
         let record = Record::intent(job, &self.me, now).ended(JournalState::Closed, outcome.clone(), now);
-        if self.store.create(job.execution_id.as_str(), record.encode()).await?.is_some() {
+        self.close_as(&record).await
+    }
+
+    async fn close_as(&self, record: &Record) -> Result<Closed, JournalError> {
+        if self.store.create(record.execution_id.as_str(), record.encode()).await?.is_some() {
             return Ok(Closed::Yes);
         }
-        Ok(match self.look(&job.execution_id).await? {
+        Ok(match self.look(&record.execution_id).await? {
             Some(Record { outcome: Some(outcome), .. }) => Closed::AlreadyEnded(Box::new(outcome)),
             _ => Closed::IntentOpen,
         })

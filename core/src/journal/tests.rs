@@ -358,3 +358,28 @@ async fn of_many_claims_one_is_granted() {
         assert_eq!(allowed, 1);
     }
 }
+
+/// A handle whose call never reached the queue has an end; one that somebody has begun is left to them.
+#[test]
+fn an_accepted_call_that_nobody_began_is_closed_for_good() {
+    let store = Arc::new(MemoryJournal::new(Arc::new(FakeClock::at(1))));
+    let journal = Journal::new(store, Arc::new(FakeClock::at(1)), InstanceId::generate());
+    let lost = JobBuilder::new(Effect::Once).build();
+    now(journal.note_accepted(&lost)).unwrap();
+    let note = now(journal.accepted(&lost.execution_id)).unwrap().unwrap();
+    let unsent = outcome(&lost.execution_id, b"unsent");
+    assert!(matches!(now(journal.close_accepted(&lost.execution_id, &note, &unsent)).unwrap(), Closed::Yes));
+    // It comes late after all: it is not made.
+    assert!(matches!(now(journal.claim(&lost)).unwrap(), Claim::Ended(told) if *told == unsent));
+    let record = now(journal.look(&lost.execution_id)).unwrap().unwrap();
+    assert_eq!(
+        (record.state, &record.organization, &record.service),
+        (JournalState::Closed, &lost.organization, &lost.service)
+    );
+
+    let begun = JobBuilder::new(Effect::Once).build();
+    now(journal.note_accepted(&begun)).unwrap();
+    let Claim::Granted(_) = now(journal.claim(&begun)).unwrap() else { panic!("nobody else wants it") };
+    let note = now(journal.accepted(&begun.execution_id)).unwrap().unwrap();
+    assert!(matches!(now(journal.close_accepted(&begun.execution_id, &note, &unsent)).unwrap(), Closed::IntentOpen));
+}

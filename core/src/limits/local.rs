@@ -1,10 +1,10 @@
 //! [`Limiter`] of one process.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::{Bucket, LimitError, Limiter, Turn, gcra};

@@ -1,9 +1,9 @@
 //! A manifest made ready for calls: templates parsed, operations indexed, schemas compiled on first use.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use indexmap::IndexMap;
 use regex::Regex;
 use sha2::{Digest, Sha256};

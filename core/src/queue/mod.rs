@@ -10,7 +10,7 @@
 //! - `starts` counts deliveries and is never reset by a restart.
 //! - A delivery is no licence to call: the journal decides ([`crate::journal`]).
 
-pub(crate) mod dead_letters;
+pub mod dead_letters;
 pub mod express;
 pub mod local;
 pub mod nats;
@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use crate::ids::{ExecutionId, InstanceId};
 use crate::job::{Job, Outcome};
 
+pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, NoDeadLetters};
 pub use express::{Express, NoExpress};
 
 /// A job is given up and put among the dead letters after this many starts.
@@ -59,6 +60,9 @@ pub trait JobQueue: Send + Sync + 'static {
     /// # Errors
     /// When the queue cannot be reached.
     async fn depth(&self) -> Result<QueueDepth, QueueError>;
+
+    /// What [`JobQueue::bury`] has put aside.
+    fn dead_letters(&self) -> &dyn DeadLetters;
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

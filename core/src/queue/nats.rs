@@ -16,6 +16,7 @@
 //! up. A pack that is delivered a second time, perhaps because one of its jobs killed its executor, is not worked on:
 //! its jobs are published one by one and only then delivered. Starts are counted through all of this.
 
+mod dead_letters;
 mod demand;
 mod express;
 mod holds;
@@ -49,7 +50,7 @@ use self::holds::{Command, Fetched, Ledger};
 use self::intake::Intake;
 use self::keeper::Keeper;
 use self::publish::Publisher;
-use super::{Delivery, JobQueue, QueueDepth, QueueError, wire};
+use super::{DeadLetters, Delivery, JobQueue, QueueDepth, QueueError, wire};
 use crate::clock::Clock;
 use crate::job::Job;
 
@@ -183,7 +184,7 @@ impl JobQueue for NatsQueue {
 
     async fn bury(&self, job: &Job, reason: &str, starts: u32) -> Result<(), QueueError> {
         let until = Instant::now() + BURY_WITHIN;
-        let subject = self.link.names().dead(&job.organization);
+        let subject = self.link.names().dead(&job.organization, &job.execution_id);
         let headers = message_id_headers(job.execution_id.as_str());
         let letter = wire::encode_dead_letter(job, reason, starts, self.clock.now());
         loop {
@@ -201,5 +202,9 @@ impl JobQueue for NatsQueue {
 
     async fn depth(&self) -> Result<QueueDepth, QueueError> {
         topology::depth(&self.link).await
+    }
+
+    fn dead_letters(&self) -> &dyn DeadLetters {
+        self
     }
 }

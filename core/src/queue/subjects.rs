@@ -7,7 +7,7 @@
 //! | stream of jobs | `test7_JOBS` | work queue, file, discard new, deduplication window 10 min |
 //! | a job's subject | `test7.job.<class>.<shard>.<org>` | `max_msgs_per_subject` bounds one organization's backlog |
 //! | consumer of all executors | `executors` on `test7_JOBS` | explicit ack within 10 s, redelivers without end |
-//! | stream of dead letters | `test7_DEAD`, subjects `test7.dead.<org>` | limits, 30 days |
+//! | stream of dead letters | `test7_DEAD`, subjects `test7.dead.<org>.<execution>` | limits, 30 days |
 //! | the journal | stream `KV_test7_journal`, subjects `$KV.test7_journal.<key>` | last value per key, 24 h, read from the leader only |
 //! | large payloads | stream `test7_PAYLOADS`, subjects `test7.payload.<org>.<blob>.<piece>` | sealed pieces, 24 h |
 //! | outcomes for one gateway | `test7.reply.<instance>` | core NATS, not stored |
@@ -99,8 +99,23 @@ impl Names {
         self.with_dot("dead.>")
     }
 
-    pub fn dead(&self, organization: &OrganizationId) -> String {
-        self.with_dot(&format!("dead.{}", token(organization.as_str())))
+    pub fn dead(&self, organization: &OrganizationId, id: &ExecutionId) -> String {
+        self.dead_of(Some(organization), Some(id))
+    }
+
+    /// What is not given fits everything.
+    pub fn dead_of(&self, organization: Option<&OrganizationId>, id: Option<&ExecutionId>) -> String {
+        let organization = organization.map_or_else(|| "*".to_owned(), |organization| token(organization.as_str()));
+        let id = id.map_or_else(|| "*".to_owned(), |id| token(id.as_str()));
+        self.with_dot(&format!("dead.{organization}.{id}"))
+    }
+
+    pub fn dead_read(&self) -> String {
+        format!("$JS.API.STREAM.MSG.GET.{}", self.dead_stream())
+    }
+
+    pub fn dead_delete(&self) -> String {
+        format!("$JS.API.STREAM.MSG.DELETE.{}", self.dead_stream())
     }
 
     /// Messages that could not be read belong to no organization we could name.
@@ -249,7 +264,7 @@ mod tests {
     #[test]
     fn no_identifier_can_leave_its_token() {
         let sly = OrganizationId::trusted("a.> b\r\nPUB x");
-        assert_eq!(Names::default().dead(&sly), "dead.a___b__PUB_x");
+        assert_eq!(Names::default().dead_of(Some(&sly), None), "dead.a___b__PUB_x.*");
     }
 
     #[test]

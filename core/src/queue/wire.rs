@@ -151,7 +151,7 @@ fn job_to_wire(job: Job) -> wire::Job {
     }
 }
 
-fn job_from_wire(job: wire::Job) -> Result<Job, QueueError> {
+pub(super) fn job_from_wire(job: wire::Job) -> Result<Job, QueueError> {
     let fixed = |bytes: &Bytes, what: &str| -> Result<[u8; 32], QueueError> {
         bytes.as_ref().try_into().map_err(|_| QueueError::Unreadable(what.to_owned()))
     };

@@ -42,7 +42,7 @@ pub use catalog::{CatalogWorld, catalog_contract};
 pub use express::{ExpressWorld, express_contract};
 pub use journal::journal_contract;
 pub use limits::limits_contract;
-pub use queue::{QueueWorld, SeenDeadLetter, queue_contract};
+pub use queue::{QueueWorld, queue_contract};
 pub use replies::replies_contract;
 pub use store::store_contract;
 

@@ -22,7 +22,7 @@ class Child:
     name: str
     command: list
     env: dict = field(default_factory=dict)
-    # What must answer before the child counts as up: ("tcp", port) or ("http", port).
+    # What must answer before the child counts as up: ("tcp", port), or ("http", port, path) with 200.
     ready: tuple = None
     # Later waves start when earlier ones are ready, and stop before them.
     wave: int = 0
@@ -116,14 +116,20 @@ class Layout:
 
     def choose_ports(self):
         args = self.args
-        inner = free_ports(args.nats * 2 + 1 + 2 + args.auths * 3 + args.executors)
+        inner = free_ports(args.nats * 3 + 1 + 2 + args.auths * 3 + args.executors)
         take = iter(inner)
         self.nats_ports = [next(take) for _ in range(args.nats)]
         self.route_ports = [next(take) for _ in range(args.nats)]
+        self.nats_health = [next(take) for _ in range(args.nats)]
         self.redis_port = next(take)
         self.catalog_port, self.catalog_health = next(take), next(take)
         self.auth_ports = [(next(take), next(take), next(take)) for _ in range(args.auths)]
         self.executor_health = [next(take) for _ in range(args.executors)]
+        # As services see them: themselves, or whoever listens at a relay's port and passes on.
+        relays = args.relays or [*self.nats_ports, self.redis_port]
+        if len(relays) != args.nats + 1:
+            raise ClusterError(f"--relays needs {args.nats + 1} ports: one for each nats-server, one for redis")
+        *self.nats_reached, self.redis_reached = relays
         if args.port:
             self.gateway_ports = [args.port + i for i in range(args.gateways)]
         else:
@@ -149,32 +155,36 @@ class Layout:
     # to outcomes, and nobody can make up an outcome but an executor.
     def nats(self):
         program = server("nats-server", "PLUGBOARD_NATS_SERVER")
-        for i, (port, route) in enumerate(zip(self.nats_ports, self.route_ports), 1):
+        for i, (port, route, health) in enumerate(zip(self.nats_ports, self.route_ports, self.nats_health), 1):
             store = self.data / "nats" / str(i)
             store.mkdir(exist_ok=True)
             conf = self.data / "nats" / f"nats-{i}.conf"
-            write_private(conf, self.nats_conf(i, port, route, store))
-            yield Child(f"nats-{i}", [program, "-c", str(conf)], ready=("tcp", port), wave=0)
+            write_private(conf, self.nats_conf(i, port, route, health, store))
+            # A port that answers is not enough: until a cluster has chosen its leader no stream can be made in it.
+            yield Child(f"nats-{i}", [program, "-c", str(conf)], ready=("http", health, "/healthz"), wave=0)
 
-    def nats_conf(self, i, port, route, store):
+    def nats_conf(self, i, port, route, health, store):
         sync = "always" if self.args.sync == "always" else "2m"
         cluster = ""
         if self.args.nats > 1:
             routes = ", ".join(f'"nats://127.0.0.1:{p}"' for p in self.route_ports)
-            cluster = f"cluster {{ name: plugboard, listen: 127.0.0.1:{route}, routes: [{routes}] }}\n"
+            # A client that is told of the servers' own ports would go around the relays.
+            advertise = "no_advertise: true, " if self.args.relays else ""
+            cluster = f"cluster {{ name: plugboard, listen: 127.0.0.1:{route}, {advertise}routes: [{routes}] }}\n"
         api = '"$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*", ' \
               '"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.CREATE.>", ' \
               '"$JS.API.CONSUMER.DURABLE.CREATE.>", "$JS.API.CONSUMER.INFO.>"'
         shared = '"$KV.plugboard_journal.>", "plugboard.payload.>", "plugboard.job.>"'
         return f"""
 listen: 127.0.0.1:{port}
+http: 127.0.0.1:{health}
 server_name: nats-{i}
 max_payload: 1MB
 jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
-      publish: [{api}, {shared}, "plugboard.express"]
+      publish: [{api}, {shared}, "plugboard.express", "$JS.API.STREAM.MSG.DELETE.plugboard_DEAD"]
       subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>"] }} }}
     {{ user: executor, password: "{self.secrets['nats_executor']}", permissions: {{
       publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>",
@@ -211,7 +221,8 @@ save ""
             "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{self.catalog_port}",
             "PLUGBOARD_MODE__SANDBOX": "true" if args.sandbox else "false",
             "PLUGBOARD_EGRESS__ALLOW": json.dumps(args.egress_allow),
-            **handed_on("PLUGBOARD_TELEMETRY__LOG"),
+            # The last two mean something to builds for the fault campaign only.
+            **handed_on("PLUGBOARD_TELEMETRY__LOG", "PLUGBOARD_FAILPOINTS", "PLUGBOARD_BROKEN"),
         }
         if args.upstream:
             env["PLUGBOARD_EGRESS__UPSTREAM"] = json.dumps(args.upstream)
@@ -224,7 +235,7 @@ save ""
 
     def nats_env(self, user):
         return {
-            "PLUGBOARD_NATS__URLS": json.dumps([f"nats://127.0.0.1:{port}" for port in self.nats_ports]),
+            "PLUGBOARD_NATS__URLS": json.dumps([f"nats://127.0.0.1:{port}" for port in self.nats_reached]),
             "PLUGBOARD_NATS__USER": user,
             "PLUGBOARD_NATS__PASSWORD": f'"{self.secrets["nats_" + user]}"',
             "PLUGBOARD_NATS__REPLICAS": str(self.args.nats),
@@ -239,7 +250,7 @@ save ""
             "PLUGBOARD_CATALOG__CONNECTORS": json.dumps([str(Path(d).resolve()) for d in self.args.connectors]),
             "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{self.catalog_health}"',
         }
-        return self.service("catalog", "catalog", env, ("http", self.catalog_health), 1)
+        return self.service("catalog", "catalog", env, ("http", self.catalog_health, "/readyz"), 1)
 
     def auths(self):
         for i, (port, health, pages) in enumerate(self.auth_ports, 1):
@@ -248,13 +259,13 @@ save ""
                 "PLUGBOARD_AUTH__HTTP_LISTEN": f'"127.0.0.1:{pages}"',
                 # Browsers are sent to the first one, wherever a sign-in began.
                 "PLUGBOARD_AUTH__PUBLIC_URL": json.dumps(self.pages_url),
-                "PLUGBOARD_REDIS__URL": f"redis://:{self.secrets['redis']}@127.0.0.1:{self.redis_port}",
+                "PLUGBOARD_REDIS__URL": f"redis://:{self.secrets['redis']}@127.0.0.1:{self.redis_reached}",
                 "PLUGBOARD_SEED_OPERATOR_KEY": self.secrets["PLUGBOARD_SEED_OPERATOR_KEY"],
                 "PLUGBOARD_SEED_API_KEY": self.secrets["PLUGBOARD_SEED_API_KEY"],
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 **self.secret("TICKET_KEY", "MASTER_KEY"),
             }
-            yield self.service(f"auth-{i}", "auth", env, ("http", health), 2)
+            yield self.service(f"auth-{i}", "auth", env, ("http", health, "/readyz"), 2)
 
     def executors(self):
         for i, health in enumerate(self.executor_health, 1):
@@ -262,11 +273,11 @@ save ""
                 **self.nats_env("executor"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 # A user that can reach the vendors' limits and nothing else.
-                "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_port}",
+                "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_reached}",
                 **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS"),
                 **self.secret("PAYLOAD_KEY"),
             }
-            yield self.service(f"executor-{i}", "executor", env, ("http", health), 3)
+            yield self.service(f"executor-{i}", "executor", env, ("http", health, "/readyz"), 3)
 
     def gateways(self):
         for i, port in enumerate(self.gateway_ports, 1):
@@ -275,7 +286,7 @@ save ""
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
                 **self.secret("TICKET_KEY", "PAYLOAD_KEY"),
             }
-            yield self.service(f"gateway-{i}", "gateway", env, ("http", port), 4)
+            yield self.service(f"gateway-{i}", "gateway", env, ("http", port, "/readyz"), 4)
 
     def ready_line(self):
         keys = self.secrets if self.first_start else {}

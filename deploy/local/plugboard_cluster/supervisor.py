@@ -27,13 +27,13 @@ def die_with_parent():
 
 
 def is_ready(ready):
-    kind, port = ready
+    kind, port, *path = ready
     if kind == "tcp":
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", port)) == 0
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path[0]}", timeout=2) as answer:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False

@@ -38,6 +38,9 @@ pub enum Command {
     /// Read the audit log, or check that nobody has changed it.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Calls that were given up: see them, make them again, drop them.
+    #[command(subcommand)]
+    Jobs(JobsCommand),
     /// Check, show and compare connector manifests.
     #[command(subcommand)]
     Connectors(ConnectorsCommand),
@@ -225,6 +228,40 @@ pub struct AuditFilter {
     /// Only what was done to the thing with this id, or by calling it.
     #[arg(long)]
     pub target: Option<String>,
+}
+
+/// The organization's calls; with PLUGBOARD_OPERATOR_KEY set, everybody's.
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// Calls that were started too often and given up, one a line.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// All that is known of one, as JSON.
+    Show {
+        execution_id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Put one back into the queue, as a new execution.
+    Replay {
+        execution_id: String,
+        /// Even if the vendor may have done it already.
+        #[arg(long)]
+        accept_duplicate: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Drop one for good.
+    Drop {
+        execution_id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]

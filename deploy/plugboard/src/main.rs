@@ -7,6 +7,7 @@ mod connectors;
 mod doctor;
 mod greeting;
 mod health;
+mod jobs;
 mod keys;
 mod operator;
 mod rotate;
@@ -50,6 +51,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => keys::run(command).await,
         Command::Rotate(args) => rotate::run(args).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Jobs(command) => jobs::run(command).await,
         Command::Connectors(command) => connectors::run(command),
         Command::Doctor(args) => doctor::run(&args).await,
     }

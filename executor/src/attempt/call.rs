@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use plugboard_core::egress::{Caps, EgressError, EgressRequest, EgressResponse, PoolClass, SentFlag};
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, LimitUse, Page};
 use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
@@ -16,6 +17,7 @@ use super::course::{Course, Next, is_repeatable};
 use super::prepare::{Ready, grant};
 use super::{failure, limits};
 use crate::Deps;
+use crate::chance;
 use crate::http::request::{Outgoing, Parts, build, operation_of};
 use crate::http::response::{About, Answer, Shaped, shape};
 use crate::http::success::rule_of;
@@ -56,19 +58,18 @@ impl Called {
     }
 }
 
-/// A random part of `most`.
+/// A random part of `most`, a quarter at least.
 pub(super) fn jitter(most: Duration) -> Duration {
-    let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis(rand::random_range(millis / 4..=millis))
+    most.mul_f64(0.25 + 0.75 * chance::fraction())
 }
 
-/// Makes the call. For everything but a `read` the intent must be held.
-pub(super) async fn call(deps: &Deps, job: &Job, starts: u32, ready: Ready) -> Called {
+/// Makes the call. For everything but a `read` the intent must be held. `followed`: an earlier start may have made it.
+pub(super) async fn call(deps: &Deps, job: &Job, followed: bool, ready: Ready) -> Called {
     let Ready { connector, body, fields, resolved_at, outgoing, limits } = ready;
     let resolved_at = Some(resolved_at);
     let left = deps.clock.now().until(job.deadline);
     let deadline = Instant::now() + left.saturating_sub(WAY_BACK.min(left / 4));
-    let course = Course::new(job.effect, starts, is_refreshable(&connector, &fields));
+    let course = Course::new(job.effect, followed, is_refreshable(&connector, &fields));
     let line = deps.lines.of(&job.organization, &job.service, outgoing.url.host_str().unwrap_or_default());
     line.earn();
     let mut tries = Tries {
@@ -158,6 +159,7 @@ impl Tries<'_> {
         loop {
             tokio::time::sleep(STILL_SURE).await;
             if sent.get() {
+                failpoint("sent_before_answer", self.job.execution_id.as_str());
                 return std::future::pending().await;
             }
             if self.deps.vault.holds(&grant, &self.fields) {
@@ -254,7 +256,7 @@ impl Tries<'_> {
         let began = Instant::now();
         let answer = tokio::select! {
             biased;
-            answer = self.deps.egress.send(request) => answer,
+            answer = self.deps.upstream.send(request) => answer,
             () = self.doubt(&sent) => {
                 // The request is dropped; if it got under way in this very moment, it counts as sent.
                 if !sent.get() {
@@ -390,7 +392,7 @@ impl Tries<'_> {
     /// The last try's words must hold for all of them.
     fn reconcile(&self, error: &mut CallError) {
         let effect = self.job.effect;
-        let outcome = self.course.outcome(error.outcome);
+        let outcome = self.course.outcome(error.outcome, failure::speaks_for_all_tries(error));
         if outcome == error.outcome {
             return;
         }

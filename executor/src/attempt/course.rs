@@ -5,6 +5,8 @@ use std::time::Duration;
 use plugboard_core::error::EffectOutcome;
 use plugboard_core::manifest::Effect;
 
+use crate::broken::broken;
+
 /// Repeats after failures that provably sent nothing.
 const MAX_UNSENT: u32 = 2;
 /// Repeats after a failure whose outcome is not known.
@@ -52,6 +54,8 @@ pub(super) enum Next {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Course {
     effect: Effect,
+    /// An earlier start may have made the call, and may yet: perhaps it only stands still.
+    followed: bool,
     past: Past,
     unsent: u32,
     unclear: u32,
@@ -60,11 +64,10 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// `refreshable`: the manifest says how to get a new token.
-    pub(super) fn new(effect: Effect, starts: u32, refreshable: bool) -> Self {
-        // A `once` call is granted only when nobody had an intent, so nobody has sent it. The others are taken over.
-        let past = if starts > 1 && effect != Effect::Once { Past::Unclear } else { Past::Nothing };
-        Self { effect, past, unsent: 0, unclear: 0, limited: 0, refreshes_left: refreshable }
+    /// `followed`: an earlier start may have made the call. `refreshable`: the manifest says how to get a new token.
+    pub(super) fn new(effect: Effect, followed: bool, refreshable: bool) -> Self {
+        let past = if followed { Past::Unclear } else { Past::Nothing };
+        Self { effect, followed, past, unsent: 0, unclear: 0, limited: 0, refreshes_left: refreshable }
     }
 
     /// After a failed try, with this much time left.
@@ -87,7 +90,8 @@ impl Course {
                 self.unclear += 1;
                 // Reads and idempotent calls may be repeated; a keyed one carries the same key each time. That is
                 // what a redelivery would do as well.
-                if self.effect == Effect::Once || self.unclear > MAX_UNCLEAR {
+                let single = self.effect == Effect::Once && !broken("retry_after_reset");
+                if single || self.unclear > MAX_UNCLEAR {
                     return Next::End;
                 }
                 self.unclear
@@ -117,15 +121,19 @@ impl Course {
         std::mem::take(&mut self.refreshes_left)
     }
 
-    /// What can be said of the whole call when its last try ended like this.
-    pub(super) fn outcome(&self, last: EffectOutcome) -> EffectOutcome {
+    /// What can be said of the whole call when its last try ended like this. `for_all`: a refusal for what the request
+    /// itself is.
+    pub(super) fn outcome(&self, last: EffectOutcome, for_all: bool) -> EffectOutcome {
         use EffectOutcome::{NotSent, Rejected, Unknown};
         match (self.past, last) {
             (Past::Refused, NotSent) => Rejected,
             (Past::Unclear, NotSent) => Unknown,
             // "No such order" may well be what the first, unanswered deletion left behind. A key makes the vendor
-            // answer for all tries; a read leaves nothing behind.
+            // answer for all tries, if it got as far as looking at it; a read leaves nothing behind.
             (Past::Unclear, Rejected) if self.effect == Effect::Idempotent => Unknown,
+            (Past::Unclear, Rejected) if self.effect == Effect::Keyed && !for_all => Unknown,
+            // What was refused now may be accepted from whoever held the intent before.
+            (_, Rejected) if self.effect == Effect::Keyed && self.followed => Unknown,
             (_, last) => last,
         }
     }
@@ -146,20 +154,20 @@ mod tests {
     #[test]
     fn what_was_not_sent_is_repeated_twice_for_any_effect() {
         for effect in ALL {
-            let mut course = Course::new(effect, 1, false);
+            let mut course = Course::new(effect, false, false);
             assert!(matches!(course.after(Failed::Unsent, PLENTY), Next::Again(_)));
             assert!(matches!(course.after(Failed::Unsent, PLENTY), Next::Again(_)));
             assert_eq!(course.after(Failed::Unsent, PLENTY), Next::End);
-            assert_eq!(course.outcome(EffectOutcome::NotSent), EffectOutcome::NotSent);
+            assert_eq!(course.outcome(EffectOutcome::NotSent, false), EffectOutcome::NotSent);
         }
     }
 
     #[test]
     fn once_is_never_sent_again_after_the_first_byte() {
-        let mut course = Course::new(Effect::Once, 1, true);
+        let mut course = Course::new(Effect::Once, false, true);
         assert_eq!(course.after(Failed::Unclear, PLENTY), Next::End);
         for effect in [Effect::Read, Effect::Idempotent, Effect::Keyed] {
-            let mut course = Course::new(effect, 1, false);
+            let mut course = Course::new(effect, false, false);
             assert!(matches!(course.after(Failed::Unclear, PLENTY), Next::Again(_)));
             assert_eq!(course.after(Failed::Unclear, PLENTY), Next::End);
         }
@@ -168,49 +176,54 @@ mod tests {
     #[test]
     fn nothing_is_begun_that_cannot_end_in_time() {
         for failed in [Failed::Unsent, Failed::Unclear] {
-            assert_eq!(Course::new(Effect::Read, 1, false).after(failed, Duration::from_millis(100)), Next::End);
+            assert_eq!(Course::new(Effect::Read, false, false).after(failed, Duration::from_millis(100)), Next::End);
         }
-        assert_eq!(Course::new(Effect::Read, 1, false).after(Failed::Blocked, PLENTY), Next::End);
+        assert_eq!(Course::new(Effect::Read, false, false).after(Failed::Blocked, PLENTY), Next::End);
     }
 
     #[test]
     fn a_token_is_refreshed_once_and_only_where_there_is_a_way() {
-        let mut course = Course::new(Effect::Once, 1, true);
+        let mut course = Course::new(Effect::Once, false, true);
         assert!(course.may_refresh());
         assert!(!course.may_refresh());
-        assert!(!Course::new(Effect::Once, 1, false).may_refresh());
+        assert!(!Course::new(Effect::Once, false, false).may_refresh());
     }
 
     #[test]
     fn the_past_colours_the_end() {
         use EffectOutcome::{NotSent, Rejected, Unknown};
         let unclear = |effect| {
-            let mut course = Course::new(effect, 1, false);
+            let mut course = Course::new(effect, false, false);
             course.after(Failed::Unclear, PLENTY);
             course
         };
-        assert_eq!(unclear(Effect::Idempotent).outcome(Rejected), Unknown);
-        assert_eq!(unclear(Effect::Keyed).outcome(Rejected), Rejected);
+        assert_eq!(unclear(Effect::Idempotent).outcome(Rejected, true), Unknown);
+        assert_eq!(unclear(Effect::Keyed).outcome(Rejected, true), Rejected);
+        // It was asked too often, or is still at it.
+        assert_eq!(unclear(Effect::Keyed).outcome(Rejected, false), Unknown);
+        assert_eq!(unclear(Effect::Read).outcome(Rejected, false), Rejected);
+        // Another start may come back and be accepted.
+        assert_eq!(Course::new(Effect::Keyed, true, false).outcome(Rejected, true), Unknown);
+        assert_eq!(Course::new(Effect::Read, true, false).outcome(Rejected, true), Rejected);
         for effect in [Effect::Read, Effect::Idempotent, Effect::Keyed] {
-            assert_eq!(unclear(effect).outcome(NotSent), Unknown);
-            assert_eq!(Course::new(effect, 2, false).outcome(NotSent), Unknown);
+            assert_eq!(unclear(effect).outcome(NotSent, false), Unknown);
+            assert_eq!(Course::new(effect, true, false).outcome(NotSent, false), Unknown);
         }
-        assert_eq!(Course::new(Effect::Once, 2, false).outcome(NotSent), NotSent);
-        let mut refused = Course::new(Effect::Once, 1, true);
+        let mut refused = Course::new(Effect::Once, false, true);
         refused.may_refresh();
-        assert_eq!(refused.outcome(NotSent), Rejected);
+        assert_eq!(refused.outcome(NotSent, false), Rejected);
     }
 
     #[test]
     fn who_is_asked_too_often_is_asked_again_when_it_says() {
         let second = Duration::from_secs(1);
-        let mut read = Course::new(Effect::Read, 1, false);
+        let mut read = Course::new(Effect::Read, false, false);
         assert_eq!(read.limited(Some(3 * second), 10 * second), Some(3 * second));
         assert_eq!(read.limited(None, 10 * second), Some(2 * second));
         assert_eq!(read.limited(Some(second), 10 * second), None, "often enough");
-        assert_eq!(read.outcome(EffectOutcome::NotSent), EffectOutcome::Rejected);
-        assert_eq!(Course::new(Effect::Read, 1, false).limited(Some(10 * second), 10 * second), None, "no time");
-        assert_eq!(Course::new(Effect::Once, 1, false).limited(Some(second), 10 * second), None);
-        assert_eq!(Course::new(Effect::Keyed, 1, false).limited(Some(second), 10 * second), Some(second));
+        assert_eq!(read.outcome(EffectOutcome::NotSent, false), EffectOutcome::Rejected);
+        assert_eq!(Course::new(Effect::Read, false, false).limited(Some(10 * second), 10 * second), None, "no time");
+        assert_eq!(Course::new(Effect::Once, false, false).limited(Some(second), 10 * second), None);
+        assert_eq!(Course::new(Effect::Keyed, false, false).limited(Some(second), 10 * second), Some(second));
     }
 }

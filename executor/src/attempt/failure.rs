@@ -9,6 +9,7 @@ use plugboard_core::identity::IdentityError;
 use plugboard_core::manifest::Effect;
 
 use super::course::{Failed, is_repeatable};
+use crate::broken::broken;
 
 /// How long a caller is asked to wait when a part of ours is away. Milliseconds.
 const SOON: u64 = 1_000;
@@ -153,12 +154,24 @@ pub(super) fn left_alone(host: &str, rest: Duration) -> CallError {
     error
 }
 
+/// Whether a refusal is about the request, so that a vendor that keeps keys has looked at the key: whoever is asked too
+/// often, does not accept the credential, or is still at it (409) refuses before that.
+pub(super) fn speaks_for_all_tries(error: &CallError) -> bool {
+    let status = error.upstream.as_ref().map(|upstream| upstream.status);
+    error.code == ErrorCode::UpstreamRejected && !matches!(status, Some(401 | 403 | 408 | 409 | 425 | 429))
+}
+
+/// Of a call whose time ran out: whether it is certain that no byte has left.
+fn unsent(sent: bool) -> bool {
+    !sent || broken("timeout_as_not_sent")
+}
+
 pub(super) fn kind_of(error: &EgressError) -> Failed {
     match error.kind() {
         EgressErrorKind::Blocked { .. } | EgressErrorKind::BadUrl { .. } => Failed::Blocked,
-        EgressErrorKind::Timeout { sent: false, .. } => Failed::Blocked,
+        EgressErrorKind::Timeout { sent, .. } if unsent(*sent) => Failed::Blocked,
         EgressErrorKind::Connect { .. } => Failed::Unsent,
-        EgressErrorKind::Timeout { sent: true, .. } | EgressErrorKind::Broken => Failed::Unclear,
+        EgressErrorKind::Timeout { .. } | EgressErrorKind::Broken => Failed::Unclear,
         EgressErrorKind::TooLarge { .. } | EgressErrorKind::Decode { .. } => Failed::Answered,
     }
 }
@@ -177,8 +190,8 @@ pub(super) fn of_egress(error: &EgressError, effect: Effect, judged: bool) -> Ca
             ErrorCode::UpstreamUnreachable,
             format!("{host} cannot be reached: {stage}. Nothing was sent."),
         ),
-        EgressErrorKind::Timeout { sent: false, .. } => too_late(),
-        EgressErrorKind::Timeout { sent: true, phase } if effect == Effect::Read => {
+        EgressErrorKind::Timeout { sent, .. } if unsent(*sent) => too_late(),
+        EgressErrorKind::Timeout { phase, .. } if effect == Effect::Read => {
             let code = match phase {
                 TimeoutPhase::Deadline => ErrorCode::DeadlineExceeded,
                 TimeoutPhase::Idle => ErrorCode::UpstreamUnreachable,

@@ -17,12 +17,14 @@ mod tests;
 
 use std::time::Duration;
 
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::journal::Claim;
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Delivery, MAX_STARTS};
 
 use crate::Deps;
+use crate::broken::broken;
 use call::{Called, call};
 use prepare::{Stop, prepare};
 use settle::Desk;
@@ -37,6 +39,12 @@ enum End {
 
 /// Runs one delivery to its end.
 pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
+    if broken("ack_before_call") {
+        let (job, starts) = (delivery.job.clone(), delivery.starts);
+        delivery.ack();
+        one(deps, &job, starts).await;
+        return;
+    }
     match one(deps, &delivery.job, delivery.starts).await {
         End::Ack => delivery.ack(),
         End::Later(delay) => delivery.nack(delay),
@@ -51,7 +59,7 @@ pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
         Called::failed(failure::too_late())
     } else {
         match prepare(deps, job).await {
-            Ok(ready) => call(deps, job, 1, ready).await,
+            Ok(ready) => call(deps, job, false, ready).await,
             Err(Stop::Later) => return None,
             Err(Stop::Failed(error)) => Called::failed(*error),
         }
@@ -72,12 +80,18 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
         Err(Stop::Later) => return desk.later(),
         Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
     };
-    if job.effect == Effect::Read {
-        return desk.end_read(call(deps, job, starts, ready).await).await;
+    if job.effect == Effect::Read || broken("no_intent") {
+        return desk.end_read(call(deps, job, starts > 1, ready).await).await;
     }
+    failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.claim(job).await {
-        Ok(Claim::Granted(intent)) => desk.end_claimed(&intent, call(deps, job, starts, ready).await).await,
+        Ok(Claim::Granted(intent)) => {
+            failpoint("intent_before_first_byte", job.execution_id.as_str());
+            let called = call(deps, job, intent.is_taken_over(), ready).await;
+            desk.end_claimed(&intent, called).await
+        }
         Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
+        Ok(Claim::Unknown) if broken("call_again") => desk.end_read(call(deps, job, true, ready).await).await,
         Ok(Claim::Unknown) => desk.end_unknown().await,
         Err(error) => {
             tracing::warn!(%error, "the journal did not answer; nothing was sent");

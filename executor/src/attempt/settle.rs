@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use plugboard_core::blobs::INLINE_LIMIT;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
+use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::CallNote;
 use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Outcome, Payload};
 use plugboard_core::journal::{Claim, Closed, Finished, Intent, JournalError, is_final};
@@ -17,6 +18,7 @@ use super::call::{Called, jitter};
 use super::course::is_repeatable;
 use super::failure;
 use crate::Deps;
+use crate::broken::broken;
 
 /// Longest rest between two tries to write to the journal.
 const JOURNAL_REST: Duration = Duration::from_secs(5);
@@ -117,6 +119,7 @@ impl<'a> Desk<'a> {
             tracing::error!(%error, "a job that was started too often could not be put aside");
             return self.later();
         }
+        self.failpoint("dead_letter_before_ack");
         tracing::error!(starts = self.starts, "a job was started too often and is put aside");
         metrics::counter!("executor_buried_total").increment(1);
         self.end_unsent(failure::given_up(self.starts)).await
@@ -140,6 +143,7 @@ impl<'a> Desk<'a> {
     pub(super) async fn end_claimed(&self, intent: &Intent, called: Called) -> End {
         let unsent = called.nothing_sent();
         let outcome = self.outcome(called).await;
+        self.failpoint("answer_before_done");
         let mut patience = Patience::new();
         let written = loop {
             // "Not sent" is told only if the release took: who took the call over may be sending now.
@@ -153,6 +157,12 @@ impl<'a> Desk<'a> {
         };
         match written {
             Ok(Finished::Recorded) => {
+                self.failpoint("done_before_result");
+                self.reply(outcome).await;
+                self.failpoint("result_before_ack");
+                End::Ack
+            }
+            Ok(Finished::Superseded) if broken("superseded_speaks") => {
                 self.reply(outcome).await;
                 End::Ack
             }
@@ -275,6 +285,10 @@ impl<'a> Desk<'a> {
         }
         debug_assert!(error.code != ErrorCode::OutcomeUnknown || error.outcome == EffectOutcome::Unknown);
         error
+    }
+
+    fn failpoint(&self, name: &'static str) {
+        failpoint(name, self.job.execution_id.as_str());
     }
 
     fn count(&self, code: impl Into<Cow<'static, str>>) {

@@ -169,6 +169,31 @@ async fn a_refusal_after_an_unanswered_try_of_an_idempotent_call_proves_nothing(
     assert_eq!(envelope["error"]["safe_to_retry"], true);
 }
 
+/// The vendor has not looked at the key: it is still at the first try, or does not look at all.
+#[tokio::test]
+async fn a_refusal_without_a_look_at_the_key_proves_nothing() {
+    for status in [409, 401, 403] {
+        let (bench, _vendor) = bench(vec![Act::Hang, Act::json(status, json!({}))]).await;
+        bench.run(&bench.job("pay", "/payments"), 1).await;
+        let (envelope, _) = bench.reply();
+        let error = &envelope["error"];
+        assert_eq!((&error["outcome"], &error["safe_to_retry"]), (&json!("unknown"), &json!(false)), "{envelope}");
+    }
+    let (bench, _vendor) = bench(vec![Act::Hang, Act::json(422, json!({}))]).await;
+    bench.run(&bench.job("pay", "/payments"), 1).await;
+    assert_eq!(bench.reply().0["error"]["outcome"], "rejected");
+}
+
+/// A start that was redelivered before anybody had an intent is the first to send.
+#[tokio::test]
+async fn not_sent_is_said_of_a_second_start_that_took_nothing_over() {
+    for (operation, path, effect) in OPERATIONS.into_iter().skip(1) {
+        let bench = Bench::new(bearer(), fields(&[("api_key", SECRET)]), closed_port().await);
+        bench.run(&bench.job(operation, path), 3).await;
+        assert_eq!(bench.reply().0["error"]["outcome"], "not_sent", "{effect:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_never_left_is_not_sent_for_any_effect() {
     for (operation, path, effect) in OPERATIONS {

@@ -6,6 +6,7 @@ use plugboard_core::manifest::{Effect, Idempotency};
 use plugboard_core::secret::SecretKey;
 use sha2::Sha256;
 
+use crate::broken::broken;
 use crate::http::request::Parts;
 
 /// The key of a `keyed` call; nothing for any other.
@@ -20,7 +21,10 @@ impl<'a> Repeat<'a> {
         let Parts { connector, job, idempotency_root, .. } = *parts;
         let rule = connector.manifest().idempotency.as_ref().filter(|_| job.effect == Effect::Keyed);
         let Some(rule) = rule else { return Self::default() };
-        let digest = digest(idempotency_root, &job.organization, &job.execution_id);
+        let digest = match broken("new_key_per_attempt") {
+            true => digest(idempotency_root, &job.organization, &ExecutionId::generate()),
+            false => digest(idempotency_root, &job.organization, &job.execution_id),
+        };
         let key = if rule.header.is_some() { hex::encode(digest) } else { uuid(digest) };
         Self { rule: Some(rule), key }
     }

@@ -11,7 +11,7 @@ use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::{CallState, Envelope, Job, Outcome};
 use plugboard_core::journal::{JournalError, JournalStore, Revision};
-use plugboard_core::queue::{Delivery, JobQueue, QueueDepth, QueueError};
+use plugboard_core::queue::{DeadLetters, Delivery, JobQueue, NoDeadLetters, QueueDepth, QueueError};
 
 use crate::waiters::Waiters;
 
@@ -56,6 +56,10 @@ impl JobQueue for FakeVendor {
 
     async fn depth(&self) -> Result<QueueDepth, QueueError> {
         Ok(QueueDepth::default())
+    }
+
+    fn dead_letters(&self) -> &dyn DeadLetters {
+        &NoDeadLetters
     }
 }
 

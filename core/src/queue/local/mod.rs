@@ -14,6 +14,7 @@
 //!   memory are not remembered: nobody publishes them again, and a repeat does nothing.
 //! - **Fairness.** Organizations take turns; within one, first come, first served.
 
+pub(crate) mod dead_letters;
 mod replies;
 mod state;
 
@@ -26,11 +27,10 @@ use redb::ReadableTable;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
-pub use super::dead_letters::DeadLetter;
 pub use replies::LocalReplies;
 
 use self::state::{Entry, Place, State};
-use super::{Delivery, Hold, JobQueue, QueueDepth, QueueError, dead_letters, wire};
+use super::{DeadLetters, Delivery, Hold, JobQueue, QueueDepth, QueueError, wire};
 use crate::clock::Clock;
 use crate::embedded::tables::{JOBS, STARTS};
 use crate::embedded::{Embedded, EmbeddedError};
@@ -127,17 +127,6 @@ impl LocalQueue {
     pub fn close(&self) {
         self.inner.ready.close();
     }
-
-    /// Jobs put aside in the last 30 days.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        match &self.inner.file {
-            Some(file) => dead_letters::list(file).await,
-            None => Ok(Vec::new()),
-        }
-    }
 }
 
 impl std::fmt::Debug for LocalQueue {
@@ -190,6 +179,10 @@ impl JobQueue for LocalQueue {
 
     async fn depth(&self) -> Result<QueueDepth, QueueError> {
         Ok(self.inner.state.lock().depth())
+    }
+
+    fn dead_letters(&self) -> &dyn DeadLetters {
+        self
     }
 }
 

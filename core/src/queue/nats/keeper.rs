@@ -24,6 +24,7 @@ use super::super::subjects::{HEADER_DELAY, HEADER_STARTS, Lane, alone_id, return
 use super::super::{HEARTBEAT, wire};
 use super::holds::{Command, Ledger};
 use super::link::{NatsLink, Stored, message_id_headers, put_header};
+use crate::failpoint::failpoint;
 use crate::job::Job;
 
 /// How often we look for messages that need a sign of life.
@@ -177,6 +178,7 @@ impl Keeper {
         for message in self.acks.sent.drain(..asked.acks.min(self.acks.sent.len())) {
             self.ledger.remove(message);
         }
+        failpoint("after_ack", "");
     }
 
     async fn keep_alive(&self) {
