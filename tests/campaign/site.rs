@@ -43,6 +43,21 @@ pub(crate) struct Site {
     _manifests: tempfile::TempDir,
 }
 
+/// A service may find the port taken that was free when the cluster chose it; then all of it is started anew.
+const STARTS: usize = 3;
+
+/// The servers' ports are chosen when the cluster starts, so the relays look them up in what it writes.
+async fn links(data: &Path) -> Vec<(String, Relay)> {
+    let mut links = Vec::new();
+    for number in 1..=NATS {
+        let conf = data.join(format!("data/nats/nats-{number}.conf"));
+        links.push((format!("nats-{number}"), Relay::start(setting(conf, "listen: ")).await));
+    }
+    let conf = data.join("data/redis/redis.conf");
+    links.push(("redis".to_owned(), Relay::start(setting(conf, "port ")).await));
+    links
+}
+
 impl Site {
     pub(crate) async fn start(out: &Path, seed: u64, clock: Clock, tagger: &Tagger) -> Self {
         let canary = Canary::start().await;
@@ -61,28 +76,27 @@ impl Site {
         let failpoints = manifests.path().join("failpoints");
         std::fs::create_dir(&failpoints).unwrap();
 
-        let mut options = Stack::cluster()
-            .gateways(GATEWAYS)
-            .executors(EXECUTORS)
-            .auths(AUTHS)
-            .nats(NATS)
-            .connectors(manifests.path())
-            .environment("PLUGBOARD_FAILPOINTS", failpoints.to_str().unwrap());
         let provider_address = issuer.trim_start_matches("http://");
-        for address in [&vendor_link.address().to_string(), &closed.to_string(), provider_address] {
-            options = options.egress_allow(address);
-        }
-        // The servers' ports are chosen when the cluster starts, so the relays look them up in what it writes.
-        let data = tempfile::Builder::new().prefix("plugboard-faults-").tempdir().unwrap().keep();
-        let mut inner_links = Vec::new();
-        for number in 1..=NATS {
-            let conf = data.join(format!("data/nats/nats-{number}.conf"));
-            inner_links.push((format!("nats-{number}"), Relay::start(setting(conf, "listen: ")).await));
-        }
-        let conf = data.join("data/redis/redis.conf");
-        inner_links.push(("redis".to_owned(), Relay::start(setting(conf, "port ")).await));
-        let ports = inner_links.iter().map(|(_, relay)| relay.address().port()).collect();
-        let stack = tokio::task::spawn_blocking(move || options.relays(ports).start_in(data)).await.unwrap();
+        let allowed = [vendor_link.address().to_string(), closed.to_string(), provider_address.to_owned()];
+        let mut started = 0;
+        let (stack, inner_links) = loop {
+            started += 1;
+            let options = Stack::cluster()
+                .gateways(GATEWAYS)
+                .executors(EXECUTORS)
+                .auths(AUTHS)
+                .nats(NATS)
+                .connectors(manifests.path())
+                .environment("PLUGBOARD_FAILPOINTS", failpoints.to_str().unwrap());
+            let options = allowed.iter().fold(options, |options, address| options.egress_allow(address));
+            let data = tempfile::Builder::new().prefix("plugboard-faults-").tempdir().unwrap().keep();
+            let inner_links = links(&data).await;
+            let ports = inner_links.iter().map(|(_, relay)| relay.address().port()).collect();
+            match tokio::task::spawn_blocking(move || options.relays(ports).start_in(data)).await {
+                Ok(stack) => break (stack, inner_links),
+                Err(error) => assert!(started < STARTS, "the cluster does not start: {error}"),
+            }
+        };
 
         let mut site = Self {
             stack,
