@@ -16,14 +16,7 @@ use crate::site::Site;
 const DRAINS_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) async fn streams(site: &Site, facts: &mut Facts) {
-    let conf = std::fs::read_to_string(site.stack.data().join("nats/nats-1.conf")).unwrap();
-    let after = |start: &str, end: char| {
-        let rest = &conf[conf.find(start).unwrap() + start.len()..];
-        rest[..rest.find(end).unwrap()].to_owned()
-    };
-    let (address, password) = (after("listen: ", '\n'), after("user: gateway, password: \"", '"'));
-    let options = async_nats::ConnectOptions::with_user_and_password("gateway".to_owned(), password);
-    let nats = options.connect(format!("nats://{address}")).await.unwrap();
+    let nats = site.stack.broker().await;
     let jetstream = async_nats::jetstream::new(nats);
     let mut jobs = jetstream.get_stream("plugboard_JOBS").await.unwrap();
     let until = tokio::time::Instant::now() + DRAINS_WITHIN;

@@ -293,6 +293,18 @@ impl Stack {
         eventually_blocking("the killed process is gone", Duration::from_secs(10), || process.exit_code());
     }
 
+    /// A connection to the broker of a cluster, with a gateway's rights.
+    pub async fn broker(&self) -> async_nats::Client {
+        let conf = std::fs::read_to_string(self.data().join("nats/nats-1.conf")).unwrap();
+        let after = |start: &str, end: char| {
+            let rest = &conf[conf.find(start).unwrap() + start.len()..];
+            rest[..rest.find(end).unwrap()].to_owned()
+        };
+        let (address, password) = (after("listen: ", '\n'), after("user: gateway, password: \"", '"'));
+        let options = async_nats::ConnectOptions::with_user_and_password("gateway".to_owned(), password);
+        options.connect(format!("nats://{address}")).await.unwrap()
+    }
+
     /// The process that was started: the whole of the embedded shape, or the supervisor of a cluster.
     pub fn main_pid(&self) -> u32 {
         self.process.as_ref().unwrap().pid

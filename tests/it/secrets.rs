@@ -117,14 +117,7 @@ pub(crate) async fn secrets_are_in_nothing_that_is_written(site: &Site) {
 
 /// What executors tell gateways over the broker. It is stored nowhere, so it is listened to, with a gateway's rights.
 async fn overheard_replies(stack: &Stack) -> Arc<Mutex<Vec<u8>>> {
-    let conf = std::fs::read_to_string(stack.data().join("nats/nats-1.conf")).unwrap();
-    let after = |start: &str, end: char| {
-        let rest = &conf[conf.find(start).unwrap() + start.len()..];
-        rest[..rest.find(end).unwrap()].to_owned()
-    };
-    let (address, password) = (after("listen: ", '\n'), after("user: gateway, password: \"", '"'));
-    let options = async_nats::ConnectOptions::with_user_and_password("gateway".to_owned(), password);
-    let nats = options.connect(format!("nats://{address}")).await.unwrap();
+    let nats = stack.broker().await;
     // Of the queue, and of the express lane.
     let replies = nats.subscribe("plugboard.reply.>").await.unwrap();
     let mut messages = futures::stream::select(replies, nats.subscribe("plugboard.express_news.>").await.unwrap());

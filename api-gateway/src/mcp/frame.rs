@@ -32,45 +32,13 @@ pub(super) struct NotAMessage<'a> {
     pub(super) what: Cow<'static, str>,
 }
 
-#[derive(Default)]
-struct Frame<'a> {
-    jsonrpc: Option<Json<'a>>,
-    id: Option<Json<'a>>,
-    method: Option<Json<'a>>,
-    params: Option<Json<'a>>,
-    result: Option<Json<'a>>,
-    error: Option<Json<'a>>,
-}
-
-impl<'a> Frame<'a> {
-    /// `None`: a name stands twice, so that nobody knows which value counts.
-    fn of(message: Json<'a>) -> Option<Self> {
-        let mut frame = Self::default();
-        for (name, value) in message.members() {
-            let slot = match name.as_ref() {
-                "jsonrpc" => &mut frame.jsonrpc,
-                "id" => &mut frame.id,
-                "method" => &mut frame.method,
-                "params" => &mut frame.params,
-                "result" => &mut frame.result,
-                "error" => &mut frame.error,
-                _ => continue,
-            };
-            if slot.replace(value).is_some() {
-                return None;
-            }
-        }
-        Some(frame)
-    }
-}
-
 /// A set of members that are looked for in an object.
 pub(super) trait Wanted<'a>: Default {
-    /// Keeps the value if it is wanted.
-    fn keep(&mut self, name: &str, value: Json<'a>);
+    /// Keeps the value if it is wanted. False: there was one of that name already.
+    fn keep(&mut self, name: &str, value: Json<'a>) -> bool;
 }
 
-/// Declares a struct of members by name. A member that is `null` counts as absent.
+/// Declares a struct of members by name.
 macro_rules! wanted {
     ($(#[$doc:meta])* $vis:vis struct $type:ident { $($field:ident = $name:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -80,17 +48,36 @@ macro_rules! wanted {
         }
 
         impl<'a> $crate::mcp::frame::Wanted<'a> for $type<'a> {
-            fn keep(&mut self, name: &str, value: $crate::mcp::json::Json<'a>) {
+            fn keep(&mut self, name: &str, value: $crate::mcp::json::Json<'a>) -> bool {
                 let slot = match name {
                     $($name => &mut self.$field,)*
-                    _ => return,
+                    _ => return true,
                 };
-                *slot = Some(value).filter(|value| !value.is_null());
+                slot.replace(value).is_none()
             }
         }
     };
 }
 pub(super) use wanted;
+
+wanted! {
+    struct Frame {
+        jsonrpc = "jsonrpc",
+        id = "id",
+        method = "method",
+        params = "params",
+        result = "result",
+        error = "error",
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// `None`: a name stands twice, so that nobody knows which value counts.
+    fn of(message: Json<'a>) -> Option<Self> {
+        let mut frame = Self::default();
+        message.members().all(|(name, value)| frame.keep(&name, value)).then_some(frame)
+    }
+}
 
 wanted! {
     /// The parameters that the protocol itself reads, of all methods together.
@@ -164,12 +151,16 @@ pub(super) fn read(text: &str) -> Result<Message<'_>, NotAMessage<'_>> {
     })
 }
 
-/// Reads an object such as [`Params`] or [`Meta`]; absence reads as empty.
+/// Reads an object such as [`Params`] or [`Meta`]; absence reads as empty, and a member that is `null` as absent.
 pub(super) fn object<'a, T: Wanted<'a>>(json: Option<Json<'a>>) -> Option<T> {
     let mut wanted = T::default();
     match json {
         None => {}
-        Some(json) if json.is_object() => json.members().for_each(|(name, value)| wanted.keep(&name, value)),
+        Some(json) if json.is_object() => {
+            for (name, value) in json.members().filter(|(_, value)| !value.is_null()) {
+                wanted.keep(&name, value);
+            }
+        }
         Some(_) => return None,
     }
     Some(wanted)

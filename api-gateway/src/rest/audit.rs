@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::caller::Auditor;
-use super::error::{Problem, shown};
+use super::error::Problem;
 use super::openapi::{BadQuery, Closed};
+use super::query::{number, parameters};
 use super::reply;
 use crate::state::Gateway;
 
@@ -98,20 +99,8 @@ impl FromRequestParts<Arc<Gateway>> for Wanted {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Problem> {
-        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Problem::body(StatusCode::BAD_REQUEST, "The query string cannot be read."))?;
         let mut query = AuditQuery { limit: DEFAULT_LIMIT, ..AuditQuery::default() };
-        let mut seen = Vec::new();
-        for (name, value) in given {
-            let Some(name) = PARAMETERS.into_iter().find(|known| *known == name) else {
-                let name = shown(&name);
-                let detail = format!("`{name}` is not a parameter here. There are {}.", PARAMETERS.join(", "));
-                return Err(Problem::argument(name, detail));
-            };
-            if seen.contains(&name) {
-                return Err(Problem::argument(name, format!("`{name}` is there twice; send it once.")));
-            }
-            seen.push(name);
+        for (name, value) in parameters(&parts.uri, &PARAMETERS)? {
             match name {
                 "after" => query.after = number(name, &value, 0, u64::MAX)?,
                 "limit" => {
@@ -126,14 +115,6 @@ impl FromRequestParts<Arc<Gateway>> for Wanted {
         }
         Ok(Self(query))
     }
-}
-
-fn number(name: &str, text: &str, least: u64, most: u64) -> Result<u64, Problem> {
-    let parsed = text.parse().ok().filter(|number| (least..=most).contains(number));
-    parsed.ok_or_else(|| match most {
-        u64::MAX => Problem::argument(name, format!("`{name}` is a whole number, not negative.")),
-        most => Problem::argument(name, format!("`{name}` is a whole number from {least} to {most}.")),
-    })
 }
 
 /// Who did what to which account or key, and who called what. The organization's log; with the operator's key the

@@ -89,6 +89,18 @@ async fn principal(parts: &Parts, gateway: &Gateway) -> Result<Arc<Principal>, P
     Ok(principal)
 }
 
+/// Whose things a key may see to that is bound to nobody: with this scope its organization's, the operator (`None`) its own
+/// or everybody's.
+async fn whose(parts: &Parts, gateway: &Gateway, scope: Scope) -> Result<Option<OrganizationId>, Problem> {
+    let principal = principal(parts, gateway).await?;
+    if principal.is_operator() {
+        return Ok(None);
+    }
+    let member = Member::with(principal, scope)?;
+    member.for_everyone()?;
+    Ok(Some(member.organization))
+}
+
 /// An organization's audit log, or (`None`) the platform's, and who may read it.
 pub(super) struct Auditor(pub(super) Option<OrganizationId>);
 
@@ -96,13 +108,7 @@ impl FromRequestParts<Arc<Gateway>> for Auditor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
-        let principal = principal(parts, gateway).await?;
-        if principal.is_operator() {
-            return Ok(Self(None));
-        }
-        let member = Member::with(principal, Scope::ReadData)?;
-        member.for_everyone()?;
-        Ok(Self(Some(member.organization)))
+        whose(parts, gateway, Scope::ReadData).await.map(Self)
     }
 }
 
@@ -126,13 +132,7 @@ impl FromRequestParts<Arc<Gateway>> for Overseer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
-        let principal = principal(parts, gateway).await?;
-        if principal.is_operator() {
-            return Ok(Self(None));
-        }
-        let member = Member::with(principal, Scope::Admin)?;
-        member.for_everyone()?;
-        Ok(Self(Some(member.organization)))
+        whose(parts, gateway, Scope::Admin).await.map(Self)
     }
 }
 

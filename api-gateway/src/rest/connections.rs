@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 
 use super::body::{Body, Decode, Fields, required};
 use super::caller::{Admin, ConnectionId, Member, Reader};
-use super::error::{Problem, shown};
+use super::error::Problem;
 use super::openapi::{Absent, BadBody, BadQuery, Closed, ConnectionStateSchema, LabelTaken};
+use super::query::parameters;
 use super::reply::{self, timestamp};
 use crate::state::Gateway;
 
@@ -129,20 +130,9 @@ impl FromRequestParts<Arc<Gateway>> for Filter {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Problem> {
-        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Problem::body(StatusCode::BAD_REQUEST, "The query string cannot be read."))?;
-        let mut service = None;
-        for (name, value) in given {
-            if name != "service" {
-                let name = shown(&name);
-                let detail = format!("`{name}` is not a parameter here. There is `service`.");
-                return Err(Problem::argument(name, detail));
-            }
-            if service.replace(value).is_some() {
-                return Err(Problem::argument("service", "`service` is there twice; send it once."));
-            }
-        }
-        Ok(Self { service: service.filter(|service| !service.is_empty()) })
+        let given = parameters(&parts.uri, &["service"])?;
+        let service = given.into_iter().map(|(_, value)| value).find(|service| !service.is_empty());
+        Ok(Self { service })
     }
 }
 

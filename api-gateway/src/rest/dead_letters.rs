@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 
 use super::body::{Body, Decode, Fields};
 use super::caller::{LetterId, Overseer};
-use super::error::{Problem, shown};
+use super::error::Problem;
 use super::openapi::{Absent, BadBody, BadQuery, Closed, EffectSchema, Unfitting};
+use super::query::{number, parameters};
 use super::reply::{self, timestamp};
 use crate::dead_letters::LetterError;
 use crate::state::Gateway;
@@ -119,23 +120,14 @@ impl FromRequestParts<Arc<Gateway>> for Page {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Problem> {
-        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Problem::body(StatusCode::BAD_REQUEST, "The query string cannot be read."))?;
         let mut page = Self { from: None, limit: DEFAULT_LIMIT };
-        for (name, value) in given {
-            match name.as_str() {
-                "from" => page.from = Some(value),
+        for (name, value) in parameters(&parts.uri, &["from", "limit"])? {
+            match name {
                 "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                    page.limit = limit.ok_or_else(|| {
-                        Problem::argument("limit", format!("`limit` is a whole number from 1 to {MAX_LIMIT}."))
-                    })?;
+                    let limit = number(name, &value, 1, MAX_LIMIT as u64)?;
+                    page.limit = usize::try_from(limit).unwrap_or(MAX_LIMIT);
                 }
-                other => {
-                    let name = shown(other);
-                    let detail = format!("`{name}` is not a parameter here. There are from, limit.");
-                    return Err(Problem::argument(name, detail));
-                }
+                _ => page.from = Some(value),
             }
         }
         Ok(page)

@@ -37,6 +37,7 @@ mod master_keys;
 mod oauth_clients;
 mod openapi;
 mod organizations;
+mod query;
 mod reply;
 mod revocations;
 mod sign_in;
