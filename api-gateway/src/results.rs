@@ -13,6 +13,7 @@ use crate::answer::Answer;
 use crate::arguments::Slice;
 use crate::config::WHOLE_ANSWER_LIMIT;
 use crate::state::Gateway;
+use crate::submit::never_started;
 
 impl Gateway {
     /// Makes an outcome the caller's answer.
@@ -74,13 +75,7 @@ impl Gateway {
 
     /// A call that nobody had begun when its deadline passed.
     async fn never_begun(&self, id: &ExecutionId, note: &Accepted) -> Result<Answer, JournalError> {
-        let error = CallError::new(
-            ErrorCode::DeadlineExceeded,
-            "The deadline passed before the call was started. Nothing was sent.",
-        )
-        .outcome(EffectOutcome::NotSent, true)
-        .retryable(true);
-        let envelope = Envelope { execution_id: Some(id.as_str().to_owned()), ..Envelope::failed(error) };
+        let envelope = Envelope { execution_id: Some(id.as_str().to_owned()), ..Envelope::failed(never_started()) };
         let unsent = Outcome { execution_id: id.clone(), envelope: Answer::of(&envelope).json, data: None };
         Ok(match self.journal.close_accepted(id, note, &unsent).await? {
             Closed::Yes => self.present(&note.organization, unsent).await,

@@ -325,39 +325,26 @@ impl Gateway {
 
     /// The deadline has passed without a word. Only the journal can tell what may be said.
     async fn settle(&self, job: &Job) -> Answer {
-        let timed_out = |outcome, safe, message: &str| -> CallError {
-            let code = match outcome {
-                EffectOutcome::Unknown if job.effect != Effect::Read => ErrorCode::OutcomeUnknown,
-                _ => ErrorCode::DeadlineExceeded,
-            };
-            CallError::new(code, message).outcome(outcome, safe).retryable(true)
+        let unknown = |code, safe, message: &str| {
+            let error = CallError::new(code, message).outcome(EffectOutcome::Unknown, safe).retryable(true);
+            Answer::of(&about(Envelope::failed(error), job, self.clock.now()))
         };
-        let answer = |error| Answer::of(&about(Envelope::failed(error), job, self.clock.now()));
         if job.effect == Effect::Read {
-            return answer(timed_out(
-                EffectOutcome::Unknown,
-                true,
-                "No answer came before the deadline. It was a read: repeating it is safe.",
-            ));
+            let message = "No answer came before the deadline. It was a read: repeating it is safe.";
+            return unknown(ErrorCode::DeadlineExceeded, true, message);
         }
-        let not_sent = timed_out(
-            EffectOutcome::NotSent,
-            true,
-            "The deadline passed before the call was started. Nothing was sent.",
-        );
-        let unknown = timed_out(
-            EffectOutcome::Unknown,
-            false,
-            "No answer came before the deadline. Whether the vendor did it is not known: look it up there, or ask again with `execution_id`.",
-        );
-        let unsent = self.unsent(job, not_sent);
+        let begun = || {
+            let message = "No answer came before the deadline. Whether the vendor did it is not known: look it up there, or ask again with `execution_id`.";
+            unknown(ErrorCode::OutcomeUnknown, false, message)
+        };
+        let unsent = self.unsent(job, never_started());
         match self.journal.close(job, &unsent).await {
             Ok(Closed::Yes) => self.present(&job.organization, unsent).await,
             Ok(Closed::AlreadyEnded(outcome)) => self.present(&job.organization, *outcome).await,
-            Ok(Closed::IntentOpen) => answer(unknown),
+            Ok(Closed::IntentOpen) => begun(),
             Err(error) => {
                 tracing::warn!(%error, execution_id = %job.execution_id, "the journal could not settle a call");
-                answer(unknown)
+                begun()
             }
         }
     }
@@ -367,6 +354,13 @@ impl Gateway {
         let envelope = about(Envelope::failed(error), job, self.clock.now());
         Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None }
     }
+}
+
+/// Of a call that nobody had begun when its deadline passed.
+pub(crate) fn never_started() -> CallError {
+    CallError::new(ErrorCode::DeadlineExceeded, "The deadline passed before the call was started. Nothing was sent.")
+        .outcome(EffectOutcome::NotSent, true)
+        .retryable(true)
 }
 
 /// The envelope of a call that goes on.

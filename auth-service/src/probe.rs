@@ -41,7 +41,7 @@ pub(crate) async fn probe(
     let Some((operation, _)) = found else { return Ok(Verdict::NoTest) };
     let Some((module, _)) = connector.module(&operation.module) else { return Ok(Verdict::NoTest) };
     let probe = Probe { manifest, module, operation, fields };
-    let request = probe.request(connector).ok_or(IdentityError::NeedsReauth)?;
+    let request = probe.request().ok_or(IdentityError::NeedsReauth)?;
     Ok(match token_endpoint::send(egress, request).await {
         Ok(answer) => probe.verdict(&answer),
         Err(_) => Verdict::Down("no answer".to_owned()),
@@ -57,7 +57,7 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     /// `None`: a field is missing, or a value cannot be sent.
-    fn request(&self, connector: &Connector) -> Option<EgressRequest> {
+    fn request(&self) -> Option<EgressRequest> {
         let transport = &self.manifest.transport;
         let mut url = rendering::url(&self.module.base_url, self.manifest, self.fields)?;
         let verb = match (self.module.style, &self.module.rpc) {
@@ -92,11 +92,11 @@ impl Probe<'_> {
                 format!("Basic {}", STANDARD.encode(format!("{}:{}", part(&basic.username), part(&basic.password))));
             request = request.with_header(AUTHORIZATION, token_endpoint::header("authorization", &pair).ok()?.1);
         }
-        Some(if bodiless { request } else { self.with_body(connector, request) })
+        Some(if bodiless { request } else { self.with_body(request) })
     }
 
     /// As in the manifest's example, because some vendors refuse a POST without.
-    fn with_body(&self, connector: &Connector, request: EgressRequest) -> EgressRequest {
+    fn with_body(&self, request: EgressRequest) -> EgressRequest {
         let example = self.operation.request_example.as_ref().and_then(|example| example.body.clone());
         let mut body = match example {
             Some(Value::Object(members)) => members,
@@ -107,7 +107,7 @@ impl Probe<'_> {
                 body.insert(name.clone(), Value::from(value));
             }
         }
-        let (kind, body) = match connector.body_encoding(&self.operation.module, Some(self.operation)) {
+        let (kind, body) = match self.manifest.body_encoding(&self.operation.module, Some(self.operation)) {
             // `connectors lint` wants no files of a test.
             BodyEncoding::Json | BodyEncoding::Multipart => ("application/json", Value::Object(body).to_string()),
             BodyEncoding::Form => {

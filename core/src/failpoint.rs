@@ -3,9 +3,9 @@
 //! Random kills hit a window of less than a millisecond almost never, so the windows that matter are forced. Only builds
 //! with the feature `faults` have them; in every other build a failpoint is nothing.
 //!
-//! A failpoint is armed by a file of its name in the folder `PLUGBOARD_FAILPOINTS`, shared by all processes of a cluster.
-//! Whoever reaches the place and removes the file dies; so it fires once, whatever is started again meanwhile. What is
-//! written in the file, if anything, names the execution or account that is meant.
+//! A failpoint is armed by files in a folder of its name, in the folder `PLUGBOARD_FAILPOINTS` that all processes of a
+//! cluster share. Each file is one death: whoever reaches the place and removes one dies, whatever is started again
+//! meanwhile. What is written in the file, if anything, names the execution or account that is meant.
 
 /// Ends this process if this failpoint is armed. `of`: what is being worked on.
 #[cfg(feature = "faults")]
@@ -13,10 +13,12 @@ pub fn failpoint(name: &'static str, of: &str) {
     static FOLDER: std::sync::LazyLock<Option<std::path::PathBuf>> =
         std::sync::LazyLock::new(|| std::env::var_os("PLUGBOARD_FAILPOINTS").map(Into::into));
     let Some(folder) = &*FOLDER else { return };
-    let file = folder.join(name);
-    let Ok(meant) = std::fs::read_to_string(&file) else { return };
-    if (meant.is_empty() || meant == of) && std::fs::remove_file(&file).is_ok() {
-        std::process::abort();
+    let Ok(deaths) = folder.join(name).read_dir() else { return };
+    for death in deaths.flatten() {
+        let Ok(meant) = std::fs::read_to_string(death.path()) else { continue };
+        if (meant.is_empty() || meant == of) && std::fs::remove_file(death.path()).is_ok() {
+            std::process::abort();
+        }
     }
 }
 

@@ -187,15 +187,29 @@ impl Stage {
         self.log.append(&fault);
     }
 
-    /// Arms a failpoint and waits until somebody has died of it. `of`: whose call it must be.
-    pub(crate) async fn fire(&self, name: &str, of: &str, within: Duration) -> bool {
-        let file = self.site.failpoints.join(name);
-        let new = self.site.failpoints.join(format!(".{name}"));
-        std::fs::write(&new, of).unwrap();
-        std::fs::rename(&new, &file).unwrap();
-        let met = self.until(within, || !file.exists()).await;
+    /// Arms a failpoint for so many processes. `of`: whose call it must be.
+    pub(crate) fn arm(&self, name: &str, of: &str, times: usize) {
+        let (folder, new) = (self.site.failpoints.join(name), self.site.failpoints.join(format!(".{name}")));
+        std::fs::create_dir_all(&folder).unwrap();
+        for at in 0..times {
+            std::fs::write(&new, of).unwrap();
+            std::fs::rename(&new, folder.join(at.to_string())).unwrap();
+        }
+    }
+
+    /// Waits until the last of them has died of it, and disarms it if that takes too long.
+    pub(crate) async fn met(&self, name: &str, within: Duration) -> bool {
+        let folder = self.site.failpoints.join(name);
+        let left = || folder.read_dir().unwrap().flatten();
+        let met = self.until(within, || left().next().is_none()).await;
         // Whoever comes in this very moment counts, too.
-        met || std::fs::remove_file(&file).is_err()
+        met || left().filter(|file| std::fs::remove_file(file.path()).is_ok()).count() == 0
+    }
+
+    /// Arms a failpoint for one process and waits until it has died.
+    pub(crate) async fn fire(&self, name: &str, of: &str, within: Duration) -> bool {
+        self.arm(name, of, 1);
+        self.met(name, within).await
     }
 
     fn relay(&self, place: &str) -> Relay {

@@ -241,9 +241,8 @@ fn test(lint: &mut Lint<'_>) {
     lint.want(path.is_none(), "/auth/test", || {
         format!("{id} needs path.{}", path.map(String::as_str).unwrap_or_default())
     });
-    let module = lint.manifest.modules.get(&operation.module).map(|module| module.body);
-    let encoding = operation.body_encoding.or(module);
-    let files = operation.body.is_some() && encoding == Some(BodyEncoding::Multipart);
+    let encoding = lint.manifest.body_encoding(&operation.module, Some(operation));
+    let files = operation.body.is_some() && encoding == BodyEncoding::Multipart;
     lint.want(!files, "/auth/test", || format!("{id} sends files"));
     let body = operation.request_example.as_ref().and_then(|example| example.body.as_ref());
     lint.want(!operation.body_required || body.is_some_and(Value::is_object), "/auth/test", || {

@@ -57,9 +57,7 @@ pub(super) fn check(lint: &mut Lint<'_>, pointer: &str, operation: &Operation) {
         return;
     };
     walk(lint, schema, &place);
-    let module = lint.manifest.modules.get(&operation.module).map(|module| module.body);
-    let encoding = operation.body_encoding.or(module).unwrap_or_default();
-    let form = encoding == BodyEncoding::Form;
+    let form = lint.manifest.body_encoding(&operation.module, Some(operation)) == BodyEncoding::Form;
     lint.want(form || operation.body_arrays.is_none(), &child(pointer, "body_arrays"), || {
         "belongs to body_encoding form".to_owned()
     });

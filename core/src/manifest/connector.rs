@@ -9,7 +9,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256};
 
 use super::body;
-use super::model::{BodyEncoding, Category, Effect, Flow, FlowKind, Manifest, Module, Operation, Param, Style};
+use super::model::{Category, Effect, Flow, FlowKind, Manifest, Module, Operation, Param, Style};
 use super::path::{PathTemplate, PathTemplateError};
 use super::template::{Template, TemplateError};
 use crate::catalog::ManifestDocument;
@@ -169,15 +169,7 @@ impl Connector {
 
     /// The flow that takes fields a person types.
     pub fn credentials_flow(&self) -> Option<&Flow> {
-        self.manifest.auth.flows.iter().find(|flow| flow.kind == FlowKind::Credentials)
-    }
-
-    /// Body encoding of an operation, or of an unlisted call of the module.
-    pub fn body_encoding(&self, module: &str, operation: Option<&Operation>) -> BodyEncoding {
-        operation
-            .and_then(|operation| operation.body_encoding)
-            .or_else(|| self.manifest.modules.get(module).map(|module| module.body))
-            .unwrap_or_default()
+        self.manifest.flow(FlowKind::Credentials)
     }
 }
 

@@ -177,6 +177,14 @@ impl Manifest {
     pub fn flow(&self, kind: FlowKind) -> Option<&Flow> {
         self.auth.flows.iter().find(|flow| flow.kind == kind)
     }
+
+    /// Body encoding of an operation, or of an unlisted call of the module.
+    pub fn body_encoding(&self, module: &str, operation: Option<&Operation>) -> BodyEncoding {
+        operation
+            .and_then(|operation| operation.body_encoding)
+            .or_else(|| self.modules.get(module).map(|module| module.body))
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

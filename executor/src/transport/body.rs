@@ -30,7 +30,7 @@ impl Shape {
     /// `None` for the operation: an unlisted call of the module.
     pub(crate) fn of(connector: &Connector, module: &str, operation: Option<&Operation>) -> Self {
         let arrays = operation.and_then(|operation| operation.body_arrays);
-        Self { encoding: connector.body_encoding(module, operation), arrays }
+        Self { encoding: connector.manifest().body_encoding(module, operation), arrays }
     }
 
     /// Its content type names a boundary, so that no fixed header can stand for it.
