@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::http::request::{Parts, build};
 use crate::http::response::{About, Answer, shape};
 use crate::scrub::Scrubber;
-use crate::testing::{job, sandbox_fields};
+use crate::testing::{STAMP, job, sandbox_fields};
 
 fn manifests() -> Vec<(PathBuf, Manifest)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../catalog-service/connectors");
@@ -66,6 +66,7 @@ fn every_operation_makes_a_request_and_reads_its_own_answer() {
                 body: body.as_ref(),
                 fields: &account,
                 idempotency_root: &root,
+                stamp: STAMP,
             };
             let outgoing = build(&parts).unwrap_or_else(|error| panic!("{place}: {error}"));
             assert!(outgoing.binding.permits(&outgoing.url), "{place}");
@@ -79,7 +80,7 @@ fn every_operation_makes_a_request_and_reads_its_own_answer() {
             };
             let body = Bytes::from(operation.response_example.to_string());
             let answer = Answer { status: 200, headers: &HeaderMap::new(), body: &body };
-            let derived = outgoing.derived.as_ref().map(|text| text.as_str());
+            let derived = outgoing.derived.iter().map(|text| text.as_str());
             let shaped = shape(&about, &Scrubber::new(account.secrets().chain(derived)), answer);
             assert!(shaped.error.is_none(), "{place}: {:?}", shaped.error);
             let same = shaped.data.is_some_and(|data| data == body) || operation.response_example.is_null();

@@ -21,6 +21,7 @@ use plugboard_core::identity::{Change, Grant, IdentityError, Vault};
 use plugboard_core::ids::{AccountId, ExecutionId, InstanceId, KeyId, OrganizationId};
 use plugboard_core::job::{Job, Outcome, Payload, TraceContext};
 use plugboard_core::journal::{Journal, JournalError, JournalStore, Revision};
+use plugboard_core::manifest::signature::Stamp;
 use plugboard_core::manifest::{Connector, Manifest, document};
 use plugboard_core::queue::{
     DeadLetters, Delivery, Hold, Inbox, JobQueue, NoDeadLetters, QueueDepth, QueueError, Replies,
@@ -33,6 +34,9 @@ use tokio::sync::mpsc;
 use crate::Deps;
 use crate::lines::Lines;
 pub(crate) use vendor::{Act, Vendor};
+
+/// 2026-11-22, 12:00:00 UTC.
+pub(crate) const STAMP: Stamp = Stamp { at: Millis(1_795_348_800_000), nonce: [0xa5; 16] };
 
 /// A manifest with the given parts and sensible rest.
 pub(crate) fn manifest(parts: Value) -> Manifest {

@@ -7,7 +7,7 @@ use plugboard_core::manifest::{BodyEncoding, CredentialField, Template, TokenGra
 use serde_json::Value;
 
 use super::general::{is_snake, is_token};
-use super::{Lint, matches_whole, oauth};
+use super::{Lint, matches_whole, oauth, signatures};
 use crate::lines::child;
 
 /// Headers that frame the request or carry somebody's identity: no caller may set them.
@@ -31,6 +31,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
     flows(lint);
     let mut used = BTreeSet::new();
     oauth::check(lint, &mut used);
+    signatures::check(lint, &mut used);
     for (pointer, text, token_allowed) in templates(lint) {
         template(lint, &pointer, &text, token_allowed, &mut used);
     }

@@ -7,10 +7,13 @@ mod examples;
 mod general;
 mod oauth;
 mod operations;
+mod signatures;
 mod urls;
 
 #[cfg(test)]
 mod oauth_tests;
+#[cfg(test)]
+mod signatures_tests;
 #[cfg(test)]
 mod tests;
 

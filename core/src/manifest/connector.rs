@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::body;
 use super::model::{Category, Effect, Flow, FlowKind, Manifest, Module, Operation, Param, Style};
 use super::path::{PathTemplate, PathTemplateError};
+use super::signature::{CompiledSignature, SignatureError};
 use super::template::{Template, TemplateError};
 use crate::catalog::ManifestDocument;
 use crate::ids::ServiceKey;
@@ -44,6 +45,15 @@ pub struct ConnectorTransport {
     pub body: Vec<(String, Template)>,
     pub basic: Option<(Template, Template)>,
     pub token_url: Option<Template>,
+    /// By name.
+    pub signatures: Vec<(String, CompiledSignature)>,
+}
+
+impl ConnectorTransport {
+    /// How the calls of a module are signed.
+    pub fn signature_of(&self, module: &str) -> Option<&CompiledSignature> {
+        self.signatures.iter().map(|(_, signature)| signature).find(|signature| signature.signs(module))
+    }
 }
 
 #[derive(Debug)]
@@ -65,6 +75,8 @@ pub enum CompileError {
     Key(String),
     #[error("{place}: {source}")]
     Template { place: String, source: TemplateError },
+    #[error("transport.signatures.{name}: {source}")]
+    Signature { name: String, source: SignatureError },
     #[error("operation {operation}: path: {source}")]
     Path { operation: String, source: PathTemplateError },
     #[error("operation {operation}: {message}")]
@@ -291,6 +303,13 @@ fn compile_transport(manifest: &Manifest) -> Result<ConnectorTransport, CompileE
         token_url: match &transport.token {
             Some(token) => Some(template("transport.token.url", &token.url)?),
             None => None,
+        },
+        signatures: {
+            let compiled = transport.signatures.iter().map(|(name, signature)| {
+                let wrong = |source| CompileError::Signature { name: name.clone(), source };
+                Ok((name.clone(), CompiledSignature::of(signature).map_err(wrong)?))
+            });
+            compiled.collect::<Result<_, CompileError>>()?
         },
     })
 }

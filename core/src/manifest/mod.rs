@@ -17,6 +17,7 @@ pub mod passport;
 mod path;
 mod request_path;
 pub mod search;
+pub mod signature;
 mod success;
 pub mod suggest;
 mod template;
@@ -34,5 +35,6 @@ pub use oauth::{Dialect, Discovery, KeptField, OAuthFlow, RefreshRules, Source, 
 pub use pagination::{Pagination, PaginationKind};
 pub use passport::Brief;
 pub use path::{PathTemplate, PathTemplateError};
+pub use signature::{Signature, SignatureAlgorithm, SignatureEncoding};
 pub use template::{Template, TemplateError, Variable};
 pub use token::{Assertion, ClientAuth, LoginRequest, TokenGrant, TokenGrantKind};

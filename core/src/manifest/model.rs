@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::oauth::OAuthFlow;
 use super::pagination::Pagination;
+use super::signature::Signature;
 use super::token::TokenGrant;
 
 /// One connector: `catalog-service/connectors/<category>/<key>.yaml`.
@@ -240,6 +241,9 @@ pub struct Transport {
     /// How `{token}` is obtained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenGrant>,
+    /// How requests are signed, by a name of your choice; at most one signs the calls of a module.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub signatures: IndexMap<String, Signature>,
     /// Header names a caller may set through `headers`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caller_headers: Vec<String>,
@@ -268,6 +272,9 @@ pub struct Module {
     /// Encoding of request bodies; operations may override.
     #[serde(default)]
     pub body: BodyEncoding,
+    /// Form field that holds the caller's whole body as JSON text, byte for byte; with `body: form`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_field: Option<String>,
     /// For `style: rpc`: how a method name becomes a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpc: Option<RpcShape>,

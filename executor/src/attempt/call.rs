@@ -23,6 +23,7 @@ use crate::http::response::{About, Answer, Shaped, shape};
 use crate::http::success::rule_of;
 use crate::lines::Line;
 use crate::scrub::Scrubber;
+use crate::transport::signature;
 
 /// From this size on an answer is shaped where it does not hold up other calls. Bytes.
 const LARGE: usize = 1 << 20;
@@ -291,7 +292,7 @@ impl Tries<'_> {
         }
     }
 
-    async fn answered(&mut self, answer: &EgressResponse, derived: Option<Zeroizing<String>>) -> After {
+    async fn answered(&mut self, answer: &EgressResponse, derived: Vec<Zeroizing<String>>) -> After {
         let answer = Answer { status: answer.status.as_u16(), headers: &answer.headers, body: &answer.body };
         let shaped = if answer.body.len() >= LARGE {
             aside(|| self.shape(answer, derived))
@@ -319,7 +320,7 @@ impl Tries<'_> {
         }
     }
 
-    async fn unanswered(&mut self, error: &EgressError, derived: Option<Zeroizing<String>>) -> After {
+    async fn unanswered(&mut self, error: &EgressError, derived: Vec<Zeroizing<String>>) -> After {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // The head of an answer that is a refusal says enough without its body.
         if let Some(head) = error.head()
@@ -342,11 +343,11 @@ impl Tries<'_> {
         }
     }
 
-    fn shape(&self, answer: Answer<'_>, derived: Option<Zeroizing<String>>) -> Shaped {
+    fn shape(&self, answer: Answer<'_>, derived: Vec<Zeroizing<String>>) -> Shaped {
         // Making the forms of a secret costs more than looking for them in a short answer.
-        let scrubber = match derived {
-            None => self.fields.prepared(|fields| Scrubber::new(fields.secrets())),
-            Some(derived) => Arc::new(Scrubber::new(self.fields.secrets().chain([derived.as_str()]))),
+        let scrubber = match derived.is_empty() {
+            true => self.fields.prepared(|fields| Scrubber::new(fields.secrets())),
+            false => Arc::new(Scrubber::new(self.fields.secrets().chain(derived.iter().map(|text| text.as_str())))),
         };
         let about = About {
             connector: self.connector,
@@ -385,6 +386,7 @@ impl Tries<'_> {
             body: self.body.as_ref(),
             fields: &self.fields,
             idempotency_root: &self.deps.idempotency_root,
+            stamp: signature::stamp(self.connector, &*self.deps.clock),
         };
         build(&parts).map_err(|error| Box::new(error.into()))
     }

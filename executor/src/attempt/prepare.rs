@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{failure, limits};
 use crate::Deps;
 use crate::http::request::{Outgoing, Parts, build};
+use crate::transport::signature;
 
 /// Tries to get an account's fields while the auth service is away.
 const RESOLVE_TRIES: u32 = 3;
@@ -67,6 +68,7 @@ pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
         body: body.as_ref(),
         fields: &fields,
         idempotency_root: &deps.idempotency_root,
+        stamp: signature::stamp(&connector, &*deps.clock),
     };
     let outgoing = build(&parts).map_err(|error| failed(error.into()))?;
     Ok(Ready { connector, body, fields, resolved_at, outgoing, limits })

@@ -8,12 +8,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use plugboard_core::egress::{EgressError, HostBinding, parse_url};
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
 use plugboard_core::job::Job;
+use plugboard_core::manifest::signature::Stamp;
 use plugboard_core::manifest::{Connector, Operation, Style};
 use plugboard_core::secret::{AccountFields, SecretKey};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::http::repeat::Repeat;
+use crate::transport::signature::Signing;
 use crate::transport::{Values, basic, body, headers, path, query};
 
 /// JSON where the vendor has a choice, anything else where it has not.
@@ -28,6 +30,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) body: Option<&'a Bytes>,
     pub(crate) fields: &'a AccountFields,
     pub(crate) idempotency_root: &'a SecretKey,
+    /// What a signature has that no other try has.
+    pub(crate) stamp: Stamp,
 }
 
 /// A request ready to go.
@@ -39,7 +43,7 @@ pub(crate) struct Outgoing {
     /// The only host that may see the credentials in it.
     pub(crate) binding: HostBinding,
     /// Secret texts in it that are neither a field nor an encoding of one field alone.
-    pub(crate) derived: Option<Zeroizing<String>>,
+    pub(crate) derived: Vec<Zeroizing<String>>,
 }
 
 /// Why no request can be made of a job. Nothing was sent.
@@ -53,6 +57,8 @@ pub(crate) enum BuildError {
     MissingField(String),
     #[error("{0} of the account is not a bare host name")]
     BadHost(String),
+    #[error("{0} of the account names no algorithm for a signature")]
+    BadAlgorithm(String),
     /// A line break, or a character that cannot travel there.
     #[error("{0} holds characters that cannot be sent")]
     Unsendable(String),
@@ -76,7 +82,7 @@ impl From<BuildError> for CallError {
             CallError::new(ErrorCode::AccountExpired, message).fix(fix)
         };
         match &error {
-            BuildError::MissingField(field) | BuildError::BadHost(field) => {
+            BuildError::MissingField(field) | BuildError::BadHost(field) | BuildError::BadAlgorithm(field) => {
                 reconnect(format!("{error}: connect the account again."), Some(field))
             }
             BuildError::Unsendable(_) => reconnect(format!("{error}: connect the account again."), None),
@@ -93,7 +99,7 @@ impl From<BuildError> for CallError {
     }
 }
 
-/// Builds the request. The same parts always make the same request.
+/// Builds the request. The same parts always make the same request; of a signed one the stamp is a part.
 ///
 /// # Errors
 /// [`BuildError`]; nothing was sent.
@@ -103,23 +109,37 @@ pub(crate) fn build(parts: &Parts<'_>) -> Result<Outgoing, BuildError> {
     let operation = operation_of(connector, job)?;
     let repeat = Repeat::of(parts);
     let shape = body::Shape::of(connector, &job.module, operation);
-    let (method, url) = target(&values, job, repeat.query())?;
+    let signing = Signing::of(&values, &job.module, parts.stamp)?;
+    let signing = signing.as_ref();
+    let (method, mut url) = target(&values, job, repeat.query(), signing)?;
 
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(ACCEPT, ACCEPTED);
-    headers::place(&values, operation, &job.headers, &mut headers)?;
-    let derived = basic::place(&values, &mut headers)?;
+    headers::place(&values, operation, &job.headers, signing, &mut headers)?;
+    let mut derived = Vec::new();
+    derived.extend(basic::place(&values, &mut headers)?);
 
     // RFC 9110 gives content in a GET no meaning; several vendors' front doors refuse it.
     let bodiless = method == Method::GET || method == Method::HEAD;
-    let body = if bodiless {
-        if parts.body.is_some_and(|body| !body.is_empty()) {
-            return Err(BuildError::Body("cannot be sent with GET or HEAD: use `query`"));
-        }
-        None
-    } else {
-        body::place(&values, shape, parts.body, repeat.field())?
+    if bodiless && parts.body.is_some_and(|body| !body.is_empty()) {
+        return Err(BuildError::Body("cannot be sent with GET or HEAD: use `query`"));
+    }
+    let with = |signed: &[_]| match bodiless {
+        true => Ok(None),
+        false => body::place(&values, shape, parts.body, repeat.field(), signing, signed),
     };
+    let mut body = with(&[])?;
+    if let Some(signing) = signing {
+        let unsigned = body.as_ref().map(|(body, _)| body);
+        let mut signed = signing.sign(&method, &mut url, &mut headers, unsigned, shape.encoding())?;
+        if !signed.body.is_empty() {
+            body = with(&signed.body)?;
+        }
+        if let (Some((body, _)), Some(payload)) = (&mut body, signed.payload.take()) {
+            *body = Bytes::copy_from_slice(payload.as_bytes());
+        }
+        derived.append(&mut signed.derived);
+    }
     let body = body.map(|(body, content_type)| {
         if shape.has_boundary() {
             headers.insert(CONTENT_TYPE, content_type);
@@ -152,7 +172,12 @@ pub(crate) fn operation_of<'c>(connector: &'c Connector, job: &Job) -> Result<Op
 }
 
 /// Verb and address.
-fn target(values: &Values<'_>, job: &Job, key: Option<(&str, &str)>) -> Result<(Method, Url), BuildError> {
+fn target(
+    values: &Values<'_>,
+    job: &Job,
+    key: Option<(&str, &str)>,
+    signing: Option<&Signing<'_>>,
+) -> Result<(Method, Url), BuildError> {
     let (module, compiled) = values
         .connector()
         .module(&job.module)
@@ -172,7 +197,7 @@ fn target(values: &Values<'_>, job: &Job, key: Option<(&str, &str)>) -> Result<(
     if path::climbs(&url[after_scheme..]) {
         return Err(BuildError::Climbs);
     }
-    query::place(values, &job.query, key, &mut url)?;
+    query::place(values, &job.query, key, signing, &mut url)?;
     let method = Method::from_bytes(verb.as_bytes()).map_err(|_| BuildError::NotInManifest(format!("verb {verb}")))?;
     Ok((method, parse_url(&url).map_err(BuildError::Url)?))
 }

@@ -42,6 +42,11 @@ pub(super) fn written(connector: &Connector, body: &[u8]) -> Value {
         for (name, _) in &connector.transport().body {
             members.shift_remove(name);
         }
+        for (_, signature) in &connector.transport().signatures {
+            signature.body_names().for_each(|name| {
+                members.shift_remove(name);
+            });
+        }
     }
     body
 }

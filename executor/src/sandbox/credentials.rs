@@ -91,6 +91,26 @@ impl Wanted {
     }
 }
 
+/// The first thing of a signature that is not there. What it says is not looked into: it is made of fields of which this
+/// knows only the pattern.
+pub(super) fn unsigned(connector: &Connector, module: &str, request: &Request<'_>) -> Option<String> {
+    let signature = connector.transport().signature_of(module)?;
+    let mut headers = signature.header_names();
+    if let Some(name) = headers.find(|name| request.headers.get(*name).is_none_or(|value| value.is_empty())) {
+        return Some(format!("header {name}"));
+    }
+    let there = |name: &str| pairs(request.query.as_bytes()).any(|(key, value)| key == name && !value.is_empty());
+    if let Some(name) = signature.query_names().find(|name| !there(name)) {
+        return Some(format!("parameter {name}"));
+    }
+    if signature.replaces_body() {
+        return request.body.is_empty().then(|| "a signed body".to_owned());
+    }
+    let any = Regex::new(".").ok()?;
+    let mut fields = signature.body_names();
+    fields.find(|name| !in_body(request, name, &any)).map(|name| format!("field {name}"))
+}
+
 impl Grant {
     pub(super) fn of(connector: &Connector) -> Option<Self> {
         connector.manifest().transport.token.clone().map(|grant| Self { grant })

@@ -12,7 +12,7 @@ use regex::Regex;
 use serde_json::json;
 
 use super::choose::{self, Shape};
-use super::credentials::{Grant, Request, Wanted};
+use super::credentials::{self, Grant, Request, Wanted};
 
 /// The routes of one snapshot.
 pub(super) struct Routes {
@@ -218,7 +218,10 @@ impl Hit<'_> {
     fn missing(&self, request: &Request<'_>) -> Option<String> {
         match (&self.operation, &self.desk.grant) {
             (None, Some(grant)) => grant.missing(request),
-            _ => self.desk.wanted.missing(request),
+            _ => self.desk.wanted.missing(request).or_else(|| {
+                let (operation, _) = self.operation?;
+                credentials::unsigned(&self.desk.connector, &operation.module, request)
+            }),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 
 use super::*;
 use crate::http::request::{Parts, build};
-use crate::testing::{catalog, diverted, fields, inline, job, manifest, operation, rpc_operation};
+use crate::testing::{STAMP, catalog, diverted, fields, inline, job, manifest, operation, rpc_operation};
 
 struct Stand {
     egress: plugboard_core::egress::Egress,
@@ -50,7 +50,7 @@ impl Stand {
             _ => None,
         };
         let root = SecretKey::new([1; 32]);
-        let parts = Parts { connector: &connector, job: &job, body, fields: account, idempotency_root: &root };
+        let parts = Parts { connector: &connector, job: &job, body, fields: account, idempotency_root: &root, stamp: STAMP };
         let outgoing = build(&parts).unwrap();
         self.send(EgressRequest {
             method: outgoing.method,

@@ -5,6 +5,7 @@ use plugboard_core::egress::is_settable_header;
 use plugboard_core::manifest::Operation;
 
 use super::Values;
+use super::signature::Signing;
 use crate::http::request::BuildError;
 
 /// Later ones replace earlier ones, but a caller never replaces a header that carries a credential.
@@ -12,6 +13,7 @@ pub(crate) fn place(
     values: &Values<'_>,
     operation: Option<&Operation>,
     caller: &[(String, String)],
+    signing: Option<&Signing<'_>>,
     headers: &mut HeaderMap,
 ) -> Result<(), BuildError> {
     let transport = values.connector().transport();
@@ -28,7 +30,8 @@ pub(crate) fn place(
             .headers
             .iter()
             .any(|(known, template)| known.eq_ignore_ascii_case(name) && template.literal().is_none());
-        if carries_credential || !is_settable_header(name) {
+        let signed = signing.is_some_and(|signing| signing.takes_header(name));
+        if carries_credential || signed || !is_settable_header(name) {
             return Err(BuildError::CallerHeader(name.clone()));
         }
         set(headers, name, text, false)?;

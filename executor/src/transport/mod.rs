@@ -6,6 +6,7 @@ pub(crate) mod headers;
 mod multipart;
 pub(crate) mod path;
 pub(crate) mod query;
+pub(crate) mod signature;
 
 use plugboard_core::manifest::{Connector, CredentialField, KeptField, Template, Variable};
 use plugboard_core::secret::AccountFields;

@@ -1,8 +1,10 @@
 //! The query: the caller's parameters, then the manifest's.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
 
 use super::Values;
+use super::signature::Signing;
 use crate::http::request::BuildError;
 
 /// What stands in a query as it is: what RFC 3986 reserves for nothing there, and `$` (OData names begin with it).
@@ -28,6 +30,7 @@ pub(crate) fn place(
     values: &Values<'_>,
     caller: &[(String, String)],
     key: Option<(&str, &str)>,
+    signing: Option<&Signing<'_>>,
     url: &mut String,
 ) -> Result<(), BuildError> {
     let fixed = &values.connector().transport().query;
@@ -40,7 +43,8 @@ pub(crate) fn place(
         url.extend(utf8_percent_encode(value, QUERY));
     };
     for (name, value) in caller {
-        if !fixed.iter().any(|(taken, _)| taken == name) {
+        let signed = signing.is_some_and(|signing| signing.takes_query(name));
+        if !signed && !fixed.iter().any(|(taken, _)| taken == name) {
             push(name, value);
         }
     }
@@ -52,5 +56,18 @@ pub(crate) fn place(
             push(name, &value);
         }
     }
+    for (name, value) in signing.iter().flat_map(|signing| &signing.before.query) {
+        push(name, value);
+    }
     Ok(())
+}
+
+/// One more parameter.
+pub(crate) fn append(url: &mut Url, name: &str, value: &str) {
+    let (name, value) = (utf8_percent_encode(name, QUERY), utf8_percent_encode(value, QUERY));
+    let query = match url.query().filter(|query| !query.is_empty()) {
+        Some(query) => format!("{query}&{name}={value}"),
+        None => format!("{name}={value}"),
+    };
+    url.set_query(Some(&query));
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::scrub::Scrubber;
-use crate::testing::{bearer, connector, fields, inline, job, operation, rpc_operation};
+use crate::testing::{STAMP, bearer, connector, fields, inline, job, operation, rpc_operation};
 
 const SECRET: &str = "s3cret/key+1234567890";
 
@@ -17,7 +17,7 @@ fn try_build(connector: &Connector, job: &Job, account: &AccountFields) -> Resul
         Some(plugboard_core::job::Payload::Inline(body)) => Some(body),
         _ => None,
     };
-    build(&Parts { connector, job, body, fields: account, idempotency_root: &root() })
+    build(&Parts { connector, job, body, fields: account, idempotency_root: &root(), stamp: STAMP })
 }
 
 /// The request as text, secrets masked.
@@ -32,7 +32,7 @@ fn show(connector: &Connector, job: &Job, account: &AccountFields) -> String {
         text.push_str(&format!("\n{}\n", String::from_utf8_lossy(body)));
     }
     text.push_str(&format!("-- for {:?}\n", outgoing.binding));
-    let derived = outgoing.derived.as_ref().map(|text| text.as_str());
+    let derived = outgoing.derived.iter().map(|text| text.as_str());
     let scrubber = Scrubber::new(account.secrets().chain(derived));
     let masked = scrubber.clean_text(&text).unwrap_or(text);
     // Wherever a secret was put, an echo of the request would come back without it.
