@@ -253,6 +253,21 @@ fn transport(manifest: &Manifest) -> String {
         transport.query.iter().filter(|(_, t)| has_variables(t)).map(|(name, _)| format!("query parameter {name}")),
     );
     words.extend(transport.body.iter().filter(|(_, t)| has_variables(t)).map(|(name, _)| format!("body field {name}")));
+    for signature in transport.signatures.values() {
+        let named = |names: &IndexMap<String, String>, what: &str| {
+            names.keys().map(|name| format!("{what} {name}")).collect::<Vec<_>>()
+        };
+        let places = [
+            named(&signature.headers, "header"),
+            named(&signature.query, "query parameter"),
+            named(&signature.body, "body field"),
+        ];
+        let places = if signature.payload.is_some() { "the body".to_owned() } else { places.concat().join(" and ") };
+        let word = format!("signature in {places}");
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
     if transport.basic.is_some() {
         words.push("HTTP Basic".to_owned());
     }

@@ -133,7 +133,8 @@ impl<'a> Signer<'a> {
         let mut derived = Vec::new();
         let algorithm = self.algorithm()?;
         let key = match &self.signature.key {
-            Some(key) => self.render(key, None, None, &mut derived)?.unwrap_or_default(),
+            // An empty key would make a signature that anybody can make.
+            Some(key) => self.render(key, None, None, &mut derived)?.ok_or_else(|| self.absent(key))?,
             None => Zeroizing::default(),
         };
         let mut parts: Vec<Zeroizing<String>> = Vec::with_capacity(self.signature.parts.len());
@@ -173,6 +174,15 @@ impl<'a> Signer<'a> {
         }
         placed.derived = derived;
         Ok(placed)
+    }
+
+    /// An optional field that this signature cannot do without.
+    fn absent(&self, text: &Expression) -> SigningError {
+        let missing = text.names().find_map(|named| match named {
+            Named::Credential(variable) if self.values.get(variable).is_none() => Some(name_of(variable)),
+            _ => None,
+        });
+        SigningError::MissingField(missing.unwrap_or_else(|| "key".to_owned()))
     }
 
     fn algorithm(&self) -> Result<SignatureAlgorithm, SigningError> {

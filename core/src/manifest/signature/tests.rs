@@ -87,6 +87,17 @@ fn what_cannot_be_signed_is_said_without_values() {
 }
 
 #[test]
+fn no_key_no_signature() {
+    let signature = compiled(json!({"algorithm": "hmac_sha256", "key": "{account.note}", "parts": ["x"],
+        "headers": {"X": "{signature}"}}))
+    .unwrap();
+    let url = Url::parse("https://a.example/").unwrap();
+    let signable = Signable { method: "GET", url: &url, body: None, form: BodyForm::Json };
+    let made = Signer::new(&signature, &Account([].into()), STAMP).after(signable).map(|_| ());
+    assert_eq!(made, Err(SigningError::MissingField("note".to_owned())));
+}
+
+#[test]
 fn texts_are_checked_when_the_manifest_is_read() {
     let with = |place: &str, text: &str| {
         let mut signature = json!({"algorithm": "sha256", "parts": ["{account.key}"], "headers": {"X": "{signature}"}});
