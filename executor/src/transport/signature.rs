@@ -100,3 +100,7 @@ impl From<SigningError> for BuildError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "signature_tests.rs"]
+mod tests;
