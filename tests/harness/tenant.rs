@@ -122,21 +122,31 @@ fn with_defaults(manifest: &Manifest, mut fields: BTreeMap<String, String>) -> B
     fields
 }
 
-/// The secret that travels, and how its requests are known: as itself, or encoded where it is a password.
+/// The secret that travels, and how its requests are known: as itself, or encoded where it is a password. Where requests are
+/// signed it may stay at home: then by the vendor's domain, which is nobody else's.
 fn travelling(manifest: &Manifest, flow: &Flow, fields: &BTreeMap<String, String>) -> (String, String) {
     let transport = &manifest.transport;
     let basic = transport.basic.iter().flat_map(|basic| [&basic.password, &basic.username]);
     let places = [&transport.headers, &transport.query, &transport.body].into_iter().flat_map(|list| list.values());
+    let signed = transport.signatures.values().flat_map(|signature| [&signature.headers, &signature.query, &signature.body]);
+    let signed = signed.flat_map(|list| list.values());
     let urls = manifest.modules.values().map(|module| &module.base_url);
     let named = |text: &&String| {
-        flow.fields.iter().find(|(name, field)| field.secret && text.contains(&format!("{{account.{name}}}")))
+        let stands = |name: &String| [format!("{{account.{name}}}"), format!("{{account.{name}|")].iter().any(|one| text.contains(one));
+        flow.fields.iter().find(|(name, field)| field.secret && stands(name))
     };
     let secret = |text: &String| named(&text).and_then(|(name, _)| fields.get(name)).cloned();
     if let (Some(pair), Some(secret)) = (&transport.basic, basic.clone().find_map(secret)) {
         let pair = format!("{}:{}", rendered(&pair.username, fields, None), rendered(&pair.password, fields, None));
         return (secret, STANDARD.encode(pair));
     }
-    let secret = places.chain(urls).find_map(secret);
+    let secret = places.chain(signed).chain(urls).find_map(secret);
+    if secret.is_none() && !transport.signatures.is_empty() {
+        let field = flow.fields.iter().find(|(_, field)| field.secret).and_then(|(name, _)| fields.get(name));
+        let host = manifest.modules[0].base_url.trim_start_matches("https://").split('/').next().unwrap();
+        let domain: Vec<&str> = host.rsplitn(3, '.').take(2).collect();
+        return (field.unwrap().clone(), format!("{}.{}", domain[1], domain[0]));
+    }
     let secret = secret.unwrap_or_else(|| panic!("{} has no secret that travels", manifest.key));
     (secret.clone(), secret)
 }

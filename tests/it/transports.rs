@@ -7,10 +7,11 @@
 use std::panic::AssertUnwindSafe;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures::FutureExt;
 use plugboard_core::manifest::{
-    ArrayStyle, BodyEncoding, Effect, Flow, FlowKind, Idempotency, Manifest, Operation, Param, Style, TokenGrantKind,
+    ArrayStyle, BodyEncoding, Effect, Flow, FlowKind, Idempotency, Manifest, Operation, Param, Signature, Style,
+    TokenGrantKind,
 };
 use plugboard_tests::examples::{example_call, example_path, manifests};
 use plugboard_tests::tenant::{Account, Tenant, unique};
@@ -153,6 +154,22 @@ fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
 }
 
+/// How calls of the module are signed. What the signature says is compared with other implementations in `executor`.
+fn signature_of<'m>(manifest: &'m Manifest, operation: &Operation) -> Option<&'m Signature> {
+    let mut all = manifest.transport.signatures.values();
+    all.find(|signature| signature.modules.is_empty() || signature.modules.contains(&operation.module))
+}
+
+/// The JSON that was sent; the claims of a JWS that stands in its place.
+fn sent_json(received: &Received, manifest: &Manifest, operation: &Operation) -> Value {
+    let json = received.json();
+    if signature_of(manifest, operation).is_none_or(|signature| signature.payload.is_none()) {
+        return json;
+    }
+    let claims = json.as_str().and_then(|jws| jws.split('.').nth(1)).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+    serde_json::from_slice(&claims.unwrap_or_else(|| panic!("no JWS: {}", received.raw))).unwrap()
+}
+
 fn check_query(received: &Received, manifest: &Manifest, operation: &Operation, account: &Account, what: &str) {
     let ours = manifest.transport.query.iter().map(|(name, template)| (name.clone(), rendered(template, account)));
     let mut expected: Vec<(String, String)> = ours.filter(|(_, value)| !value.contains("{account.")).collect();
@@ -165,6 +182,10 @@ fn check_query(received: &Received, manifest: &Manifest, operation: &Operation, 
     {
         let key = found.iter().find(|(given, key)| given == name && key.len() == 36);
         expected.push(key.unwrap_or_else(|| panic!("{what}: no {name}: {}", received.raw)).clone());
+    }
+    for name in signature_of(manifest, operation).iter().flat_map(|signature| signature.query.keys()) {
+        let one = found.iter().find(|(given, value)| given == name && !value.is_empty());
+        expected.push(one.unwrap_or_else(|| panic!("{what}: no {name}: {}", received.raw)).clone());
     }
     expected.sort();
     found.sort();
@@ -196,6 +217,17 @@ fn text(value: &Value) -> String {
 
 fn check_body(received: &Received, manifest: &Manifest, operation: &Operation, account: &Account, what: &str) {
     let mut example = operation.request_example.as_ref().and_then(|example| example.body.clone());
+    if let Some(field) = &manifest.modules[&operation.module].body_field {
+        example = Some(json!({field: example.unwrap_or_else(|| json!({})).to_string()}));
+    }
+    if received.method != "GET" {
+        for name in signature_of(manifest, operation).iter().flat_map(|signature| signature.body.keys()) {
+            let form = received.form().into_iter().find(|(given, _)| given == name).map(|(_, value)| json!(value));
+            let value = form.unwrap_or_else(|| sent_json(received, manifest, operation)[name].clone());
+            assert!(value.as_str().is_some_and(|value| !value.is_empty()), "{what}: no {name}: {}", received.raw);
+            example.get_or_insert_with(|| json!({}))[name] = value;
+        }
+    }
     for (name, template) in &manifest.transport.body {
         let value = rendered(template, account);
         if received.method != "GET" && !value.contains("{account.") {
@@ -221,7 +253,7 @@ fn check_body(received: &Received, manifest: &Manifest, operation: &Operation, a
             let own =
                 [&manifest.transport.headers, &operation.headers].iter().any(|all| all.contains_key("Content-Type"));
             assert!(own || received.header("content-type").starts_with("application/json"), "{what}");
-            assert_eq!(&received.json(), body, "{what}");
+            assert_eq!(&sent_json(received, manifest, operation), body, "{what}");
         }
         BodyEncoding::Form => {
             assert_eq!(received.header("content-type"), "application/x-www-form-urlencoded", "{what}");
