@@ -131,6 +131,10 @@ fn a_service_account_signs_what_it_says_of_itself() {
     let mut rules = Validation::new(Algorithm::RS256);
     rules.set_audience(&["https://auth.vendor.example/token"]);
     rules.validate_exp = false;
+    // Another implementation signs the same: `generate.py` beside it says which.
+    let theirs: Value =
+        serde_json::from_str(include_str!("../../tests/fixtures/signatures/service-account.json")).unwrap();
+    assert_eq!(theirs["assertion"], form[1].1.as_str(), "{}", theirs["by"]);
     let key = DecodingKey::from_rsa_pem(PUBLIC_KEY.as_bytes()).unwrap();
     let decoded = jsonwebtoken::decode::<Value>(&form[1].1, &key, &rules).unwrap();
     assert_eq!(decoded.header.kid.as_deref(), Some("k1"));

@@ -4,6 +4,8 @@
 //! The answer's content is looked at and dropped: only whether the vendor accepts the account leaves this file.
 
 mod signing;
+#[cfg(test)]
+mod tests;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -93,7 +93,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("посещаемость сайта", &["yandex_metrika", "google_analytics"]),
     ("маркировка", &["chestny_znak"]),
     ("чеки", &["evotor", "yookassa", "cloudpayments", "tinkoff_acquiring"]),
-    ("refund a payment", &["stripe", "adyen", "paypal", "square", "cloudpayments", "yookassa", "robokassa", "tinkoff_acquiring"]),
+    (
+        "refund a payment",
+        &["stripe", "adyen", "paypal", "square", "cloudpayments", "yookassa", "robokassa", "tinkoff_acquiring"],
+    ),
     ("text to speech", &["elevenlabs", "openai"]),
     ("transcript", &["supadata"]),
     ("time off", &["bamboohr"]),

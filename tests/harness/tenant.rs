@@ -128,11 +128,14 @@ fn travelling(manifest: &Manifest, flow: &Flow, fields: &BTreeMap<String, String
     let transport = &manifest.transport;
     let basic = transport.basic.iter().flat_map(|basic| [&basic.password, &basic.username]);
     let places = [&transport.headers, &transport.query, &transport.body].into_iter().flat_map(|list| list.values());
-    let signed = transport.signatures.values().flat_map(|signature| [&signature.headers, &signature.query, &signature.body]);
+    let signed =
+        transport.signatures.values().flat_map(|signature| [&signature.headers, &signature.query, &signature.body]);
     let signed = signed.flat_map(|list| list.values());
     let urls = manifest.modules.values().map(|module| &module.base_url);
     let named = |text: &&String| {
-        let stands = |name: &String| [format!("{{account.{name}}}"), format!("{{account.{name}|")].iter().any(|one| text.contains(one));
+        let stands = |name: &String| {
+            [format!("{{account.{name}}}"), format!("{{account.{name}|")].iter().any(|one| text.contains(one))
+        };
         flow.fields.iter().find(|(name, field)| field.secret && stands(name))
     };
     let secret = |text: &String| named(&text).and_then(|(name, _)| fields.get(name)).cloned();

@@ -166,7 +166,8 @@ fn sent_json(received: &Received, manifest: &Manifest, operation: &Operation) ->
     if signature_of(manifest, operation).is_none_or(|signature| signature.payload.is_none()) {
         return json;
     }
-    let claims = json.as_str().and_then(|jws| jws.split('.').nth(1)).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+    let claims =
+        json.as_str().and_then(|jws| jws.split('.').nth(1)).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
     serde_json::from_slice(&claims.unwrap_or_else(|| panic!("no JWS: {}", received.raw))).unwrap()
 }
 

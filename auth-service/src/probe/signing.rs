@@ -45,8 +45,7 @@ impl FieldValues for Account<'_> {
 pub(super) fn stamp(connector: &Connector, clock: &dyn Clock) -> Result<Stamp, IdentityError> {
     let mut nonce = [0; 16];
     if !connector.transport().signatures.is_empty() {
-        getrandom::fill(&mut nonce)
-            .map_err(|_| IdentityError::Unavailable("the machine gave no randomness".into()))?;
+        getrandom::fill(&mut nonce).map_err(|_| IdentityError::Unavailable("the machine gave no randomness".into()))?;
     }
     Ok(Stamp { at: clock.now(), nonce })
 }

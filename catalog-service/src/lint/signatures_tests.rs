@@ -59,7 +59,6 @@ operations:
 verified: {how: documentation, on: "2026-11-22"}
 "##;
 
-
 #[test]
 fn the_example_is_clean() {
     assert_eq!(lint(CLEAN.to_owned()), Vec::<String>::new());

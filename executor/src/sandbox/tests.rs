@@ -50,7 +50,8 @@ impl Stand {
             _ => None,
         };
         let root = SecretKey::new([1; 32]);
-        let parts = Parts { connector: &connector, job: &job, body, fields: account, idempotency_root: &root, stamp: STAMP };
+        let parts =
+            Parts { connector: &connector, job: &job, body, fields: account, idempotency_root: &root, stamp: STAMP };
         let outgoing = build(&parts).unwrap();
         self.send(EgressRequest {
             method: outgoing.method,

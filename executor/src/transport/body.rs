@@ -90,7 +90,9 @@ pub(crate) fn place(
     Ok(match (shape.encoding, caller) {
         (_, None) if extra.is_empty() => None,
         // Byte for byte: what was validated is what is sent.
-        (BodyEncoding::Json, Some(body)) if extra.is_empty() && signing.is_none() => Some((body.clone(), JSON)),
+        (BodyEncoding::Json, Some(body)) if extra.is_empty() && !signing.is_some_and(Signing::is_in_body) => {
+            Some((body.clone(), JSON))
+        }
         (BodyEncoding::Json, caller) => Some((merged(caller, &extra)?, JSON)),
         (BodyEncoding::Form, caller) => Some((form(caller, &extra, shape)?, FORM)),
         (BodyEncoding::Multipart, caller) => Some(multipart::encode(&members(&merged(caller, &extra)?)?)?),
@@ -125,7 +127,8 @@ fn form(caller: Option<&Bytes>, extra: &Extra<'_>, shape: Shape<'_>) -> Result<B
     let mut key = extra.key;
     if let Some(field) = shape.field {
         // A vendor that signs the text wants an object there, also where it is asked for nothing.
-        let text = caller.map_or(Ok("{}"), |body| std::str::from_utf8(body)).map_err(|_| BuildError::Body("is not JSON"))?;
+        let text =
+            caller.map_or(Ok("{}"), |body| std::str::from_utf8(body)).map_err(|_| BuildError::Body("is not JSON"))?;
         out.append_pair(field, text);
     } else if let Some(body) = caller {
         for (name, value) in members(body)? {

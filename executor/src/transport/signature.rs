@@ -42,6 +42,12 @@ impl<'a> Signing<'a> {
         self.signer.signature().body_names().any(|taken| taken == name)
     }
 
+    /// The caller's body cannot go as it came.
+    pub(crate) fn is_in_body(&self) -> bool {
+        let signature = self.signer.signature();
+        signature.replaces_body() || signature.body_names().next().is_some()
+    }
+
     pub(crate) fn takes_header(&self, name: &str) -> bool {
         self.signer.signature().header_names().any(|taken| taken.eq_ignore_ascii_case(name))
     }

@@ -45,9 +45,8 @@ struct Inline {
 
 fn vectors() -> Vec<Vector> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/signatures");
-    let read = |name: &str| -> Vec<Vector> {
-        serde_json::from_slice(&std::fs::read(root.join(name)).unwrap()).unwrap()
-    };
+    let read =
+        |name: &str| -> Vec<Vector> { serde_json::from_slice(&std::fs::read(root.join(name)).unwrap()).unwrap() };
     read("python.json").into_iter().chain(read("node.json")).collect()
 }
 
@@ -220,6 +219,17 @@ fn another_try_differs_in_its_stamp_and_signature_alone() {
 }
 
 #[test]
+fn a_body_that_is_only_signed_goes_byte_for_byte() {
+    let mut parts = signed();
+    parts["transport"]["signatures"]["s"].as_object_mut().unwrap().remove("body");
+    let connector = connector(parts);
+    let mut job = job(&connector, "send", "/messages");
+    let text = br#"[ {"sum" : 1.10} ]"#;
+    job.body = Some(plugboard_core::job::Payload::Inline(Bytes::from_static(text)));
+    assert_eq!(built(&connector, &job, STAMP).unwrap().body.as_deref(), Some(text.as_slice()));
+}
+
+#[test]
 fn a_caller_cannot_put_in_what_the_signature_does() {
     let mut parts = signed();
     parts["transport"]["caller_headers"] = json!(["X-Sign"]);
@@ -271,8 +281,14 @@ fn what_is_sent_changes_the_signature() {
             let job = job(&connector, id, described.path.as_deref().unwrap());
             let body = Bytes::from(body.to_string());
             let idempotency_root = &SecretKey::new([1; 32]);
-            let parts =
-                Parts { connector: &connector, job: &job, body: Some(&body), fields: &account, idempotency_root, stamp: STAMP };
+            let parts = Parts {
+                connector: &connector,
+                job: &job,
+                body: Some(&body),
+                fields: &account,
+                idempotency_root,
+                stamp: STAMP,
+            };
             build(&parts).unwrap().derived.last().unwrap().to_string()
         };
         let body = body.unwrap();

@@ -160,11 +160,7 @@ fn compile_part(at: usize, part: &SignedPart) -> Result<Part, SignatureError> {
     })
 }
 
-fn parse_all(
-    place: &str,
-    texts: &IndexMap<String, String>,
-    position: Position,
-) -> Result<Placements, SignatureError> {
+fn parse_all(place: &str, texts: &IndexMap<String, String>, position: Position) -> Result<Placements, SignatureError> {
     texts
         .iter()
         .map(|(name, text)| {

@@ -97,8 +97,7 @@ impl Expression {
             if !before.is_empty() {
                 pieces.push(Piece::Text(before.to_owned()));
             }
-            let (inside, after) =
-                after.split_once('}').ok_or_else(|| ExpressionError::Unclosed(text.to_owned()))?;
+            let (inside, after) = after.split_once('}').ok_or_else(|| ExpressionError::Unclosed(text.to_owned()))?;
             pieces.push(Piece::Slot(slot(inside)?));
             rest = after;
         }

@@ -235,7 +235,9 @@ impl<'a> Signer<'a> {
                 None if self.values.is_optional(variable) => None,
                 None => return Err(SigningError::MissingField(name_of(variable))),
             },
-            Named::Request(part) => request.map(|request| request.part(*part)).transpose()?.flatten().map(Zeroizing::new),
+            Named::Request(part) => {
+                request.map(|request| request.part(*part)).transpose()?.flatten().map(Zeroizing::new)
+            }
             Named::Query(name) => {
                 let found = request.and_then(|request| request.query.iter().find(|(known, _)| known == name));
                 found.map(|(_, value)| own(value))
@@ -354,9 +356,9 @@ fn body_fields(body: &[u8], form: BodyForm) -> Result<Vec<Field<'_>>, SigningErr
     match form {
         _ if body.is_empty() => Ok(Vec::new()),
         BodyForm::Opaque => Ok(Vec::new()),
-        BodyForm::Form => Ok(form_urlencoded::parse(body)
-            .map(|(name, value)| Field { name, value, plain: true })
-            .collect()),
+        BodyForm::Form => {
+            Ok(form_urlencoded::parse(body).map(|(name, value)| Field { name, value, plain: true }).collect())
+        }
         BodyForm::Json => {
             // A body that is a list has no fields; it can still be signed as text.
             let members: IndexMap<String, &RawValue> = match serde_json::from_slice(body) {

@@ -55,12 +55,21 @@ fn parts_say_what_is_signed() {
     assert_eq!(all(json!(["{request.target}"])), "/a%20b?q=1%2B2&z=");
     assert_eq!(all(json!(["{request.url|percent}"])), "https%3A%2F%2Fapi.example%3A8443%2Fa%2520b");
     assert_eq!(all(json!(["{query.q}", "{query.none}", "{query.none?}", "{query.z}"])), "1+2||");
-    assert_eq!(all(json!(["{body.b}", "{body.a|percent}", "{body.on}", "{body.no}", "{body.deep}"])), "1.50|%D1%91|true|{\"x\": 1}");
+    assert_eq!(
+        all(json!(["{body.b}", "{body.a|percent}", "{body.on}", "{body.no}", "{body.deep}"])),
+        "1.50|%D1%91|true|{\"x\": 1}"
+    );
     assert_eq!(all(json!(["{account.key|upper|underscore}", "{account.note}", "n={account.note?}"])), "S3CRET_1|n=");
-    assert_eq!(all(json!(["{time.seconds}", "{time.millis}", "{time.iso}"])), "1700000000|1700000000500|2023-11-14T22:13:20Z");
+    assert_eq!(
+        all(json!(["{time.seconds}", "{time.millis}", "{time.iso}"])),
+        "1700000000|1700000000500|2023-11-14T22:13:20Z"
+    );
     assert_eq!(all(json!(["{nonce}"])), "0f".repeat(16));
     assert_eq!(all(json!(["{body.b|sha256}"])).len(), 64);
-    assert_eq!(all(json!([{"fields": ["body"], "pair": "{value}", "add": {"aa": "{account.key}"}}])), "ёS3cret-11.50true");
+    assert_eq!(
+        all(json!([{"fields": ["body"], "pair": "{value}", "add": {"aa": "{account.key}"}}])),
+        "ёS3cret-11.50true"
+    );
     let fields = json!([{"fields": ["query", "body"], "except": ["on"], "join": "&"}]);
     assert_eq!(all(fields), "a=ё&b=1.50&q=1+2&z=");
     assert_eq!(all(json!(["x", {"fields": ["query"], "prefix": "Shp_"}])), "x", "an empty list is left out");
