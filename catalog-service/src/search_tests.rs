@@ -24,6 +24,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("тинькофф", &["tbank", "tinkoff_acquiring"]),
     ("робокасса", &["robokassa"]),
     ("манго", &["mango_office"]),
+    ("сбис", &["sbis"]),
+    ("атол", &["atol_online"]),
+    ("озон реклама", &["ozon_performance"]),
     ("нетсьют", &["netsuite"]),
     ("сдэк", &["cdek"]),
     ("деловые линии", &["dellin"]),
@@ -92,7 +95,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("частотность запросов", &["yandex_wordstat"]),
     ("посещаемость сайта", &["yandex_metrika", "google_analytics"]),
     ("маркировка", &["chestny_znak"]),
-    ("чеки", &["evotor", "yookassa", "cloudpayments", "tinkoff_acquiring"]),
+    ("чеки", &["atol_online", "evotor", "yookassa", "cloudpayments", "tinkoff_acquiring"]),
     (
         "refund a payment",
         &["stripe", "adyen", "paypal", "square", "cloudpayments", "yookassa", "robokassa", "tinkoff_acquiring"],

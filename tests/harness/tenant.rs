@@ -92,7 +92,7 @@ impl Tenant {
             return account(done.id, done.fields, Some(done.token.clone()), done.token.clone(), done.token);
         }
         let fields = made_up::fields(&flow.fields);
-        let token = manifest.transport.token.as_ref().map(|grant| grant_token(grant, &fields, vendor));
+        let token = manifest.transport.token.as_ref().map(|grant| grant_token(grant, flow, &fields, vendor));
         let (secret, mark) = match &token {
             Some((secret, token)) => (secret.clone(), token.clone()),
             None => travelling(manifest, flow, &fields),
@@ -155,8 +155,23 @@ fn travelling(manifest: &Manifest, flow: &Flow, fields: &BTreeMap<String, String
 }
 
 /// Has the vendor issue a token for these credentials, as often as it is asked: the secret, and the token.
-fn grant_token(grant: &TokenGrant, fields: &BTreeMap<String, String>, vendor: &Vendor) -> (String, String) {
-    let (id, secret) = (rendered(&grant.client_id, fields, None), rendered(&grant.client_secret, fields, None));
+fn grant_token(
+    grant: &TokenGrant,
+    flow: &Flow,
+    fields: &BTreeMap<String, String>,
+    vendor: &Vendor,
+) -> (String, String) {
+    let id = rendered(&grant.client_id, fields, None);
+    let secret = match &grant.login {
+        // The password, wherever the template has it.
+        Some(login) => {
+            let body = login.body.to_string();
+            let mut secrets = flow.fields.iter().filter(|(_, field)| field.secret);
+            let name = secrets.find(|(name, _)| body.contains(&format!("{{account.{name}}}"))).unwrap().0;
+            fields[name].clone()
+        }
+        None => rendered(&grant.client_secret, fields, None),
+    };
     let sent = match grant.client_auth {
         ClientAuth::Basic => STANDARD.encode(format!("{id}:{secret}")),
         ClientAuth::Body | ClientAuth::None => secret.clone(),

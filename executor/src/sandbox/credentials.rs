@@ -116,6 +116,11 @@ impl Grant {
         connector.manifest().transport.token.clone().map(|grant| Self { grant })
     }
 
+    /// Where the vendor puts the token, at the top of its answer.
+    pub(super) fn own_name(&self) -> Option<&str> {
+        self.grant.access_token.strip_prefix('/').filter(|name| !name.is_empty() && !name.contains('/'))
+    }
+
     /// The first thing that is not there: of client credentials what RFC 6749, section 4.4.2, asks for in the vendor's
     /// words; of a login its body; of a service account its assertion.
     pub(super) fn missing(&self, request: &Request<'_>) -> Option<String> {

@@ -114,7 +114,10 @@ impl Routes {
             return Some(Destination { answer: Bytes::new(), missing });
         };
         if hit.operation.is_none() {
-            let token = json!({"access_token": hit.vendor.token, "token_type": "bearer", "expires_in": 3600});
+            let mut token = json!({"access_token": hit.vendor.token, "token_type": "bearer", "expires_in": 3600});
+            if let Some(name) = hit.desk.grant.as_ref().and_then(Grant::own_name) {
+                token[name] = json!(hit.vendor.token);
+            }
             return Some(Destination { answer: Bytes::from(token.to_string()), missing: None });
         }
         // Modules that share an address share its operations: the path with most of its own words is meant.
