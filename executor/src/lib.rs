@@ -9,7 +9,7 @@
 //! | `transport` | where credentials go in a request, one file a placement |
 //! | `lines`, `breaker`, `budget` | when a host is left alone, and how often it is asked again |
 //! | `upstream` | the port to the vendors |
-//! | `chance`, `broken` | what a test decides: random parts of waits, and which rule is broken |
+//! | `chance`, `broken` | what a test decides: random parts of waits, nonces, and which rule is broken |
 //! | `scrub` | takes secret values out of what vendors send |
 //! | [`sandbox`] | the built-in vendor that answers every operation's example |
 //!
