@@ -34,7 +34,9 @@ pub(crate) async fn every_operation_reaches_its_vendor_as_the_manifest_says(site
 
 async fn all_reach_their_vendor(site: &Site, tenant: &Tenant, manifest: &Manifest) {
     for (at, flow) in manifest.auth.flows.iter().enumerate().filter(|(_, flow)| can_be_played(manifest, flow)) {
-        let account = tenant.connect_by(manifest, flow, flow.kind.as_str(), &site.vendor).await;
+        // A connector may offer one kind twice.
+        let label = format!("{} {}", flow.kind.as_str(), at + 1);
+        let account = tenant.connect_by(manifest, flow, &label, &site.vendor).await;
         // However an account was connected, the same place takes its credential: one call shows it.
         let count = if at == 0 { manifest.operations.len() } else { 1 };
         for operation in manifest.operations.iter().take(count) {
