@@ -1,0 +1,187 @@
+"""Compares one of our calls with the operations of the documents that cover it."""
+
+from jsonschema import Draft202012Validator
+
+from .paths import fits
+from .verdict import Verdict
+
+# Which of our types a document's type takes. Query and form values travel as text, so that any scalar is one.
+_TAKES = {
+    "string": {"string", "integer", "number", "boolean", "array"},
+    "integer": {"integer", "string"},
+    "number": {"number", "integer", "string"},
+    "boolean": {"boolean", "string", "integer"},
+    "array": {"array", "string"},
+    "object": {"object", "string"},
+    "null": {"null"},
+}
+_DEPTH = 6
+
+
+def compare(call, documents):
+    """The verdict of the closest operation, and the document it stands in: the first one that has address and method."""
+    best = None
+    for document in documents:
+        if not document.covers(call.module):
+            continue
+        verdict = document.judge(call) if document.judge else _against(call, document)
+        if best is None or (verdict.path, verdict.method) > (best[0].path, best[0].method):
+            best = verdict, document
+        if verdict.agrees:
+            break
+    return best
+
+
+def _against(call, document):
+    fitting = [(score, operation) for operation in document.operations if (score := fits(call.path, operation.path)) is not None]
+    if not fitting:
+        return Verdict(False, False)
+    same = [(score, operation) for score, operation in fitting if operation.method == call.method]
+    if not same:
+        closest = max(fitting, key=lambda pair: pair[0])[1]
+        methods = sorted({operation.method for _, operation in fitting if operation.path == closest.path})
+        return Verdict(True, False, found=f"{', '.join(methods)} {closest.path}")
+    operation = max(same, key=lambda pair: pair[0])[1]
+    details = operation.details()
+    return Verdict(True, True, [*_parameters(call, details), *_body(call, details)], found=f"{operation.method} {operation.path}")
+
+
+def _parameters(call, details):
+    if not details.describes_parameters:
+        return []
+    published = {}
+    for parameter in details.parameters:
+        if parameter.where == "query":
+            published.setdefault(_plain_name(parameter.name), []).append(parameter)
+    in_body = _names(details.body)[0] if details.body else {}
+    findings = []
+    for name, ours in call.query.items():
+        theirs = published.get(_plain_name(name))
+        if theirs is None:
+            # Some documents list what travels in the query of a GET as the arguments of a method.
+            if _plain_name(name) not in in_body or call.body is not None:
+                findings.append(f"query `{name}` is not in the document")
+        elif theirs[0].name.split("[")[0] == theirs[0].name and not _compatible({ours.get("type")}, theirs[0].schema):
+            findings.append(f"query `{name}` is {ours.get('type')} here, {_kinds_text(theirs[0].schema)} in the document")
+    ours = {_plain_name(name) for name in call.query} | {_plain_name(name) for name in call.fixed_query}
+    return findings + [f"query `{parameters[0].name}` is required in the document" for name, parameters in published.items() if parameters[0].required and name not in ours]
+
+
+def _plain_name(name):
+    """`ids[]`, `filter[name]` and `created.gte` are fields of what is named before."""
+    return name.split("[")[0]
+
+
+def _body(call, details):
+    if not details.describes_body:
+        return []
+    if call.body is None:
+        return ["a body is required in the document"] if details.body_required and details.body is not None and not call.query else []
+    if details.body is None:
+        in_query = {parameter.name for parameter in details.parameters}
+        left = [name for name in _names(call.body)[0] if name not in in_query and name not in call.fixed_body]
+        return [f"body: not in the document ({', '.join(left[:5])})"] if left else []
+    findings = []
+    _fields("", call.body, details.body, findings, _DEPTH, call.fixed_body | {parameter.name for parameter in details.parameters})
+    example = call.example.get("body")
+    if example is not None:
+        in_query = {parameter.name for parameter in details.parameters if parameter.where == "query"}
+        findings += _example(example, details.body, call.fixed_body | in_query)
+    return findings
+
+
+def _fields(path, ours, theirs, findings, depth, allowed=frozenset()):
+    if depth == 0:
+        return
+    names, is_open = _names(theirs)
+    own = _names(ours)[0]
+    for name, schemas in own.items():
+        place = f"{path}.{name}".lstrip(".")
+        if name not in names:
+            if not is_open and names and name not in allowed:
+                findings.append(f"body `{place}` is not in the document")
+            continue
+        union = {"anyOf": names[name]}
+        for schema in schemas:
+            kinds = _kinds(schema)
+            if kinds and not _compatible(kinds - {"null"}, union):
+                findings.append(f"body `{place}` is {'/'.join(sorted(kinds))} here, {_kinds_text(union)} in the document")
+            else:
+                _fields(place, schema, union, findings, depth - 1)
+    mine, published = _items(ours), _items(theirs)
+    if mine and published:
+        _fields(f"{path}[]", {"anyOf": mine}, {"anyOf": published}, findings, depth - 1)
+
+
+def _branches(schema):
+    """A schema and its alternatives and parts, flat."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for word in ("allOf", "anyOf", "oneOf"):
+        for branch in schema.get(word) or []:
+            yield from _branches(branch)
+
+
+def _names(schema):
+    names, is_open = {}, False
+    for branch in _branches(schema):
+        for name, value in (branch.get("properties") or {}).items():
+            names.setdefault(name, []).append(value)
+        extra = branch.get("additionalProperties")
+        is_open = is_open or bool(extra) or extra == {}
+    return names, is_open
+
+
+def _items(schema):
+    return [branch["items"] for branch in _branches(schema) if isinstance(branch.get("items"), dict)]
+
+
+def _kinds(schema):
+    """Types that a schema names; nothing where it leaves them open."""
+    kinds = set()
+    for branch in _branches(schema):
+        kind = branch.get("type")
+        kinds |= set(kind if isinstance(kind, list) else [kind] if kind else [])
+        if not kind and "properties" in branch:
+            kinds.add("object")
+    return kinds
+
+
+def _kinds_text(schema):
+    return "/".join(sorted(_kinds(schema)))
+
+
+def _compatible(ours, theirs):
+    kinds = _kinds(theirs)
+    if not kinds or any(branch == {} for branch in _branches(theirs)):
+        return True
+    return all(any(kind in _TAKES[other] or kind == other for other in kinds) for kind in ours if kind)
+
+
+def _example(example, schema, added):
+    """The first faults of our example by the document's schema. What a transport adds is not in the example."""
+    findings = []
+    for error in Draft202012Validator(schema).iter_errors(example):
+        error = _deepest(error)
+        if error.validator == "required":
+            missing = [name for name in error.validator_value if isinstance(error.instance, dict) and name not in error.instance and name not in added]
+            if not missing:
+                continue
+            text = f"lacks {', '.join(missing)}"
+        else:
+            text = error.message if len(error.message) <= 120 else f"{error.message[:60]} … {error.message[-55:]}"
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+        finding = f"example: {place + ' ' if place else ''}{text}"
+        if finding not in findings:
+            findings.append(finding)
+        if len(findings) == 4:
+            break
+    return findings
+
+
+def _deepest(error):
+    """Of alternatives that all fail, the one that came furthest says most."""
+    while error.context:
+        error = max(error.context, key=lambda inner: (len(inner.absolute_path), inner.validator != "type"))
+    return error
