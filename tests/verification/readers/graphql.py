@@ -10,7 +10,7 @@ from ..verdict import Verdict
 
 def judge_with(text):
     """A judge of calls: the address and the method of GraphQL say nothing, the root fields are what is called."""
-    schema = build_schema(text, assume_valid_sdl=True)
+    schema = build_schema(text, assume_valid=True)
 
     def judge(call):
         example = call.example.get("body") or {}

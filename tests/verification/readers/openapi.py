@@ -15,8 +15,9 @@ def read(references, name, entry):
     if prefix is None:
         prefix = _server(root)
     found = []
-    for path, item in (root.get("paths") or {}).items():
-        item, file = references.follow(item, name)
+    paths, paths_file = references.follow(root.get("paths") or {}, name)
+    for path, item in paths.items():
+        item, file = references.follow(item, paths_file)
         if not isinstance(item, dict):
             continue
         for method in METHODS:
@@ -28,8 +29,11 @@ def read(references, name, entry):
 def _server(root):
     if "swagger" in root:
         return root.get("basePath") or ""
-    servers = root.get("servers") or [{}]
-    return urlsplit(servers[0].get("url", "").replace("{", "<").replace("}", ">")).path.replace("<", "{").replace(">", "}")
+    server = (root.get("servers") or [{}])[0]
+    url = server.get("url", "")
+    for name, variable in (server.get("variables") or {}).items():
+        url = url.replace("{" + name + "}", str(variable.get("default", "")))
+    return urlsplit(url.replace("{", "<").replace("}", ">")).path.replace("<", "{").replace(">", "}")
 
 
 def _details(references, file, name, root, item, operation):
