@@ -7,7 +7,7 @@ from . import manifests, report
 from .documents import Documents
 from .explanations import Explanations
 from .sources import Unavailable
-from .verification import AGREES, DIFFERS, EXPLAINED, check
+from .verification import ADDRESS_ONLY, AGREES, DIFFERS, EXPLAINED, check
 
 _DESCRIPTION = """Compares every operation of the manifests with the API document that somebody else has published of the service:
 is the address there, does it take the method, are the parameters and the body what the document says. Documents come from
@@ -60,7 +60,7 @@ def _print(one, verbose):
     key, kinds = one.connector.key, "+".join(one.kinds) or f"no document ({report.basis(one)})"
     if one.error:
         print(f"{key}: {one.error}", file=sys.stderr)
-    print(f"{key}: {kinds}, {len(one.results)} operations, {one.count(AGREES)} agree, {one.count(EXPLAINED)} explained, {one.count(DIFFERS)} differ")
+    print(f"{key}: {kinds}, {len(one.results)} operations, {one.count(AGREES)} agree, {one.count(ADDRESS_ONLY)} by address alone, {one.count(EXPLAINED)} explained, {one.count(DIFFERS)} differ")
     for result in one.results:
         if result.status == DIFFERS:
             what = "method" if result.verdict.path else "path"

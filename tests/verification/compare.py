@@ -1,5 +1,7 @@
 """Compares one of our calls with the operations of the documents that cover it."""
 
+from dataclasses import replace
+
 from jsonschema import Draft202012Validator
 
 from .paths import fits
@@ -20,6 +22,9 @@ _DEPTH = 6
 
 def compare(call, documents):
     """The verdict of the closest operation, and the document it stands in: the first one that has address and method."""
+    expanded = _values_in_path(call)
+    if expanded:
+        return _weakest([compare(one, documents) for one in expanded])
     best = None
     for document in documents:
         if not document.covers(call.module):
@@ -30,6 +35,20 @@ def compare(call, documents):
         if verdict.agrees:
             break
     return best
+
+
+def _values_in_path(call):
+    """A parameter of the path with a list of values is as many addresses, where documents have an operation for each."""
+    for name, parameter in call.path_params.items():
+        values = parameter.get("enum") or list((call.manifest.get("enums") or {}).get(parameter.get("x-enum"), []))
+        if values and "{" + name + "}" in call.path:
+            return [replace(call, path=call.path.replace("{" + name + "}", str(value))) for value in values]
+    return []
+
+
+def _weakest(compared):
+    compared = [one for one in compared if one is not None]
+    return min(compared, key=lambda one: (one[0].path, one[0].method, -len(one[0].findings))) if compared else None
 
 
 def _against(call, document):

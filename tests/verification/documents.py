@@ -9,9 +9,10 @@ from .references import References
 from .sources import Unavailable, open_source
 
 TABLE = Path(__file__).with_name("documents.yaml")
-# Kinds that describe an API. Client code only uses one.
+# Kinds that describe an API, and texts that name parts of it.
 DESCRIPTIONS = ("openapi", "discovery", "graphql", "methods", "proto", "stone")
-_FIELDS = {"source", "path", "paths", "kind", "format", "publisher", "prefix", "read_as", "modules"}
+TEXTS = ("documentation", "client_code")
+_FIELDS = {"source", "path", "paths", "kind", "format", "publisher", "prefix", "read_as", "below_base", "modules"}
 _PUBLISHERS = ("vendor", "collection", "others")
 
 
@@ -36,7 +37,7 @@ class Documents:
             self._sources[name] = open_source(name, self._offline, self._clones)
         source = self._sources[name]
         paths = entry.get("paths") or [entry["path"]]
-        if entry["kind"] == "client_code":
+        if entry["kind"] in TEXTS:
             texts = source.texts(paths)
             if not texts:
                 raise Unavailable(f"{name} has no file like {', '.join(paths)}")
@@ -78,5 +79,5 @@ _READERS = {
 
 def _check(key, entry):
     unknown = set(entry) - _FIELDS
-    if unknown or ("path" in entry) == ("paths" in entry) or entry.get("kind") not in (*DESCRIPTIONS, "client_code") or entry.get("publisher") not in _PUBLISHERS:
+    if unknown or ("path" in entry) == ("paths" in entry) or entry.get("kind") not in (*DESCRIPTIONS, *TEXTS) or entry.get("publisher") not in _PUBLISHERS:
         raise Unavailable(f"documents.yaml, {key}: an entry has source, kind, publisher ({', '.join(_PUBLISHERS)}) and one of path and paths; {', '.join(sorted(unknown)) or entry}")

@@ -19,6 +19,8 @@ class Call:
     module: str
     method: str
     path: str
+    # The same below the base address of the module.
+    path_below_base: str
     source: dict
     manifest: dict = field(repr=False)
 
@@ -87,4 +89,4 @@ def _call(manifest, operation):
     else:
         rpc = module.get("rpc") or {"path": "/{method}"}
         method, path = rpc.get("verb", "POST"), rpc["path"].replace("{method}", operation["method"])
-    return Call(manifest["key"], operation["id"], operation["module"], method, base + path, operation, manifest)
+    return Call(manifest["key"], operation["id"], operation["module"], method, base + path, path, operation, manifest)

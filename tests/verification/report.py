@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .documents import DESCRIPTIONS
-from .verification import AGREES, DIFFERS, EXPLAINED, NO_DOCUMENT
+from .verification import ADDRESS_ONLY, AGREES, DIFFERS, EXPLAINED, NO_DOCUMENT
 
 FOLDER = Path(__file__).parent
 FILES = (FOLDER / "report.tsv", FOLDER / "report.md")
@@ -15,8 +15,9 @@ Written by `tests/catalog-verify --report`; not edited by hand. A line for each 
 
 Kinds: `openapi` (OpenAPI or Swagger), `discovery` (Google), `graphql` (a schema, the example's query is validated against
 it), `methods` (a list of RPC methods in the vendor's own format), `proto` (Protocol Buffers with HTTP bindings) and `stone`
-(Dropbox) describe an API. `client_code` is weaker: the address and the method occur in a client's code, parameters are not
-checked. "Published by": `vendor` (its own repository or package), `collection` (collected from the vendor's site by others,
+(Dropbox) describe an API. `documentation` (pages, as text) and `client_code` are weaker: the address occurs in them with the
+method near it, or alone where code adds the method elsewhere; parameters are not checked, and what they lack is "without a
+document". "Published by": `vendor` (its own repository or package), `collection` (collected from the vendor's site by others,
 such as APIs.guru), `others` (a copy that somebody keeps, or client code that is not the vendor's). "Obtained": a document
 marked `local snapshot` could not be downloaded where the report was made and was read from a copy of its repository at the
 same commit.
@@ -37,8 +38,8 @@ def totals(checked):
     verdicts = [result.verdict for result in results if result.verdict and result.verdict.agrees and result.verdict.parameters_checked]
     return "\n".join(
         [
-            f"{len(described)} connectors checked against a published document ({_per_kind(described)}), {len(code)} against client code alone, {len(checked) - len(described) - len(code)} not checked",
-            f"{len(results)} operations: {_count(results, AGREES)} agree, {_count(results, EXPLAINED)} differ and are explained, {_count(results, DIFFERS)} differ unexplained, {_count(results, NO_DOCUMENT)} without a document",
+            f"{len(described)} connectors checked against a published document ({_per_kind(described)}), {len(code)} against documentation pages or client code alone, {len(checked) - len(described) - len(code)} not checked",
+            f"{len(results)} operations: {_count(results, AGREES)} agree, {_count(results, ADDRESS_ONLY)} by their address alone, {_count(results, EXPLAINED)} differ and are explained, {_count(results, DIFFERS)} differ unexplained, {_count(results, NO_DOCUMENT)} without a document",
             f"parameters: {sum(not verdict.findings for verdict in verdicts)} of {len(verdicts)} operations raise no finding, {sum(len(verdict.findings) for verdict in verdicts)} findings",
         ]
     )

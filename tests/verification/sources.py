@@ -76,7 +76,7 @@ class _PyPi(_Package):
     registry = "pypi"
 
     def command(self, folder):
-        return [str(CACHE / "python" / "bin" / "pip"), "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "-d", str(folder), f"{self.package}=={self.version}"]
+        return [str(CACHE / "python" / "bin" / "pip"), "download", "--quiet", "--disable-pip-version-check", "--no-deps", "-d", str(folder), f"{self.package}=={self.version}"]
 
 
 class _Archive:

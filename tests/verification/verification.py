@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .compare import compare
-from .documents import DESCRIPTIONS
+from .documents import DESCRIPTIONS, TEXTS
 from .sources import Unavailable
 from .verdict import Verdict
 
 AGREES, EXPLAINED, DIFFERS, NO_DOCUMENT = "agrees", "explained", "differs", "no document"
+# A text has the address, and no method near it: code may add it elsewhere.
+ADDRESS_ONLY = "address only"
 
 
 @dataclass
@@ -58,7 +60,11 @@ def _result(call, published, explanations):
     if compared is None:
         return Result(call, NO_DOCUMENT)
     verdict, document = compared
+    if document.kind in TEXTS and not verdict.path:
+        return Result(call, NO_DOCUMENT)
     if verdict.agrees:
         return Result(call, AGREES, verdict, document)
+    if document.kind in TEXTS:
+        return Result(call, ADDRESS_ONLY, verdict, document)
     explanation = explanations.of(call.connector, call.operation)
     return Result(call, EXPLAINED if explanation else DIFFERS, verdict, document, explanation or "")

@@ -1,5 +1,6 @@
-"""Client code of the vendor or of others: that it calls the same address by the same method. Weaker than a document: it
-says nothing of parameters, and a method is believed when the word stands close to the address."""
+"""Client code and documentation pages, as text: that they name the same address and the same method. Weaker than a
+description: it says nothing of parameters, and a method is believed when the word stands close to the address. What such a
+text lacks is no difference, since it need not cover an API."""
 
 import re
 
@@ -13,25 +14,24 @@ _WINDOW = 600
 
 
 def judge_with(texts, entry):
-    prefix = split(entry.get("prefix", ""))
+    """`below_base`: the code adds the module's base address elsewhere, so that only what follows it is looked for."""
 
     def judge(call):
-        segments = split(call.path)
-        if segments[: len(prefix)] == prefix:
-            segments = segments[len(prefix) :]
-        # Names of accounts in a base address are not in code.
-        while segments and re.fullmatch(r"\{account\.[^{}]*\}", segments[0]):
-            segments = segments[1:]
         if call.method_in_body:
             return _method_name(call, texts)
-        pattern = re.compile("/?".join(["(?<![A-Za-z0-9_.-])"] + ["/".join(_segment(segment) for segment in segments)]) + r"(?![\w-])")
-        path, word = False, re.compile(rf"(?<![A-Za-z]){call.method}(?![a-z])|_{call.method}\b|\b{call.method}[A-Z_]", re.IGNORECASE)
+        segments = split(call.path_below_base if entry.get("below_base") else call.path)
+        # Names of accounts in an address are not in code.
+        while segments and re.fullmatch(r"\{account\.[^{}]*\}", segments[0]):
+            segments = segments[1:]
+        pattern = re.compile(r"(?<![A-Za-z0-9_.-])/?" + "/".join(_segment(segment) for segment in segments) + r"/?(?![\w/-])")
+        word = re.compile(rf"(?<![A-Za-z]){call.method}(?![a-z])|_{call.method}\b", re.IGNORECASE)
+        found = False
         for text in texts:
             for hit in pattern.finditer(text):
-                path = True
+                found = True
                 if word.search(text[max(0, hit.start() - _WINDOW) : hit.end() + _WINDOW]):
                     return Verdict(True, True, found=f"{call.method} {hit.group(0)[:80]}", parameters_checked=False)
-        return Verdict(path, False, parameters_checked=False)
+        return Verdict(found, False, parameters_checked=False)
 
     return judge
 
