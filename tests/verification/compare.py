@@ -21,20 +21,22 @@ _DEPTH = 6
 
 
 def compare(call, documents):
-    """The verdict of the closest operation, and the document it stands in: the first one that has address and method."""
+    """The verdict of the closest operation, and the document it stands in. Texts are read only for what no description has."""
     expanded = _values_in_path(call)
     if expanded:
         return _weakest([compare(one, documents) for one in expanded])
     best = None
     for document in documents:
-        if not document.covers(call.module):
+        if not document.covers(call.module) or best and best[0].agrees and document.judge:
             continue
         verdict = document.judge(call) if document.judge else _against(call, document)
-        if best is None or (verdict.path, verdict.method) > (best[0].path, best[0].method):
+        if best is None or _rank(verdict) > _rank(best[0]):
             best = verdict, document
-        if verdict.agrees:
-            break
     return best
+
+
+def _rank(verdict):
+    return verdict.path, verdict.method, verdict.closeness, -len(verdict.findings)
 
 
 def _values_in_path(call):
@@ -60,9 +62,15 @@ def _against(call, document):
         closest = max(fitting, key=lambda pair: pair[0])[1]
         methods = sorted({operation.method for _, operation in fitting if operation.path == closest.path})
         return Verdict(True, False, found=f"{', '.join(methods)} {closest.path}")
-    operation = max(same, key=lambda pair: pair[0])[1]
+    top = max(score for score, _ in same)
+    # Templates of parameters alone (`/{id}`) fit several operations; ours is the one that it differs from least.
+    verdicts = [_described(call, operation, top) for score, operation in same if score == top]
+    return max(verdicts, key=_rank)
+
+
+def _described(call, operation, closeness):
     details = operation.details()
-    return Verdict(True, True, [*_parameters(call, details), *_body(call, details)], found=f"{operation.method} {operation.path}")
+    return Verdict(True, True, [*_parameters(call, details), *_body(call, details)], found=f"{operation.method} {operation.path}", closeness=closeness)
 
 
 def _parameters(call, details):
@@ -80,7 +88,7 @@ def _parameters(call, details):
             # Some documents list what travels in the query of a GET as the arguments of a method.
             if _plain_name(name) not in in_body or call.body is not None:
                 findings.append(f"query `{name}` is not in the document")
-        elif theirs[0].name.split("[")[0] == theirs[0].name and not _compatible({ours.get("type")}, theirs[0].schema):
+        elif "[" not in name + theirs[0].name and not _compatible({ours.get("type")}, theirs[0].schema):
             findings.append(f"query `{name}` is {ours.get('type')} here, {_kinds_text(theirs[0].schema)} in the document")
     ours = {_plain_name(name) for name in call.query} | {_plain_name(name) for name in call.fixed_query}
     return findings + [f"query `{parameters[0].name}` is required in the document" for name, parameters in published.items() if parameters[0].required and name not in ours]
@@ -95,7 +103,7 @@ def _body(call, details):
     if not details.describes_body:
         return []
     if call.body is None:
-        return ["a body is required in the document"] if details.body_required and details.body is not None and not call.query else []
+        return ["a body is required in the document"] if details.body_required and details.body is not None and not call.query and not call.fixed_body else []
     if details.body is None:
         in_query = {parameter.name for parameter in details.parameters}
         left = [name for name in _names(call.body)[0] if name not in in_query and name not in call.fixed_body]
@@ -122,14 +130,19 @@ def _fields(path, ours, theirs, findings, depth, allowed=frozenset()):
             continue
         union = {"anyOf": names[name]}
         for schema in schemas:
-            kinds = _kinds(schema)
+            kinds = {"string"} if _is_file(schema) else _kinds(schema)
             if kinds and not _compatible(kinds - {"null"}, union):
                 findings.append(f"body `{place}` is {'/'.join(sorted(kinds))} here, {_kinds_text(union)} in the document")
-            else:
+            elif not _is_file(schema):
                 _fields(place, schema, union, findings, depth - 1)
     mine, published = _items(ours), _items(theirs)
     if mine and published:
         _fields(f"{path}[]", {"anyOf": mine}, {"anyOf": published}, findings, depth - 1)
+
+
+def _is_file(schema):
+    """Files of a multipart body are objects with a name and a content here, and text to a document."""
+    return isinstance(schema, dict) and {"filename", "content"} <= set(schema.get("properties") or {})
 
 
 def _branches(schema):
@@ -179,12 +192,13 @@ def _compatible(ours, theirs):
 
 
 def _example(example, schema, added):
-    """The first faults of our example by the document's schema. What a transport adds is not in the example."""
+    """The first faults of our example by the document's schema. What a transport adds is not in the example, and types of
+    OData are optional where they are what a service expects (OData JSON 4.01, 4.6.3)."""
     findings = []
-    for error in Draft202012Validator(schema).iter_errors(example):
+    for error in Draft202012Validator(schema).iter_errors(_files_as_text(example)):
         error = _deepest(error)
         if error.validator == "required":
-            missing = [name for name in error.validator_value if isinstance(error.instance, dict) and name not in error.instance and name not in added]
+            missing = [name for name in error.validator_value if isinstance(error.instance, dict) and name not in error.instance and name not in added and not name.startswith("@odata.")]
             if not missing:
                 continue
             text = f"lacks {', '.join(missing)}"
@@ -197,6 +211,12 @@ def _example(example, schema, added):
         if len(findings) == 4:
             break
     return findings
+
+
+def _files_as_text(example):
+    if not isinstance(example, dict):
+        return example
+    return {name: value["content"] if isinstance(value, dict) and {"filename", "content"} <= set(value) else value for name, value in example.items()}
 
 
 def _deepest(error):

@@ -14,6 +14,8 @@ class Verdict:
     found: str = ""
     # Client code shows an address and a method, and says nothing of parameters.
     parameters_checked: bool = True
+    # How closely the address fits: segments that are equal to the letter count more.
+    closeness: int = 0
 
     @property
     def agrees(self):

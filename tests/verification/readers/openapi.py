@@ -46,7 +46,8 @@ def _details(references, file, name, root, item, operation):
             parameter, where = references.follow(raw, here)
             if not isinstance(parameter, dict) or "name" not in parameter and parameter.get("in") != "body":
                 continue
-            place = parameter.get("in")
+            # Documents that were cut for a tool leave out where a parameter stands; a GET has only the address.
+            place = parameter.get("in") or "query"
             if place == "body":
                 details.body = references.schema(parameter.get("schema") or {}, where)
                 details.body_required = bool(parameter.get("required"))

@@ -6,7 +6,7 @@ from ..published import Details, PublishedOperation
 
 _ROUTE = re.compile(r"^route\s+([\w/]+)(?::(\d+))?\s*\((\w[\w.]*|\w+)\s*,", re.MULTILINE)
 _STRUCT = re.compile(r"^(struct|union|union_closed)\s+(\w+)(?:\s+extends\s+([\w.]+))?", re.MULTILINE)
-_FIELD = re.compile(r"^    (\w+)\s+([\w.]+)(\([^\n]*\))?(\?)?(\s*=\s*[^\n]+)?\s*$", re.MULTILINE)
+_FIELD = re.compile(r"^    (?!example\b)(\w+)\s+([\w.]+)(\([^\n]*\))?(\?)?(\s*=\s*[^\n]+)?\s*$", re.MULTILINE)
 _TYPES = {"String": "string", "Boolean": "boolean", "UInt32": "integer", "UInt64": "integer", "Int32": "integer", "Int64": "integer", "Float64": "number", "List": "array", "Timestamp": "string"}
 
 
