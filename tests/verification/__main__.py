@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import manifests, report
+from . import manifests, report, self_test
 from .documents import Documents
 from .explanations import Explanations
 from .sources import Unavailable
@@ -19,6 +19,8 @@ explanation explains nothing), 2 the command cannot run."""
 
 def main():
     options = _options()
+    if options.self_test:
+        return 0 if self_test.run() else 1
     clones = dict(clone.split("=", 1) for clone in options.clone)
     try:
         connectors = manifests.load(options.connector)
@@ -48,6 +50,7 @@ def _options():
     parser.add_argument("--report", action="store_true", help="rewrite tests/verification/report.tsv and report.md")
     parser.add_argument("--clone", metavar="OWNER/REPO=GITDIR", action="append", default=[], help="read the documents of a repository from a git directory on this machine; may be repeated")
     parser.add_argument("--verbose", action="store_true", help="show findings on parameters and bodies too")
+    parser.add_argument("--self-test", action="store_true", help="check the comparison itself with made-up documents")
     options = parser.parse_args()
     if options.report and options.connector:
         parser.error("--report is about all connectors, leave out --connector")

@@ -42,7 +42,8 @@ class Documents:
             if not texts:
                 raise Unavailable(f"{name} has no file like {', '.join(paths)}")
             texts = [text if isinstance(text, str) else text.decode("utf-8", errors="replace") for text in texts]
-            return [self._document(entry, source, paths[0], [], "", judge=client_code.judge_with(texts, entry))]
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            return [self._document(entry, source, paths[0] + more, [], "", judge=client_code.judge_with(texts, entry))]
         return [self._describe(entry, source, path) for path in paths]
 
     def _describe(self, entry, source, path):
@@ -60,7 +61,8 @@ class Documents:
         return self._document(entry, source, path, operations, version)
 
     def _document(self, entry, source, path, operations, version, judge=None):
-        return Document(f"{entry['source']} {path}", entry["kind"], version, source.obtained, entry["publisher"], operations, entry.get("modules"), judge)
+        read_as = "".join(f" ({old.strip('/')} read as {new.strip('/')})" for old, new in (entry.get("read_as") or {}).items() if new != "/")
+        return Document(f"{entry['source']} {path}{read_as}", entry["kind"], version, source.obtained, entry["publisher"], operations, entry.get("modules"), judge)
 
 
 def _with_references(read):

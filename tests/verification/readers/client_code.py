@@ -8,8 +8,11 @@ from ..paths import split
 from ..verdict import Verdict
 
 _PARAMETER = re.compile(r"\{[^{}]*\}")
-# What code writes where a template has a parameter: {id}, ${id}, %s, :id, " + id + ", ' . $id . '
-_HOLE = r"""[^\s"'`]{0,60}?(?:["'`]\s*[+.,]?\s*[\w.$\[\]>()\-'"]{1,60}?\s*[+.,]?\s*["'`])?[^\s"'`/]{0,60}?"""
+# What code and pages write where a template has a parameter: {id}, ${id}, #{id}, <id>, %s, :id, a number, or the end of a
+# string and something that is added: " + id + ", ' . $id . '
+_HOLE = r"""(?:[$#]?\{[^{}]*\}|<[\w. -]+>|%[sdv]|:\w+|\d[\w-]*|["'`]\s*[+.,]\s*[^"'`\n]{1,60}?\s*(?:[+.,]\s*["'`]|(?=[);\n])))"""
+# An address that goes on is another one, in the same string or after it.
+_END = r"""(?![\w/-]|[$#]?\{|%[sdv]|["'`]\s*[+.]\s*[\w$])"""
 _WINDOW = 600
 
 
@@ -23,7 +26,7 @@ def judge_with(texts, entry):
         # Names of accounts in an address are not in code.
         while segments and re.fullmatch(r"\{account\.[^{}]*\}", segments[0]):
             segments = segments[1:]
-        pattern = re.compile(r"(?<![A-Za-z0-9_.-])/?" + "/".join(_segment(segment) for segment in segments) + r"/?(?![\w/-])")
+        pattern = re.compile(r"(?<![A-Za-z0-9_.-])/?" + "/".join(_segment(segment) for segment in segments) + "/?" + _END)
         word = re.compile(rf"(?<![A-Za-z]){call.method}(?![a-z])|_{call.method}\b", re.IGNORECASE)
         found = False
         for text in texts:
