@@ -22,9 +22,13 @@ _DEPTH = 6
 
 def compare(call, documents):
     """The verdict of the closest operation, and the document it stands in. Texts are read only for what no description has."""
-    expanded = _values_in_path(call)
-    if expanded:
-        return _weakest([compare(one, documents) for one in expanded])
+    best = _closest(call, documents)
+    if best is not None and not best[0].agrees and (each := _values_in_path(call)):
+        return _weakest([_closest(one, documents) for one in each])
+    return best
+
+
+def _closest(call, documents):
     best = None
     for document in documents:
         if not document.covers(call.module) or best and best[0].agrees and document.judge:
@@ -54,7 +58,7 @@ def _weakest(compared):
 
 
 def _against(call, document):
-    fitting = [(score, operation) for operation in document.operations if (score := fits(call.path, operation.path)) is not None]
+    fitting = [(score, operation) for operation in document.operations if (score := fits(call.path, operation.path, document.values)) is not None]
     if not fitting:
         return Verdict(False, False)
     same = [(score, operation) for score, operation in fitting if operation.method == call.method]
@@ -121,9 +125,12 @@ def _fields(path, ours, theirs, findings, depth, allowed=frozenset()):
     if depth == 0:
         return
     names, is_open = _names(theirs)
-    own = _names(ours)[0]
+    own, spelled = _names(ours)[0], {name.lower(): name for name in names}
     for name, schemas in own.items():
         place = f"{path}.{name}".lstrip(".")
+        if name not in names and name.lower() in spelled:
+            findings.append(f"body `{place}` is written `{spelled[name.lower()]}` in the document")
+            continue
         if name not in names:
             if not is_open and names and name not in allowed:
                 findings.append(f"body `{place}` is not in the document")

@@ -12,7 +12,7 @@ TABLE = Path(__file__).with_name("documents.yaml")
 # Kinds that describe an API, and texts that name parts of it.
 DESCRIPTIONS = ("openapi", "discovery", "graphql", "methods", "proto", "stone")
 TEXTS = ("documentation", "client_code")
-_FIELDS = {"source", "path", "paths", "kind", "format", "publisher", "prefix", "read_as", "below_base", "modules"}
+_FIELDS = {"source", "path", "paths", "kind", "format", "publisher", "prefix", "read_as", "below_base", "modules", "values"}
 _PUBLISHERS = ("vendor", "collection", "others")
 
 
@@ -62,7 +62,7 @@ class Documents:
 
     def _document(self, entry, source, path, operations, version, judge=None):
         read_as = "".join(f" ({old.strip('/')} read as {new.strip('/')})" for old, new in (entry.get("read_as") or {}).items() if new != "/")
-        return Document(f"{entry['source']} {path}{read_as}", entry["kind"], version, source.obtained, entry["publisher"], operations, entry.get("modules"), judge)
+        return Document(f"{entry['source']} {path}{read_as}", entry["kind"], version, source.obtained, entry["publisher"], operations, entry.get("modules"), tuple(entry.get("values") or ()), judge)
 
 
 def _with_references(read):

@@ -1,5 +1,6 @@
-"""Whether two path templates name the same address. Parameter names may differ, and one side may have a value for the
-other side's parameter: our `/crm/v8/Leads/{id}` is their `/{module}/{record}`."""
+"""Whether two path templates name the same address. Parameter names may differ. A word of ours stands in for a parameter of
+theirs only where documents.yaml lists it under `values`: our `/users/me` is their `/users/{user_id}`, and `/users/mee` is
+not."""
 
 import re
 
@@ -13,7 +14,7 @@ def split(path):
     return [segment for segment in path.split("/") if segment]
 
 
-def fits(ours, theirs):
+def fits(ours, theirs, values=()):
     """None if the templates differ, otherwise how many segments are equal to the letter: more is closer."""
     mine, published = split(ours), split(theirs)
     rest = bool(mine) and mine[-1].endswith("+}")
@@ -24,7 +25,7 @@ def fits(ours, theirs):
         own_marked = _PARAMETER.sub(_MARK, own)
         if _PARAMETER.sub(_MARK, other) == own_marked:
             score += 2 if _MARK not in own_marked else 1
-        elif not _covers(other, own_marked):
+        elif not (_MARK in own_marked or own in values) or not _covers(other, own_marked):
             return None
     return score
 

@@ -44,6 +44,8 @@ class Document:
     publisher: str
     operations: list
     modules: Optional[list] = None
+    # Words of ours that stand in for parameters of its addresses.
+    values: tuple = ()
     # How a GraphQL schema or client code judges a call; documents with operations leave it out.
     judge: Optional[Callable] = None
 

@@ -34,8 +34,8 @@ def _call(method, path, **source):
     return Call("shop", "op", "api", method, path, path, {"method": method, "path": path, **source}, {})
 
 
-def _document(kind, operations=(), judge=None):
-    return Document("made up", kind, "", "registry", "vendor", list(operations), None, judge)
+def _document(kind, operations=(), judge=None, values=()):
+    return Document("made up", kind, "", "registry", "vendor", list(operations), None, values, judge)
 
 
 def _openapi():
@@ -50,8 +50,9 @@ class Addresses(unittest.TestCase):
         self.assertIsNotNone(fits("/a/{id}", "/a/{orderId}/"))
         self.assertIsNotNone(fits("/a/{id}:cancel", "/a/{name}:cancel"))
 
-    def test_a_value_fits_their_parameter_and_not_the_other_way_round(self):
-        self.assertIsNotNone(fits("/crm/Leads/{id}", "/crm/{module}/{id}"))
+    def test_a_value_fits_their_parameter_where_it_is_listed(self):
+        self.assertIsNotNone(fits("/crm/Leads/{id}", "/crm/{module}/{id}", ["Leads"]))
+        self.assertIsNone(fits("/crm/Leads/{id}", "/crm/{module}/{id}"))
         self.assertIsNone(fits("/crm/{module}", "/crm/Leads"))
 
     def test_other_words_and_lengths_do_not_fit(self):
@@ -97,7 +98,7 @@ class OtherFormats(unittest.TestCase):
     def test_discovery(self):
         root = {"servicePath": "gmail/v1/", "schemas": {"M": {"type": "object", "properties": {"raw": {"type": "string"}}}}, "resources": {"users": {"methods": {"send": {"httpMethod": "POST", "path": "users/{userId}/send", "parameters": {"userId": {"location": "path", "type": "string"}}, "request": {"$ref": "M"}}}}}}
         operations, _ = discovery.read(References(lambda name: json.dumps(root)), "x", {})
-        verdict, _ = compare(_call("POST", "/gmail/v1/users/me/send", body={"type": "object", "properties": {"row": {"type": "string"}}}), [_document("discovery", operations)])
+        verdict, _ = compare(_call("POST", "/gmail/v1/users/{id}/send", body={"type": "object", "properties": {"row": {"type": "string"}}}), [_document("discovery", operations)])
         self.assertEqual((verdict.agrees, verdict.findings), (True, ["body `row` is not in the document"]))
 
     def test_proto(self):
