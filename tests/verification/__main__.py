@@ -37,7 +37,9 @@ def main():
     for name in unused:
         print(f"explanations.yaml explains what is no difference: {name}", file=sys.stderr)
     print(report.totals(checked))
-    if options.report:
+    if options.report and any(one.error for one in checked):
+        print("the report was not written: some documents could not be had", file=sys.stderr)
+    elif options.report:
         report.write(checked)
         print(f"written: {', '.join(str(path.relative_to(report.FOLDER.parents[1])) for path in report.FILES)}")
     return 1 if unused or any(one.error or one.count(DIFFERS) for one in checked) else 0
@@ -60,9 +62,10 @@ def _options():
 
 
 def _print(one, verbose):
-    key, kinds = one.connector.key, "+".join(one.kinds) or f"no document ({report.basis(one)})"
     if one.error:
-        print(f"{key}: {one.error}", file=sys.stderr)
+        print(f"{one.connector.key}: not checked: {one.error}", file=sys.stderr)
+        return
+    key, kinds = one.connector.key, "+".join(one.kinds) or f"no document ({report.basis(one)})"
     print(f"{key}: {kinds}, {len(one.results)} operations, {one.count(AGREES)} agree, {one.count(ADDRESS_ONLY)} by address alone, {one.count(EXPLAINED)} explained, {one.count(DIFFERS)} differ")
     for result in one.results:
         if result.status == DIFFERS:

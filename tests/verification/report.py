@@ -38,7 +38,7 @@ def totals(checked):
     verdicts = [result.verdict for result in results if result.verdict and result.verdict.agrees and result.verdict.parameters_checked]
     return "\n".join(
         [
-            f"{len(described)} connectors checked against a published document ({_per_kind(described)}), {len(code)} against documentation pages or client code alone, {len(checked) - len(described) - len(code)} not checked",
+            f"{len(described)} connectors checked against a published document{_per_kind(described)}, {len(code)} against documentation pages or client code alone, {len(checked) - len(described) - len(code)} not checked",
             f"{len(results)} operations: {_count(results, AGREES)} agree, {_count(results, ADDRESS_ONLY)} by their address alone, {_count(results, EXPLAINED)} differ and are explained, {_count(results, DIFFERS)} differ unexplained, {_count(results, NO_DOCUMENT)} without a document",
             f"parameters: {sum(not verdict.findings for verdict in verdicts)} of {len(verdicts)} operations raise no finding, {sum(len(verdict.findings) for verdict in verdicts)} findings",
         ]
@@ -46,7 +46,8 @@ def totals(checked):
 
 
 def _per_kind(described):
-    return ", ".join(f"{kind} {count}" for kind in DESCRIPTIONS if (count := sum(kind in one.kinds for one in described)))
+    counts = ", ".join(f"{kind} {count}" for kind in DESCRIPTIONS if (count := sum(kind in one.kinds for one in described)))
+    return f" ({counts})" if counts else ""
 
 
 def _count(results, status):
@@ -76,7 +77,7 @@ def _summary(checked):
     lines += ["| connector | kind | published by | document | operations | path found | method found | parameters ok | explained | obtained |", "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
     lines += [_line(one) for one in checked if one.kinds]
     lines += ["", "## Not checked", "", "No document was found in a registry or a public repository. What the manifests rest on:", "", "| connector | operations | rests on |", "| --- | ---: | --- |"]
-    lines += [f"| {one.connector.key} | {len(one.results)} | {one.error or basis(one)} |" for one in checked if not one.kinds]
+    lines += [f"| {one.connector.key} | {len(one.results)} | {basis(one)} |" for one in checked if not one.kinds]
     return "\n".join(lines) + "\n"
 
 
