@@ -114,14 +114,13 @@ class _GitHub:
         kept = CACHE / "documents" / self.repository / self.commit / path
         marker = kept.with_name(kept.name + ".snapshot")
         if not kept.is_file():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            if self.clone:
-                kept.write_bytes(self._from_git(path))
-                marker.touch()
-            elif self.offline:
+            if not self.clone and self.offline:
                 raise Unavailable(f"{path} of {self.repository} was not downloaded yet, and --offline forbids it")
-            else:
-                kept.write_bytes(self._download(path))
+            content = self._from_git(path) if self.clone else self._download(path)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(content)
+            if self.clone:
+                marker.touch()
         self._from_clone = self._from_clone or marker.is_file()
         return kept.read_text(encoding="utf-8", errors="replace")
 
