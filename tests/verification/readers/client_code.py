@@ -12,7 +12,7 @@ _PARAMETER = re.compile(r"\{[^{}]*\}")
 # string and something that is added: " + id + ", ' . $id . '
 _HOLE = r"""(?:[$#]?\{[^{}]*\}|<[\w. -]+>|%[sdv]|:\w+|\d[\w-]*|["'`]\s*[+.,]\s*[^"'`\n]{1,60}?\s*(?:[+.,]\s*["'`]|(?=[);\n])))"""
 # An address that goes on is another one, in the same string or after it.
-_END = r"""(?![\w/-]|[$#]?\{|%[sdv]|["'`]\s*[+.]\s*[\w$])"""
+_END = r"""(?![\w/-]|[$#]?\{|%[sdv]|["'`]\s*(?:\+\s*[\w$(]|\.\s*\$|\.\s+\w))"""
 _WINDOW = 600
 
 
