@@ -1,18 +1,18 @@
 //! The use cases behind `list_services` and `describe_service`.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
 use plugboard_core::identity::{Principal, Scope};
-use plugboard_core::ids::ServiceKey;
 use plugboard_core::manifest::{Category, passport, suggest};
 use serde::Deserialize;
 
 use crate::accounts;
+use crate::mcp::{Envelope, Written};
+use crate::pages::{Connected, Wanted};
 use crate::principal::require;
 use crate::state::Gateway;
 use crate::submit::auth_away;
+use crate::tool_specs::{DESCRIBE_SERVICE, LIST_SERVICES};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,13 +31,6 @@ pub struct DescribeRequest {
     pub service: String,
     #[serde(default)]
     pub module: Option<String>,
-}
-
-/// The list as text (one line a service) and as JSON with the same columns.
-#[derive(Debug)]
-pub struct ServiceList {
-    pub text: String,
-    pub json: Bytes,
 }
 
 impl ListRequest {
@@ -94,11 +87,15 @@ impl Gateway {
         request: &ListRequest,
     ) -> Result<Vec<passport::ServiceRow>, CallError> {
         require(principal, Scope::ReadTools)?;
+        let connected = self.connected_services(principal).await?;
+        self.rows(request, &connected)
+    }
+
+    fn rows(&self, request: &ListRequest, connected: &Connected) -> Result<Vec<passport::ServiceRow>, CallError> {
         let category = match request.category.as_deref().filter(|text| !text.is_empty()) {
             Some(text) => Some(parse_category(text)?),
             None => None,
         };
-        let connected = self.connected_services(principal).await?;
         let snapshot = self.catalog.snapshot();
         let found: Vec<_> = match request.query.as_deref().filter(|text| !text.trim().is_empty()) {
             Some(query) => snapshot.search(query),
@@ -110,14 +107,49 @@ impl Gateway {
         Ok(rows.filter(|row| request.connected.is_none_or(|wanted| row.connected == wanted)).collect())
     }
 
+    /// The list as text and as JSON.
+    ///
     /// # Errors
-    /// As [`Gateway::service_rows`].
-    pub async fn list_services(&self, principal: &Principal, request: &ListRequest) -> Result<ServiceList, CallError> {
-        let rows = self.service_rows(principal, request).await?;
-        Ok(ServiceList {
-            text: passport::services_text(&rows),
-            json: passport::services_json(&rows).to_string().into(),
+    /// Arguments that are wrong, and as [`Gateway::service_rows`].
+    pub async fn list_page(&self, principal: &Principal, arguments: &str) -> Result<Written, CallError> {
+        require(principal, Scope::ReadTools)?;
+        let connected = self.connected_services(principal).await?;
+        self.page(LIST_SERVICES, &connected, arguments, || {
+            let rows = self.rows(&ListRequest::parse(arguments)?, &connected)?;
+            let text = passport::services_text(&rows);
+            Ok(Envelope::ok(passport::services_json(&rows).to_string()).with_text(text))
         })
+    }
+
+    /// The passport.
+    ///
+    /// # Errors
+    /// Arguments that are wrong, and as [`Gateway::describe_service`].
+    pub fn passport_page(&self, principal: &Principal, arguments: &str) -> Result<Written, CallError> {
+        require(principal, Scope::ReadTools)?;
+        // A passport is the same for everybody.
+        self.page(DESCRIBE_SERVICE, &Connected::All, arguments, || {
+            let request = DescribeRequest::parse(arguments)?;
+            Ok(Envelope::ok(self.describe_service(principal, &request)?))
+        })
+    }
+
+    fn page(
+        &self,
+        tool: &'static str,
+        connected: &Connected,
+        arguments: &str,
+        make: impl FnOnce() -> Result<Envelope, CallError>,
+    ) -> Result<Written, CallError> {
+        // Before it is made: a page of the catalog that comes meanwhile is kept under the older one, and never found.
+        let snapshot = self.catalog.snapshot().serial();
+        let wanted = Wanted { tool, snapshot, connected, arguments };
+        if let Some(page) = self.pages.get(wanted) {
+            return Ok(Written::again(page));
+        }
+        let page = Written::new(&make()?);
+        self.pages.keep(wanted, page.bytes());
+        Ok(page)
     }
 
     /// The passport as JSON.
@@ -134,14 +166,14 @@ impl Gateway {
     }
 
     /// Keys of the services this principal has an account for.
-    async fn connected_services(&self, principal: &Principal) -> Result<HashSet<ServiceKey>, CallError> {
+    async fn connected_services(&self, principal: &Principal) -> Result<Connected, CallError> {
         if self.sandbox {
-            return Ok(self.catalog.snapshot().iter().map(|connector| connector.key().clone()).collect());
+            return Ok(Connected::All);
         }
-        let Some(organization) = &principal.organization else { return Ok(HashSet::new()) };
+        let Some(organization) = &principal.organization else { return Ok(Connected::of(std::iter::empty())) };
         let all = self.directory.accounts(organization).await.map_err(auth_away)?;
         let usable = accounts::visible(&all, principal).filter(|account| account.state.is_usable());
-        Ok(usable.map(|account| account.service.clone()).collect())
+        Ok(Connected::of(usable.map(|account| account.service.clone())))
     }
 }
 

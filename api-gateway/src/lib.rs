@@ -21,6 +21,7 @@ mod departure;
 mod earlier;
 pub mod grpc;
 pub mod mcp;
+mod pages;
 mod policy;
 mod principal;
 pub mod rest;

@@ -14,6 +14,7 @@ use plugboard_core::queue::{Express, JobQueue};
 
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
+use crate::pages::Pages;
 use crate::waiters::{Callers, Waiters};
 
 /// The parts of one gateway. Shared behind an `Arc`.
@@ -25,6 +26,7 @@ pub struct Gateway {
     pub connect: Arc<dyn Connect>,
     pub connect_links: ConnectLinks,
     pub catalog: Arc<CatalogHandle>,
+    pub pages: Pages,
     pub queue: Arc<dyn JobQueue>,
     pub express: Arc<dyn Express>,
     pub journal: Journal,

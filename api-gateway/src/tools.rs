@@ -12,10 +12,9 @@ use tracing::Instrument;
 
 use crate::answer::Answer;
 use crate::arguments::Request;
-use crate::browse::{DescribeRequest, ListRequest};
 use crate::connect_link::{Ask, Resumed};
 use crate::mcp::{
-    ArgumentProblem, AuthFailure, CallContext, Envelope, Era, InputRequired, RpcError, ToolReply, ToolServer,
+    ArgumentProblem, AuthFailure, CallContext, Envelope, Era, InputRequired, RpcError, ToolReply, ToolServer, Written,
 };
 use crate::principal::KeyProblem;
 use crate::state::Gateway;
@@ -46,8 +45,8 @@ impl ToolServer for Tools {
 
     async fn call_tool(&self, cx: CallContext<Self::Principal>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
-            LIST_SERVICES => self.list(&cx.principal, &arguments).await,
-            DESCRIBE_SERVICE => self.describe(&cx.principal, &arguments).await,
+            LIST_SERVICES => page(self.0.list_page(&cx.principal, &arguments).await),
+            DESCRIBE_SERVICE => page(self.0.passport_page(&cx.principal, &arguments)),
             CONNECTOR_EXECUTE => self.execute(&cx, &arguments).await,
             // The protocol layer has checked the name against the declared tools.
             _ => ToolReply::Error(RpcError::invalid_params(format!("there is no tool {tool:?}"))),
@@ -65,26 +64,6 @@ impl ToolServer for Tools {
 }
 
 impl Tools {
-    async fn list(&self, principal: &Principal, arguments: &str) -> ToolReply {
-        let listed = async {
-            let request = ListRequest::parse(arguments)?;
-            self.0.list_services(principal, &request).await
-        };
-        match listed.await {
-            Ok(list) => ToolReply::Envelope(Envelope::ok(list.json).with_text(list.text)),
-            Err(error) => refused(error),
-        }
-    }
-
-    async fn describe(&self, principal: &Principal, arguments: &str) -> ToolReply {
-        let described =
-            DescribeRequest::parse(arguments).and_then(|request| self.0.describe_service(principal, &request));
-        match described {
-            Ok(passport) => ToolReply::Envelope(Envelope::ok(passport)),
-            Err(error) => refused(error),
-        }
-    }
-
     /// A client that can send its person to a link is asked to, when an account is missing; others find a link in the
     /// answer.
     async fn execute(&self, cx: &CallContext<Arc<Principal>>, arguments: &str) -> ToolReply {
@@ -131,6 +110,10 @@ impl Tools {
 
 fn asking(ask: Ask) -> ToolReply {
     ToolReply::InputRequired(InputRequired { requests: Some(ask.requests), state: Some(ask.state) })
+}
+
+fn page(page: Result<Written, CallError>) -> ToolReply {
+    page.map_or_else(refused, ToolReply::Written)
 }
 
 fn reply(answer: Answer) -> ToolReply {

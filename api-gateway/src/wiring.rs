@@ -17,11 +17,12 @@ use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::nats::{NatsConfig, NatsExpress, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
-use plugboard_core::queue::{Express, JobQueue, QueueError, Replies};
+use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
+use crate::pages::Pages;
 use crate::state::Gateway;
 use crate::waiters::{Callers, Waiters};
 
@@ -43,6 +44,7 @@ pub struct Parts {
 /// Where the other services are, and how to be let in.
 pub struct Remote {
     pub nats: NatsConfig,
+    pub queue: NatsQueueConfig,
     pub auth: Vec<String>,
     pub catalog: String,
     pub cluster_secret: SecretKey,
@@ -78,6 +80,7 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
         connect: parts.connect,
         connect_links: ConnectLinks::new(&parts.ticket_key),
         catalog: parts.catalog,
+        pages: Pages::default(),
         queue: parts.queue,
         express: parts.express,
         journal: Journal::new(parts.journal, clock.clone(), me.clone()),
@@ -106,7 +109,7 @@ pub async fn distributed(
     let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
     let link = NatsLink::connect(&NatsConfig { connect_within: Duration::from_secs(30), ..remote.nats }).await?;
-    let queue = NatsQueue::open(&link, NatsQueueConfig::default(), clock).await?;
+    let queue = NatsQueue::open(&link, remote.queue, Shares::new(0), clock).await?;
     let me = InstanceId::generate();
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -17,7 +18,9 @@ macro_rules! id {
         impl $name {
             /// A new one: time-ordered, 74 random bits (UUIDv7, RFC 9562 §5.7).
             pub fn generate() -> Self {
-                Self(format!(concat!($prefix, "{}"), Uuid::now_v7().simple()).into())
+                let mut digits = [0; Simple::LENGTH];
+                let digits = Uuid::now_v7().simple().encode_lower(&mut digits);
+                Self([$prefix, digits].concat().into())
             }
 
             /// Accepts what [`Self::generate`] makes and nothing else: the prefix and 32 lower-case hex digits.

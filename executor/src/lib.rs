@@ -46,7 +46,7 @@ use plugboard_core::identity::{CallLog, Vault};
 use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
 use plugboard_core::limits::Limiter;
-use plugboard_core::queue::{Express, JobQueue, QueueError, Replies};
+use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -88,14 +88,16 @@ pub struct Executor {
     deps: Arc<Deps>,
     /// One permit for each job that may run.
     slots: Arc<Semaphore>,
+    /// Who may have them. A job from the queue comes with its own.
+    shares: Arc<Shares>,
     /// Dropped when the last call has ended.
     ended: Option<DropGuard>,
 }
 
 impl Executor {
-    pub fn new(config: Config, deps: Deps) -> Self {
+    pub fn new(config: Config, deps: Deps, shares: Arc<Shares>) -> Self {
         let slots = Semaphore::new(config.slots.clamp(1, Semaphore::MAX_PERMITS));
-        Self { config, deps: Arc::new(deps), slots: Arc::new(slots), ended: None }
+        Self { config, deps: Arc::new(deps), slots: Arc::new(slots), shares, ended: None }
     }
 
     /// Cancelled when nothing is run any more.
@@ -107,7 +109,8 @@ impl Executor {
 
     /// The express lane into this executor's slots.
     pub fn express(&self) -> Arc<dyn Express> {
-        Arc::new(ExpressSlots { deps: self.deps.clone(), slots: self.slots.clone() })
+        let Self { deps, slots, shares, .. } = self;
+        Arc::new(ExpressSlots { deps: deps.clone(), slots: slots.clone(), shares: shares.clone() })
     }
 
     /// Runs until `stop`, then finishes what is running for at most [`Config::grace`] and hands back the rest.
@@ -124,6 +127,7 @@ impl Executor {
 pub struct ExpressSlots {
     deps: Arc<Deps>,
     slots: Arc<Semaphore>,
+    shares: Arc<Shares>,
 }
 
 /// Jobs from the queue come first: a freed slot is theirs when one of them waits.
@@ -132,7 +136,8 @@ impl Express for ExpressSlots {
         let Ok(permit) = self.slots.clone().try_acquire_owned() else {
             return Box::pin(std::future::ready(None));
         };
-        Box::pin(worker::express(self.deps.clone(), job, permit))
+        let Some(share) = self.shares.enter(&job) else { return Box::pin(std::future::ready(None)) };
+        Box::pin(worker::express(self.deps.clone(), job, (permit, share)))
     }
 }
 

@@ -19,7 +19,7 @@ use plugboard_core::limits::local::LocalLimiter;
 use plugboard_core::limits::redis::RedisLimiter;
 use plugboard_core::limits::{LimitError, Limiter, Soft};
 use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
-use plugboard_core::queue::{JobQueue, QueueError, Replies};
+use plugboard_core::queue::{JobQueue, QueueError, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::RedisConfig;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ use crate::{Config, Deps, Executor};
 /// What an executor stands on, whichever shape it runs in.
 pub struct Parts {
     pub queue: Arc<dyn JobQueue>,
+    /// Those that the queue knows.
+    pub shares: Arc<Shares>,
     pub replies: Arc<dyn Replies>,
     pub journal: Arc<dyn JournalStore>,
     pub blobs: Arc<dyn Blobs>,
@@ -46,6 +48,7 @@ pub struct Parts {
 /// Where the other services are, and how to be let in.
 pub struct Remote {
     pub nats: NatsConfig,
+    pub queue: NatsQueueConfig,
     pub auth: Vec<String>,
     pub catalog: String,
     pub cluster_secret: SecretKey,
@@ -96,7 +99,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
         idempotency_root: parts.idempotency_root,
         adopt_trace: Some(Arc::new(plugboard_core::telemetry::continue_trace)),
     };
-    (Executor::new(config, deps).announcing(ended), vault)
+    (Executor::new(config, deps, parts.shares).announcing(ended), vault)
 }
 
 /// An executor of the distributed shape, and whether it can work now. `egress` is made when the catalog is known: a
@@ -116,9 +119,10 @@ pub async fn distributed(
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
     let egress = egress(&catalog)?;
     let link = NatsLink::connect(&remote.nats).await?;
-    let queue = NatsQueueConfig { slots: config.slots, ..NatsQueueConfig::default() };
+    let shares = Shares::new(config.slots);
     let parts = Parts {
-        queue: Arc::new(NatsQueue::open(&link, queue, clock.clone()).await?),
+        queue: Arc::new(NatsQueue::open(&link, remote.queue, shares.clone(), clock.clone()).await?),
+        shares,
         replies: Arc::new(NatsReplies::new(&link)),
         journal: Arc::new(NatsJournal::open(&link).await?),
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),

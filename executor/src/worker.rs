@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugboard_core::job::{Job, Outcome};
-use plugboard_core::queue::QueueError;
+use plugboard_core::queue::{QueueError, Share};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -65,8 +65,8 @@ pub(crate) async fn run(
 }
 
 /// See [`crate::Executor`] as an express lane.
-pub(crate) async fn express(deps: Arc<Deps>, job: Arc<Job>, permit: OwnedSemaphorePermit) -> Option<Outcome> {
-    let _permit = permit;
+pub(crate) async fn express(deps: Arc<Deps>, job: Arc<Job>, place: (OwnedSemaphorePermit, Share)) -> Option<Outcome> {
+    let _place = place;
     let _running = Running::begin();
     let span = span_of(&deps, &job, 1);
     attempt::express(&deps, &job).instrument(span).await

@@ -11,7 +11,7 @@ use plugboard_core::ids::{ExecutionId, OrganizationId};
 use plugboard_core::job::Job;
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::nats::{NatsConfig, NatsLink, NatsQueue, NatsQueueConfig};
-use plugboard_core::queue::{ACK_WAIT, Delivery, JobQueue, QueueDepth, QueueError};
+use plugboard_core::queue::{ACK_WAIT, Delivery, JobQueue, QueueDepth, QueueError, Shares};
 use plugboard_core::testing::JobBuilder;
 use plugboard_tests::cable::Cable;
 use plugboard_tests::servers::{NatsServer, namespace};
@@ -37,7 +37,8 @@ impl Process {
             ..NatsConfig::default()
         };
         let link = NatsLink::connect(&config).await.unwrap();
-        let queue = NatsQueue::open(&link, NatsQueueConfig::default(), Arc::new(SystemClock)).await.unwrap();
+        let queue =
+            NatsQueue::open(&link, NatsQueueConfig::default(), Shares::new(256), Arc::new(SystemClock)).await.unwrap();
         Self { queue: Arc::new(queue), cable }
     }
 

@@ -14,7 +14,7 @@ use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::nats::{
     NatsConfig, NatsExpress, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies,
 };
-use plugboard_core::queue::{Express, JobQueue, Replies};
+use plugboard_core::queue::{Express, JobQueue, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::testing::{
     ExpressWorld, QueueWorld, World, blobs_contract, express_contract, journal_contract, queue_contract,
@@ -60,7 +60,7 @@ impl World for QueueProcesses {
     async fn open(&mut self) -> Arc<Self::Port> {
         let config = NatsQueueConfig { max_waiting_per_subject: BOUND as i64, ..NatsQueueConfig::default() };
         let link = self.0.connect().await;
-        Arc::new(NatsQueue::open(&link, config, Arc::new(SystemClock)).await.unwrap())
+        Arc::new(NatsQueue::open(&link, config, Shares::new(256), Arc::new(SystemClock)).await.unwrap())
     }
 
     async fn crash(&mut self) -> bool {

@@ -50,7 +50,7 @@ pub use self::notify::{LogLevel, LogSender, ProgressSender};
 pub use self::param_headers::ParamHeaderError;
 pub use self::protocol::{Era, ProtocolVersion, code};
 pub use self::reply::{
-    ArgumentProblem, ContentReply, Envelope, InputRequired, MethodReply, MethodResult, RpcError, ToolReply,
+    ArgumentProblem, ContentReply, Envelope, InputRequired, MethodReply, MethodResult, RpcError, ToolReply, Written,
 };
 pub use self::server::{AuthFailure, ToolServer};
 pub use self::settings::{CacheScope, HostPolicy, McpSettings, ServerInfo, ToolSpec};

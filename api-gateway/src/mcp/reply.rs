@@ -11,6 +11,8 @@ use super::server::AuthFailure;
 pub enum ToolReply {
     /// The product's shape: one JSON object, shown both as structured content and as text.
     Envelope(Envelope),
+    /// An envelope that was written before.
+    Written(Written),
     /// Free-form content blocks.
     Content(ContentReply),
     /// The client must collect something from its user and repeat the call (2026-07-28 only).
@@ -50,6 +52,31 @@ impl Envelope {
     pub fn with_text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.text = Some(text.into());
         self
+    }
+}
+
+/// The members of a successful result, to be copied into answers.
+#[derive(Debug, Clone)]
+pub struct Written(pub(super) Bytes);
+
+impl Written {
+    /// Writes an envelope once for many answers.
+    #[must_use]
+    pub fn new(envelope: &Envelope) -> Self {
+        let mut members = Vec::new();
+        super::respond::members(&mut members, envelope);
+        Self(members.into())
+    }
+
+    /// What [`Written::bytes`] gave.
+    #[must_use]
+    pub fn again(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
     }
 }
 

@@ -81,15 +81,32 @@ pub(super) fn prepared(id: &str, result: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn envelope(id: &str, version: ProtocolVersion, advert: &Advert, reply: &Envelope) -> Vec<u8> {
-    let text = reply.text.as_deref().map_or(reply.json.as_ref(), str::as_bytes);
+    let text = text(reply);
     let mut out = begin(id, reply.json.len() + text.len() + text.len() / 8);
     complete(&mut out, version);
+    members(&mut out, reply);
+    finish(out, version, advert)
+}
+
+/// An envelope whose members were written before.
+pub(super) fn written(id: &str, version: ProtocolVersion, advert: &Advert, members: &[u8]) -> Vec<u8> {
+    let mut out = begin(id, members.len());
+    complete(&mut out, version);
+    out.extend_from_slice(members);
+    finish(out, version, advert)
+}
+
+fn text(reply: &Envelope) -> &[u8] {
+    reply.text.as_deref().map_or(reply.json.as_ref(), str::as_bytes)
+}
+
+/// Text block, structured content and outcome.
+pub(super) fn members(out: &mut Vec<u8>, reply: &Envelope) {
     out.extend_from_slice(b"\"content\":[{\"type\":\"text\",\"text\":");
-    push_quoted(&mut out, text);
+    push_quoted(out, text(reply));
     out.extend_from_slice(b"}],\"structuredContent\":");
     out.extend_from_slice(&reply.json);
     out.extend_from_slice(if reply.is_error { b",\"isError\":true" } else { b",\"isError\":false" });
-    finish(out, version, advert)
 }
 
 pub(super) fn content(id: &str, version: ProtocolVersion, advert: &Advert, reply: &ContentReply) -> Vec<u8> {

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use futures::future::join_all;
+use futures::poll;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -152,7 +155,12 @@ impl<S: ToolServer> McpEndpoint<S> {
             discard(body).await;
             return Err(too_large());
         }
-        let collected = tokio::time::timeout(self.settings.body_timeout, Limited::new(body, limit).collect()).await;
+        let mut collecting = pin!(Limited::new(body, limit).collect());
+        // Most bodies came with their headers, and need no timer.
+        let collected = match poll!(collecting.as_mut()) {
+            Poll::Ready(collected) => Ok(collected),
+            Poll::Pending => tokio::time::timeout(self.settings.body_timeout, collecting).await,
+        };
         match collected {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),

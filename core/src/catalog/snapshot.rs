@@ -1,6 +1,7 @@
 //! All connectors of one moment.
 
 use hashbrown::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::ManifestDocument;
@@ -62,9 +63,14 @@ impl Listed {
     }
 }
 
+/// Of the next snapshot; the empty one, before the first, has 0.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
 /// All connectors of one moment, in key order.
 #[derive(Debug, Default)]
 pub struct Snapshot {
+    /// No two snapshots of a process have the same.
+    serial: u64,
     connectors: Vec<Arc<Listed>>,
     by_key: HashMap<ServiceKey, usize>,
     by_digest: HashMap<String, usize>,
@@ -77,7 +83,13 @@ impl Snapshot {
         connectors.sort_by(|a, b| a.key().cmp(b.key()));
         let by_key = connectors.iter().enumerate().map(|(at, c)| (c.key().clone(), at)).collect();
         let by_digest = connectors.iter().enumerate().map(|(at, c)| (c.digest().to_owned(), at)).collect();
-        Self { connectors, by_key, by_digest, search: OnceLock::new() }
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        Self { serial, connectors, by_key, by_digest, search: OnceLock::new() }
+    }
+
+    /// Tells snapshots apart.
+    pub fn serial(&self) -> u64 {
+        self.serial
     }
 
     pub fn get(&self, key: &ServiceKey) -> Option<Arc<Connector>> {

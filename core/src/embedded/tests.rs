@@ -19,7 +19,7 @@ use crate::journal::embedded::EmbeddedJournal;
 use crate::journal::memory::MemoryJournal;
 use crate::manifest::Effect;
 use crate::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
-use crate::queue::{JobQueue, Replies};
+use crate::queue::{JobQueue, Replies, Shares};
 use crate::secret::SecretKey;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::memory::MemoryStore;
@@ -101,7 +101,7 @@ impl World for LocalWorld {
     async fn open(&mut self) -> Arc<dyn JobQueue> {
         let queue = match (self.queue.take(), &mut self.file) {
             (Some(queue), _) => queue,
-            (None, Some(file)) => LocalQueue::open(file.file(), LIMITS).await.unwrap(),
+            (None, Some(file)) => LocalQueue::open(file.file(), LIMITS, Shares::new(256)).await.unwrap(),
             (None, None) => LocalQueue::in_memory(Arc::new(self.clock.clone()), LIMITS),
         };
         self.queue = Some(queue.clone());
@@ -251,11 +251,11 @@ async fn a_closed_file_says_so() {
 async fn an_orderly_close_writes_what_waits() {
     let directory = TempDir::new().unwrap();
     let file = open(&directory).unwrap();
-    let queue = LocalQueue::open(file.clone(), LIMITS).await.unwrap();
+    let queue = LocalQueue::open(file.clone(), LIMITS, Shares::new(256)).await.unwrap();
     queue.publish(JobBuilder::new(Effect::Once).build().into()).await.unwrap();
     queue.receive().await.unwrap().ack();
     file.close();
-    let queue = LocalQueue::open(open(&directory).unwrap(), LIMITS).await.unwrap();
+    let queue = LocalQueue::open(open(&directory).unwrap(), LIMITS, Shares::new(256)).await.unwrap();
     assert_eq!(queue.depth().await.unwrap().waiting, 0);
 }
 
@@ -266,7 +266,7 @@ async fn the_sweep_removes_what_has_expired_and_nothing_else() {
     let journal = world.open().await;
     let file = world.file();
     let blobs = EmbeddedBlobs::new(file.clone(), SecretKey::new([1; 32]));
-    let queue = LocalQueue::open(file.clone(), LIMITS).await.unwrap();
+    let queue = LocalQueue::open(file.clone(), LIMITS, Shares::new(256)).await.unwrap();
     let me = OrganizationId::generate();
     let hour = Duration::from_secs(3600);
     let counts = || {
@@ -355,7 +355,7 @@ const CHILD: &str = "PLUGBOARD_TEST_KILLED_CHILD";
 async fn child_that_is_killed() {
     let Ok(directory) = std::env::var(CHILD) else { return };
     let file = Embedded::open(Path::new(&directory), Arc::new(SystemClock)).unwrap();
-    let queue = LocalQueue::open(file.clone(), LocalQueueLimits::default()).await.unwrap();
+    let queue = LocalQueue::open(file.clone(), LocalQueueLimits::default(), Shares::new(256)).await.unwrap();
     let journal = EmbeddedJournal::new(file.clone());
     let store = EmbeddedStore::new(file);
     let mut tasks = Vec::new();
@@ -415,7 +415,7 @@ async fn what_was_confirmed_outlives_a_kill() {
         }
         let stored = store.list("ex_").await.unwrap().len() as u64;
         assert_eq!(store.changes_after(0).await.unwrap().upto, stored, "a notice with each record, whole batches");
-        let queue = LocalQueue::open(file, LocalQueueLimits::default()).await.unwrap();
+        let queue = LocalQueue::open(file, LocalQueueLimits::default(), Shares::new(256)).await.unwrap();
         let waiting = queue.depth().await.unwrap().waiting;
         let mut found = std::collections::HashSet::new();
         for _ in 0..waiting {

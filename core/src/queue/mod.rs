@@ -8,12 +8,16 @@
 //! - Every job is delivered at least once. A delivery that is neither acked nor nacked within ten seconds of its last
 //!   sign of life is delivered again; holding a [`Delivery`] is the sign of life.
 //! - `starts` counts deliveries and is never reset by a restart.
+//! - Callers who wait come first, organizations take turns, and none takes more than its part of the slots
+//!   ([`Shares`]): a burst of one delays the others by a few jobs at most.
 //! - A delivery is no licence to call: the journal decides ([`crate::journal`]).
 
 pub mod dead_letters;
 pub mod express;
 pub mod local;
 pub mod nats;
+mod ready;
+mod shares;
 pub mod subjects;
 pub mod wire;
 
@@ -27,6 +31,7 @@ use crate::job::{Job, Outcome};
 
 pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, NoDeadLetters};
 pub use express::{Express, NoExpress};
+pub use shares::{Share, Shares};
 
 /// A job is given up and put among the dead letters after this many starts.
 pub const MAX_STARTS: u32 = 5;

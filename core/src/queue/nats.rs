@@ -3,7 +3,8 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `link` | the connection: bounded waits, answers that tell "not stored" from "not known" |
-//! | `topology` | streams, the consumer, buckets |
+//! | `topology` | streams, consumers, buckets |
+//! | `spread` | which lane a job takes, so that a burst delays nobody else |
 //! | `publish`, `recent` | packing and publishing; what was published a short while ago |
 //! | `intake`, `demand` | pulling while somebody receives, taking packs apart |
 //! | `holds`, `keeper` | acks, signs of life, jobs that leave their pack |
@@ -27,6 +28,7 @@ mod packing;
 mod publish;
 mod recent;
 mod replies;
+mod spread;
 mod topology;
 
 use std::sync::Arc;
@@ -50,7 +52,7 @@ use self::holds::{Command, Fetched, Ledger};
 use self::intake::Intake;
 use self::keeper::Keeper;
 use self::publish::Publisher;
-use super::{DeadLetters, Delivery, JobQueue, QueueDepth, QueueError, wire};
+use super::{DeadLetters, Delivery, JobQueue, QueueDepth, QueueError, Shares, wire};
 use crate::clock::Clock;
 use crate::job::Job;
 
@@ -60,10 +62,8 @@ const BURY_WITHIN: Duration = Duration::from_secs(5);
 /// Settings of [`NatsQueue`].
 #[derive(Debug, Clone, Copy)]
 pub struct NatsQueueConfig {
-    /// Jobs that this executor holds at once; a little more while packs arrive. Default: 256.
-    pub slots: usize,
-    /// Messages that all executors together hold at once; more wait in the stream. Take 1.25 × the sum of all slots.
-    /// Default: 4,096.
+    /// Messages of one consumer that all executors together hold at once; more wait in the stream. Take 1.25 × the sum
+    /// of all slots. Default: 4,096.
     pub max_ack_pending: i64,
     /// Messages of one organization and class that may wait: the backstop behind the gateways' own bound. Default:
     /// 50,000.
@@ -72,7 +72,7 @@ pub struct NatsQueueConfig {
 
 impl Default for NatsQueueConfig {
     fn default() -> Self {
-        Self { slots: 256, max_ack_pending: 4_096, max_waiting_per_subject: 50_000 }
+        Self { max_ack_pending: 4_096, max_waiting_per_subject: 50_000 }
     }
 }
 
@@ -86,8 +86,6 @@ pub struct NatsQueue {
     publisher: Publisher,
     ledger: Arc<Ledger>,
     demand: Arc<Demand>,
-    /// Where the intake puts what it fetched.
-    sender: mpsc::UnboundedSender<Fetched>,
     /// Started with the first `receive`, because a gateway never receives. The keeper lives as long as its senders: we
     /// hold one until the last ack is confirmed.
     receiving: OnceCell<mpsc::UnboundedSender<Command>>,
@@ -102,21 +100,25 @@ impl std::fmt::Debug for NatsQueue {
 }
 
 impl NatsQueue {
-    /// Makes the streams when they are absent.
+    /// Makes the streams when they are absent. `shares`: the slots of who receives.
     ///
     /// # Errors
     /// When they are absent and cannot be made.
-    pub async fn open(link: &NatsLink, config: NatsQueueConfig, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+    pub async fn open(
+        link: &NatsLink,
+        config: NatsQueueConfig,
+        shares: Arc<Shares>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, QueueError> {
         topology::ensure_jobs(link, config.max_waiting_per_subject).await?;
-        let (sender, fetched) = mpsc::unbounded_channel();
+        let ledger: Arc<Ledger> = Arc::default();
         Ok(Self {
             link: link.clone(),
             config,
             clock,
             publisher: Publisher::new(link),
-            ledger: Arc::default(),
-            demand: Arc::new(Demand::new(fetched)),
-            sender,
+            demand: Arc::new(Demand::new(shares, ledger.room.clone())),
+            ledger,
             receiving: OnceCell::new(),
             intake: TaskTracker::new(),
             closed: CancellationToken::new(),
@@ -132,9 +134,7 @@ impl NatsQueue {
             link: self.link.clone(),
             ledger: self.ledger.clone(),
             keeper: keeper.clone(),
-            fetched: self.sender.clone(),
             demand: self.demand.clone(),
-            slots: self.config.slots.max(1),
             max_ack_pending: self.config.max_ack_pending,
             closed: self.closed.clone(),
         };
@@ -175,10 +175,7 @@ impl JobQueue for NatsQueue {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(QueueError::Closed),
-            fetched = self.demand.next() => {
-                let Fetched { job, starts, hold } = fetched.ok_or(QueueError::Closed)?;
-                Ok(Delivery::new(job, starts, Box::new(hold)))
-            }
+            Fetched { job, starts, hold, .. } = self.demand.next() => Ok(Delivery::new(job, starts, Box::new(hold))),
         }
     }
 

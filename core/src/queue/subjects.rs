@@ -6,15 +6,19 @@
 //! | --- | --- | --- |
 //! | stream of jobs | `test7_JOBS` | work queue, file, discard new, deduplication window 10 min |
 //! | a job's subject | `test7.job.<class>.<shard>.<org>` | `max_msgs_per_subject` bounds one organization's backlog |
-//! | consumer of all executors | `executors` on `test7_JOBS` | explicit ack within 10 s, redelivers without end |
+//! | consumers of all executors | `executors_<source>` on `test7_JOBS` | explicit ack within 10 s, redeliver without end |
 //! | stream of dead letters | `test7_DEAD`, subjects `test7.dead.<org>.<execution>` | limits, 30 days |
 //! | the journal | stream `KV_test7_journal`, subjects `$KV.test7_journal.<key>` | last value per key, 24 h, read from the leader only |
 //! | large payloads | stream `test7_PAYLOADS`, subjects `test7.payload.<org>.<blob>.<piece>` | sealed pieces, 24 h |
 //! | outcomes for one gateway | `test7.reply.<instance>` | core NATS, not stored |
 //!
-//! `<class>` is the effect and whether a caller waits: `read_waiting`, `once_background`, … `<shard>` is 0 to 7 by the
-//! organization, so that one organization's burst is packed and queued with an eighth of the others at most. A message
-//! that packs jobs of several organizations has `many` in place of `<org>`.
+//! `<class>` says whether a caller waits, and whether the organization sends more than most: `waiting`, `waiting_bulk`,
+//! `background`, `background_bulk`. `<shard>` is 0 to 7 by the organization, which has two of them in the bulk classes.
+//! A message that packs jobs of several organizations has `many` in place of `<org>`.
+//!
+//! A consumer hands messages out in their order, so whoever is behind a burst waits for it. Therefore there are several
+//! (`<source>`): `waiting` and `background`, in which no organization has more than a short burst, and one for each
+//! shard of the bulk classes, `waiting_bulk_3`.
 //!
 //! | header | on | meaning |
 //! | --- | --- | --- |
@@ -27,13 +31,9 @@
 
 use crate::ids::{ExecutionId, InstanceId, OrganizationId};
 use crate::job::Job;
-use crate::manifest::Effect;
 
 /// Parts into which organizations are spread.
 pub const SHARDS: u8 = 8;
-
-/// Kinds of jobs: four effects, each with and without a waiting caller.
-pub const CLASSES: usize = 8;
 
 pub const HEADER_STARTS: &str = "Plugboard-Starts";
 pub const HEADER_DELAY: &str = "Plugboard-Delay";
@@ -74,21 +74,40 @@ impl Names {
 
     /// `organization` is `None` for a pack of several.
     pub fn job(&self, lane: Lane, organization: Option<&OrganizationId>) -> String {
-        let class = CLASS_NAMES.get(lane.class).copied().unwrap_or("other");
         let last = organization.map_or_else(|| MANY.to_owned(), |organization| token(organization.as_str()));
-        self.with_dot(&format!("job.{class}.{}.{last}", lane.shard))
+        self.with_dot(&format!("job.{}.{}.{last}", lane.class.as_str(), lane.shard))
     }
 
-    pub fn executors_consumer(&self) -> &'static str {
+    /// The subjects whose jobs a consumer hands out.
+    pub fn jobs_of(&self, source: Source) -> String {
+        let shard = source.shard.map_or_else(|| "*".to_owned(), |shard| shard.to_string());
+        self.with_dot(&format!("job.{}.{shard}.*", source.class.as_str()))
+    }
+
+    /// Who hands out what lies under this subject.
+    pub fn source_of(&self, subject: &str) -> Option<Source> {
+        let mut tokens = subject.strip_prefix(&self.with_dot("job."))?.split('.');
+        let (class, shard) = (tokens.next()?, tokens.next()?.parse().ok()?);
+        let class = Class::ALL.into_iter().find(|known| known.as_str() == class)?;
+        Some(Lane { class, shard }.source())
+    }
+
+    pub fn consumer(&self, source: Source) -> String {
+        let class = source.class.as_str();
+        source.shard.map_or_else(|| format!("executors_{class}"), |shard| format!("executors_{class}_{shard}"))
+    }
+
+    /// Of versions that had one consumer for everything. A work queue has no place for both.
+    pub fn former_consumer(&self) -> &'static str {
         "executors"
     }
 
-    pub fn pull(&self) -> String {
-        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.jobs_stream(), self.executors_consumer())
+    pub fn pull(&self, source: Source) -> String {
+        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.jobs_stream(), self.consumer(source))
     }
 
-    pub fn consumer_info(&self) -> String {
-        format!("$JS.API.CONSUMER.INFO.{}.{}", self.jobs_stream(), self.executors_consumer())
+    pub fn consumer_info(&self, source: Source) -> String {
+        format!("$JS.API.CONSUMER.INFO.{}.{}", self.jobs_stream(), self.consumer(source))
     }
 
     pub fn dead_stream(&self) -> String {
@@ -171,55 +190,135 @@ impl Names {
     }
 }
 
+/// Kinds of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    Waiting,
+    Background,
+    WaitingBulk,
+    BackgroundBulk,
+}
+
+impl Class {
+    const ALL: [Self; 4] = [Self::Waiting, Self::Background, Self::WaitingBulk, Self::BackgroundBulk];
+
+    /// `bulk`: the organization sends more than most.
+    pub fn of(job: &Job, bulk: bool) -> Self {
+        match (job.interactive(), bulk) {
+            (true, false) => Self::Waiting,
+            (false, false) => Self::Background,
+            (true, true) => Self::WaitingBulk,
+            (false, true) => Self::BackgroundBulk,
+        }
+    }
+
+    pub fn is_bulk(self) -> bool {
+        matches!(self, Self::WaitingBulk | Self::BackgroundBulk)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Background => "background",
+            Self::WaitingBulk => "waiting_bulk",
+            Self::BackgroundBulk => "background_bulk",
+        }
+    }
+}
+
 /// Jobs that may travel in one message: same class, same shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lane {
-    class: usize,
+    class: Class,
     shard: u8,
 }
 
-const CLASS_NAMES: [&str; CLASSES] = [
-    "read_waiting",
-    "read_background",
-    "idempotent_waiting",
-    "idempotent_background",
-    "keyed_waiting",
-    "keyed_background",
-    "once_waiting",
-    "once_background",
-];
-
 impl Lane {
-    pub const COUNT: usize = CLASSES * SHARDS as usize;
+    pub const COUNT: usize = Class::ALL.len() * SHARDS as usize;
 
+    /// A class in which nobody has much.
     pub fn of(job: &Job) -> Self {
-        let effect = match job.effect {
-            Effect::Read => 0,
-            Effect::Idempotent => 2,
-            Effect::Keyed => 4,
-            Effect::Once => 6,
-        };
-        Self { class: effect + usize::from(!job.interactive()), shard: shard(&job.organization) }
+        Self { class: Class::of(job, false), shard: shards(&job.organization)[0] }
+    }
+
+    /// The two in which this organization's jobs may wait when they are many. Two organizations have both in common
+    /// once in 28 times.
+    pub fn bulk(job: &Job) -> [Self; 2] {
+        shards(&job.organization).map(|shard| Self { class: Class::of(job, true), shard })
     }
 
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..CLASSES).flat_map(|class| (0..SHARDS).map(move |shard| Self { class, shard }))
+        Class::ALL.into_iter().flat_map(|class| (0..SHARDS).map(move |shard| Self { class, shard }))
     }
 
     /// Position in [`Self::all`].
     pub fn index(self) -> usize {
-        self.class * usize::from(SHARDS) + usize::from(self.shard)
+        self.class as usize * usize::from(SHARDS) + usize::from(self.shard)
+    }
+
+    /// Who hands its jobs out.
+    pub fn source(self) -> Source {
+        Source { class: self.class, shard: self.class.is_bulk().then_some(self.shard) }
     }
 }
 
-/// FNV-1a, because it must be the same in every version and process.
-fn shard(organization: &OrganizationId) -> u8 {
+/// A consumer: jobs that are handed out in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source {
+    class: Class,
+    /// `None`: all.
+    shard: Option<u8>,
+}
+
+impl Source {
+    pub const COUNT: usize = 2 + 2 * SHARDS as usize;
+
+    /// Those whose callers wait first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let bulk = |class| (0..SHARDS).map(move |shard| Self { class, shard: Some(shard) });
+        let small = |class| std::iter::once(Self { class, shard: None });
+        small(Class::Waiting)
+            .chain(small(Class::Background))
+            .chain(bulk(Class::WaitingBulk))
+            .chain(bulk(Class::BackgroundBulk))
+    }
+
+    /// Position in [`Self::all`].
+    pub fn index(self) -> usize {
+        let shard = usize::from(self.shard.unwrap_or_default());
+        match self.class {
+            Class::Waiting => 0,
+            Class::Background => 1,
+            Class::WaitingBulk => 2 + shard,
+            Class::BackgroundBulk => 2 + usize::from(SHARDS) + shard,
+        }
+    }
+
+    /// Whether organizations with many jobs are here.
+    pub fn is_bulk(self) -> bool {
+        self.class.is_bulk()
+    }
+
+    /// Whether somebody waits for the answers of its jobs.
+    pub fn is_waiting(self) -> bool {
+        matches!(self.class, Class::Waiting | Class::WaitingBulk)
+    }
+
+    /// Where a job that came from here stays when it leaves its pack.
+    pub fn lane(self, job: &Job) -> Lane {
+        self.shard.map_or_else(|| Lane::of(job), |shard| Lane { class: self.class, shard })
+    }
+}
+
+/// Two different ones. FNV-1a, because they must be the same in every version and process.
+fn shards(organization: &OrganizationId) -> [u8; 2] {
     let hash = organization
         .as_str()
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     // The low bits of FNV mix worst.
-    ((hash >> 32) % u64::from(SHARDS)) as u8
+    let (first, step) = ((hash >> 32) % u64::from(SHARDS), (hash >> 40) % u64::from(SHARDS - 1));
+    [first as u8, ((first + 1 + step) % u64::from(SHARDS)) as u8]
 }
 
 /// Id of a pack, unique to the process (`process`) and the pack. It must not be derived from the jobs inside: two packs
@@ -250,14 +349,14 @@ mod tests {
     #[test]
     fn names_with_and_without_a_namespace() {
         let organization = OrganizationId::trusted("org_1");
-        let lane = Lane { class: 6, shard: 3 };
+        let lane = Lane { class: Class::WaitingBulk, shard: 3 };
         let plain = Names::default();
         assert_eq!(plain.jobs_stream(), "JOBS");
-        assert_eq!(plain.job(lane, Some(&organization)), "job.once_waiting.3.org_1");
-        assert_eq!(plain.job(lane, None), "job.once_waiting.3.many");
+        assert_eq!(plain.job(lane, Some(&organization)), "job.waiting_bulk.3.org_1");
+        assert_eq!(plain.job(lane, None), "job.waiting_bulk.3.many");
         let spaced = Names::new("t.7");
         assert_eq!(spaced.jobs_stream(), "t_7_JOBS");
-        assert_eq!(spaced.job(lane, None), "t_7.job.once_waiting.3.many");
+        assert_eq!(spaced.job(lane, None), "t_7.job.waiting_bulk.3.many");
         assert_eq!(spaced.journal("ex_1"), "$KV.t_7_journal.ex_1");
     }
 
@@ -268,12 +367,32 @@ mod tests {
     }
 
     #[test]
-    fn organizations_spread_over_all_shards() {
-        let mut seen = [0_u32; SHARDS as usize];
-        for _ in 0..800 {
-            seen[usize::from(shard(&OrganizationId::generate()))] += 1;
+    fn organizations_spread_over_all_pairs_of_shards() {
+        let mut seen = std::collections::BTreeMap::new();
+        for _ in 0..5_600 {
+            let [one, two] = shards(&OrganizationId::generate());
+            assert_ne!(one, two);
+            *seen.entry((one.min(two), one.max(two))).or_insert(0) += 1;
         }
-        assert!(seen.iter().all(|&count| count > 50), "{seen:?}");
+        assert_eq!(seen.len(), 28);
+        assert!(seen.values().all(|&count| count > 100), "{seen:?}");
+    }
+
+    #[test]
+    fn every_lane_has_its_source() {
+        assert_eq!(Source::all().map(Source::index).collect::<Vec<_>>(), (0..Source::COUNT).collect::<Vec<_>>());
+        let names = Names::default();
+        for lane in Lane::all() {
+            let (subject, filter) = (names.job(lane, None), names.jobs_of(lane.source()));
+            let fits =
+                subject.split('.').zip(filter.split('.')).all(|(token, wanted)| wanted == "*" || token == wanted);
+            assert!(fits, "{subject} {filter}");
+            assert_eq!(names.source_of(&subject), Some(lane.source()));
+        }
+        let bulk = Source { class: Class::BackgroundBulk, shard: Some(5) };
+        assert_eq!(names.consumer(bulk), "executors_background_bulk_5");
+        assert_eq!(names.jobs_of(bulk), "job.background_bulk.5.*");
+        assert_eq!(names.jobs_of(Source { class: Class::Waiting, shard: None }), "job.waiting.*.*");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use catalog_service::catalog::CatalogService;
 use catalog_service::grpc::CatalogGrpc;
 use plugboard_core::identity::ServiceAuth;
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
-use plugboard_core::queue::nats::NatsConfig;
+use plugboard_core::queue::nats::{NatsConfig, NatsQueueConfig};
 use plugboard_core::secret::Secret;
 use plugboard_core::store::redis::RedisConfig;
 use plugboard_core::telemetry::{self, TelemetryGuard};
@@ -23,7 +23,7 @@ use crate::cli::ServiceArgs;
 use crate::health;
 use crate::print_answer;
 use crate::sandbox::Door;
-use crate::settings::{DEFAULTS, NatsSettings, RedisSettings, Settings};
+use crate::settings::{DEFAULTS, NatsSettings, QueueSettings, RedisSettings, Settings};
 
 /// What every service begins with.
 struct Start {
@@ -57,6 +57,7 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let listener = bind("gateway.listen", &settings.gateway.listen).await?;
     let remote = api_gateway::wiring::Remote {
         nats: nats(&settings.nats),
+        queue: queue(&settings.queue),
         auth: settings.peers.auth.clone(),
         catalog: settings.peers.catalog.clone(),
         cluster_secret: settings.secrets.cluster_secret()?,
@@ -75,6 +76,7 @@ pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let door = Door::new(settings.egress.policy()?, settings.mode.sandbox).await?;
     let remote = executor::wiring::Remote {
         nats: nats(&settings.nats),
+        queue: queue(&settings.queue),
         auth: settings.peers.auth.clone(),
         catalog: settings.peers.catalog.clone(),
         cluster_secret: settings.secrets.cluster_secret()?,
@@ -118,6 +120,10 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     health::serve(&settings.mode.health_listen, Arc::new(move || catalog.is_ready()), &life).await?;
     tracing::info!("auth started");
     finish(&life).await
+}
+
+fn queue(settings: &QueueSettings) -> NatsQueueConfig {
+    NatsQueueConfig { max_waiting_per_subject: settings.backlog_per_organization.into(), ..NatsQueueConfig::default() }
 }
 
 fn redis(settings: &RedisSettings) -> RedisConfig {

@@ -24,6 +24,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub catalog: CatalogSettings,
     pub peers: Peers,
+    pub queue: QueueSettings,
     pub nats: NatsSettings,
     pub redis: RedisSettings,
     pub secrets: Secrets,
@@ -60,6 +61,12 @@ pub struct CatalogSettings {
 pub struct Peers {
     pub auth: Vec<String>,
     pub catalog: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueSettings {
+    pub backlog_per_organization: u32,
 }
 
 #[derive(Deserialize)]

@@ -26,7 +26,7 @@ use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
 use plugboard_core::limits::Limiter;
 use plugboard_core::limits::local::LocalLimiter;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
-use plugboard_core::queue::{Express, Replies};
+use plugboard_core::queue::{Express, Replies, Shares};
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::embedded::EmbeddedStore;
 use plugboard_core::telemetry::{self, TelemetryConfig};
@@ -59,7 +59,8 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let catalog = catalog(&args, &life)?;
     let egress = door.open(&catalog, &life)?;
     let master = &keys.local;
-    let shape = Shape::open(file, master).await?;
+    let backlog = LocalQueueLimits::with(settings.queue.backlog_per_organization as usize);
+    let shape = Shape::open(file, backlog, master).await?;
     let public_url = public_url(&settings.gateway, &settings.auth, &url);
     let auth = shape.auth(&args, public_url, &keys, catalog.clone(), egress.clone(), &life).await?;
     let first_keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
@@ -95,15 +96,18 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
 struct Shape {
     file: Embedded,
     queue: LocalQueue,
+    shares: Arc<Shares>,
     replies: Arc<dyn Replies>,
     journal: Arc<dyn JournalStore>,
     blobs: Arc<dyn Blobs>,
 }
 
 impl Shape {
-    async fn open(file: Embedded, master: &SecretKey) -> anyhow::Result<Self> {
+    async fn open(file: Embedded, backlog: LocalQueueLimits, master: &SecretKey) -> anyhow::Result<Self> {
+        let shares = Shares::new(executor::Config::default().slots);
         Ok(Self {
-            queue: LocalQueue::open(file.clone(), LocalQueueLimits::default()).await?,
+            queue: LocalQueue::open(file.clone(), backlog, shares.clone()).await?,
+            shares,
             replies: Arc::new(LocalReplies::default()),
             journal: Arc::new(EmbeddedJournal::new(file.clone())),
             blobs: Arc::new(EmbeddedBlobs::new(file.clone(), master.derive("payloads"))),
@@ -148,6 +152,7 @@ impl Shape {
     ) -> Arc<dyn Express> {
         let parts = executor::wiring::Parts {
             queue: Arc::new(self.queue.clone()),
+            shares: self.shares.clone(),
             replies: self.replies.clone(),
             journal: self.journal.clone(),
             blobs: self.blobs.clone(),

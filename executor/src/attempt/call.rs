@@ -1,9 +1,12 @@
 //! The tries of one call, up to its last word.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::poll;
 use plugboard_core::egress::{Caps, EgressError, EgressRequest, EgressResponse, PoolClass, SentFlag};
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
 use plugboard_core::failpoint::failpoint;
@@ -160,7 +163,6 @@ impl Tries<'_> {
         loop {
             tokio::time::sleep(STILL_SURE).await;
             if sent.get() {
-                failpoint("sent_before_answer", self.job.execution_id.as_str());
                 return std::future::pending().await;
             }
             if self.deps.vault.holds(&grant, &self.fields) {
@@ -255,17 +257,26 @@ impl Tries<'_> {
             sent: sent.clone(),
         };
         let began = Instant::now();
-        let answer = tokio::select! {
-            biased;
-            answer = self.deps.upstream.send(request) => answer,
-            () = self.doubt(&sent) => {
-                // The request is dropped; if it got under way in this very moment, it counts as sent.
-                if !sent.get() {
-                    return After::Doubted;
-                }
-                self.attempts += 1;
-                return self.given_up();
+        let mut sending = pin!(self.deps.upstream.send(request));
+        let answer = match poll!(sending.as_mut()) {
+            Poll::Ready(answer) => answer,
+            // On a connection that was there the request is out by now.
+            Poll::Pending if sent.get() => {
+                failpoint("sent_before_answer", self.job.execution_id.as_str());
+                sending.await
             }
+            Poll::Pending => tokio::select! {
+                biased;
+                answer = sending => answer,
+                () = self.doubt(&sent) => {
+                    // The request is dropped; if it got under way in this very moment, it counts as sent.
+                    if !sent.get() {
+                        return After::Doubted;
+                    }
+                    self.attempts += 1;
+                    return self.given_up();
+                }
+            },
         };
         metrics::histogram!("executor_upstream_ms").record(began.elapsed().as_secs_f64() * 1000.0);
         if sent.get() {

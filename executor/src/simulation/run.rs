@@ -15,6 +15,7 @@ use plugboard_core::journal::{Journal, JournalStore};
 use plugboard_core::limits::Limiter;
 use plugboard_core::limits::local::LocalLimiter;
 use plugboard_core::manifest::{Connector, Effect, document};
+use plugboard_core::queue::Shares;
 use plugboard_core::secret::SecretKey;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -153,7 +154,8 @@ async fn live(scene: Arc<Scene>, number: usize) {
         let world = &scene.world;
         let process = Process::executor(world, number, life);
         process.note("starts", "");
-        let executor = Executor::new(Config { slots: 4, grace_seconds: 5 }, scene.deps(number, life, &process));
+        let executor =
+            Executor::new(Config { slots: 4, grace_seconds: 5 }, scene.deps(number, life, &process), Shares::new(4));
         scene.lanes.set(number, Some((process.clone(), executor.express())));
         let stop = CancellationToken::new();
         let stopping = async {

@@ -13,7 +13,7 @@ use axum::routing::any;
 
 use crate::http::{Connection, address};
 use crate::load::{self, Target};
-use crate::plugboard::Up;
+use crate::plugboard::System;
 use crate::yardsticks;
 
 /// Tool, its arguments, and what must stand in every answer.
@@ -42,13 +42,13 @@ pub async fn constant(file: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When a tool does not answer.
-pub async fn measure(up: &Up, scratch: &Path, rounds: usize, seconds: Duration) -> anyhow::Result<String> {
+pub async fn measure(up: &System, scratch: &Path, rounds: usize, seconds: Duration) -> anyhow::Result<String> {
     let mut table = String::from(
         "| tool | bytes | calls/s, 64 callers | constant reply | × constant reply |\n\
          | --- | ---: | ---: | ---: | ---: |\n",
     );
     for (number, (tool, arguments, proof)) in TOOLS.into_iter().enumerate() {
-        let request = up.request(tool, arguments)?;
+        let request = up.call_of(tool, arguments);
         let answer = {
             let mut connection = Connection::open(address(up.url())).await?;
             let (status, answer) = connection.exchange(&request).await?;

@@ -36,6 +36,7 @@ impl Target {
 pub struct Measured {
     pub per_second: f64,
     pub p50: Duration,
+    pub p95: Duration,
     pub p99: Duration,
 }
 
@@ -57,7 +58,7 @@ fn measured(mut latencies: Vec<Duration>, took: Duration) -> anyhow::Result<Meas
     }
     latencies.sort_unstable();
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    Ok(Measured { per_second: latencies.len() as f64 / took.as_secs_f64(), p50: at(0.5), p99: at(0.99) })
+    Ok(Measured { per_second: latencies.len() as f64 / took.as_secs_f64(), p50: at(0.5), p95: at(0.95), p99: at(0.99) })
 }
 
 async fn call(connection: &mut Connection, target: &Target, turn: usize) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod custody;
 mod http;
 mod load;
 mod naive;
+mod noisy;
 mod plugboard;
 mod report;
 mod yardsticks;
@@ -19,11 +20,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::load::Target;
-use crate::plugboard::{Cluster, Up};
+use crate::plugboard::System;
 use crate::report::Table;
 
 /// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names,
-/// among them `catalog` and `custody`).
+/// among them `catalog` and `custody`; `noisy` is measured only when it is named).
 struct Plan {
     rounds: usize,
     seconds: Duration,
@@ -42,6 +43,11 @@ impl Plan {
         })
     }
 
+    /// Asked for by name.
+    fn names(&self, name: &str) -> bool {
+        self.only.as_ref().is_some_and(|only| only.iter().any(|wanted| wanted == name))
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.iter().any(|wanted| name.starts_with(wanted.as_str())))
     }
@@ -52,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     // The yardsticks run as processes of their own, as what they are compared with does.
     match words.first().map(String::as_str) {
-        Some("vendor") => return yardsticks::vendor().await,
+        Some("vendor") => return yardsticks::vendor(words.get(1).map(String::as_str)).await,
         Some("constant") => return catalog::constant(&words[1]).await,
         Some("proxy") => return yardsticks::proxy(&words[1]).await,
         Some("naive-gateway") => return naive::gateway(&words[1]).await,
@@ -65,12 +71,17 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(plan: Plan) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
+    // By itself, for nothing else may run meanwhile.
+    if plan.names("noisy") {
+        println!("{}", noisy::measure(scratch.path()).await?);
+        return Ok(());
+    }
     let vendor = yardsticks::spawn(&["vendor"])?;
     let vendor_url = vendor.url.clone();
     let proxy = yardsticks::spawn(&["proxy", &vendor_url])?;
     let pipeline = naive::start(scratch.path(), &vendor_url)?;
-    let up = Up::start(scratch.path(), &vendor_url).await?;
-    let cluster = Cluster::start(scratch.path(), &vendor_url).await?;
+    let up = System::up(&scratch.path().join("up"), &vendor_url, &[]).await?;
+    let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, 1, &[]).await?;
 
     let mut targets = vec![
         Target::plain("mock vendor", &vendor_url),
@@ -104,7 +115,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         println!("{}", catalog::measure(&up, scratch.path(), plan.rounds, plan.seconds).await?);
     }
     if plan.wants("custody") {
-        println!("{}", custody::measure(&scratch.path().join("cluster"), cluster.key()?, plan.seconds).await?);
+        println!("{}", custody::measure(&scratch.path().join("cluster"), cluster.key(), plan.seconds).await?);
     }
     table.check()
 }

@@ -18,8 +18,13 @@ pub const CALL_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","pa
 
 const WRITE_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"POST","path":"/write","body":{"n":1}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
 
-/// A running system with a hundred organizations, each with one account.
-struct System {
+const SUBMIT_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"POST","path":"/write","body":{"n":1},"repeat":true,"wait_ms":0,"deadline_ms":900000},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
+
+/// Proof of success in an answer.
+const FINE: &str = "\"isError\":false";
+
+/// Plugboard with a hundred organizations, each with one account.
+pub struct System {
     url: String,
     keys: Vec<String>,
     child: Child,
@@ -34,6 +39,42 @@ impl Drop for System {
 }
 
 impl System {
+    /// `plugboard up`. `settings`: environment.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn up(data: &Path, vendor: &str, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        diverted(&mut command, vendor);
+        command.envs(settings.iter().copied());
+        let begun = Instant::now();
+        let system = Self::start(command, &data.with_extension("log")).await?;
+        eprintln!("plugboard up is ready with {ORGANIZATIONS} organizations after {:?}", begun.elapsed());
+        Ok(system)
+    }
+
+    /// The distributed shape, as processes of this machine.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn cluster(
+        data: &Path,
+        vendor: &str,
+        executors: usize,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(repository().join("deploy/local/cluster"));
+        command.env("PLUGBOARD_BIN", binary()?);
+        command.args(["up", "--port", "0", "--executors", &executors.to_string(), "--data"]).arg(data);
+        diverted(&mut command, vendor);
+        command.envs(settings.iter().copied());
+        let system = Self::start(command, &data.with_extension("log")).await?;
+        // Give the servers a moment to write what a hundred organizations left.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(system)
+    }
+
     async fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let log = std::fs::File::create(log)?;
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().context("starting plugboard")?;
@@ -79,21 +120,51 @@ impl System {
         post(address(&self.url), "/mcp", &headers, body)
     }
 
-    fn targets(&self, name: &str) -> Vec<Target> {
-        let request = |key: &String, body: &str| self.tool_call(key, "connector_execute", body);
-        let reads = |keys: &[String]| keys.iter().map(|key| request(key, CALL_BODY)).collect();
+    pub fn targets(&self, name: &str) -> Vec<Target> {
         let one = &self.keys[..1];
-        let target =
-            |suffix: &str, requests| Target::new(format!("{name}{suffix}"), &self.url, requests, "\"isError\":false");
+        let target = |suffix: &str, keys: &[String], body| self.target(format!("{name}{suffix}"), keys, body);
         vec![
-            target(", 1 org", reads(one)),
-            target(", 100 orgs", reads(&self.keys)),
-            target(", writes (once)", one.iter().map(|key| request(key, WRITE_BODY)).collect()),
+            target(", 1 org", one, CALL_BODY),
+            target(", 100 orgs", &self.keys, CALL_BODY),
+            target(", writes (once)", one, WRITE_BODY),
         ]
     }
 
+    /// Calls of ten organizations that are not the first.
+    pub fn quiet_targets(&self) -> Vec<Target> {
+        let ten = &self.keys[1..11];
+        vec![self.target("reads".to_owned(), ten, CALL_BODY), self.target("writes (once)".to_owned(), ten, WRITE_BODY)]
+    }
+
+    fn target(&self, name: String, keys: &[String], body: &str) -> Target {
+        let requests = keys.iter().map(|key| self.tool_call(key, "connector_execute", body)).collect();
+        Target::new(name, &self.url, requests, FINE)
+    }
+
+    /// A write whose answer the first organization does not wait for.
+    pub fn submit(&self) -> Vec<u8> {
+        self.tool_call(&self.keys[0], "connector_execute", SUBMIT_BODY)
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A key of one of the organizations.
+    pub fn key(&self) -> &str {
+        &self.keys[0]
+    }
+
+    /// A call of a tool by the first organization.
+    pub fn call_of(&self, tool: &str, arguments: &str) -> Vec<u8> {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}}}}}}}}"#
+        );
+        self.tool_call(self.key(), tool, &body)
+    }
+
     /// Resident memory of the process and its children, in MB.
-    fn memory(&self) -> u64 {
+    pub fn memory(&self) -> u64 {
         let own = rss(self.child.id());
         let tasks = format!("/proc/{0}/task/{0}/children", self.child.id());
         let children = std::fs::read_to_string(tasks).unwrap_or_default();
@@ -130,75 +201,4 @@ fn diverted(command: &mut Command, vendor: &str) {
         .arg(format!("127.0.0.1/32:{}", vendor.rsplit(':').next().unwrap_or_default()))
         .arg("--connectors")
         .arg(repository().join("tests/benchmark/connectors"));
-}
-
-/// `plugboard up`.
-pub struct Up(System);
-
-impl Up {
-    pub async fn start(scratch: &Path, vendor: &str) -> anyhow::Result<Self> {
-        let mut command = Command::new(binary()?);
-        command.args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(scratch.join("up"));
-        diverted(&mut command, vendor);
-        let begun = Instant::now();
-        let system = System::start(command, &scratch.join("up.log")).await?;
-        eprintln!("plugboard up is ready with {ORGANIZATIONS} organizations after {:?}", begun.elapsed());
-        Ok(Self(system))
-    }
-
-    pub fn targets(&self, name: &str) -> Vec<Target> {
-        self.0.targets(name)
-    }
-
-    pub fn url(&self) -> &str {
-        &self.0.url
-    }
-
-    /// A call of a tool by the first organization.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn request(&self, tool: &str, arguments: &str) -> anyhow::Result<Vec<u8>> {
-        let key = self.0.keys.first().context("no organization")?;
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}}}}}}}}"#
-        );
-        Ok(self.0.tool_call(key, tool, &body))
-    }
-
-    pub fn memory(&self) -> u64 {
-        self.0.memory()
-    }
-}
-
-/// The distributed shape, as processes of this machine.
-pub struct Cluster(System);
-
-impl Cluster {
-    pub async fn start(scratch: &Path, vendor: &str) -> anyhow::Result<Self> {
-        let mut command = Command::new(repository().join("deploy/local/cluster"));
-        command.env("PLUGBOARD_BIN", binary()?);
-        command.args(["up", "--executors", "1", "--port", "0", "--data"]).arg(scratch.join("cluster"));
-        diverted(&mut command, vendor);
-        let system = System::start(command, &scratch.join("cluster.log")).await?;
-        // Give the servers a moment to write what a hundred organizations left.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok(Self(system))
-    }
-
-    pub fn targets(&self, name: &str) -> Vec<Target> {
-        self.0.targets(name)
-    }
-
-    /// A key of one of its organizations.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn key(&self) -> anyhow::Result<&str> {
-        self.0.keys.first().map(String::as_str).context("no organization")
-    }
-
-    pub fn memory(&self) -> u64 {
-        self.0.memory()
-    }
 }

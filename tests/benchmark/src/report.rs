@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::load::Measured;
-use crate::plugboard::{Cluster, Up};
+use crate::plugboard::System;
 
 #[derive(Default)]
 pub struct Table {
@@ -86,7 +86,7 @@ impl Table {
 }
 
 /// What was measured, where, and how.
-pub fn environment(rounds: &str, seconds: Duration, up: &Up, cluster: &Cluster) -> String {
+pub fn environment(rounds: &str, seconds: Duration, up: &System, cluster: &System) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -47,9 +48,15 @@ pub async fn serve(router: Router) -> anyhow::Result<()> {
 pub const VENDOR_ANSWER: &str =
     r#"{"ok":true,"orders":[{"id":1,"price":"100.50","status":"new"},{"id":2,"price":"7.00","status":"sent"}]}"#;
 
-/// Answers everything at once.
-pub async fn vendor() -> anyhow::Result<()> {
-    let answer = || async { ([(CONTENT_TYPE, "application/json")], VENDOR_ANSWER) };
+/// Answers everything, at once or after so many milliseconds.
+pub async fn vendor(after: Option<&str>) -> anyhow::Result<()> {
+    let after = after.map(str::parse).transpose()?.map(Duration::from_millis);
+    let answer = move || async move {
+        if let Some(after) = after {
+            tokio::time::sleep(after).await;
+        }
+        ([(CONTENT_TYPE, "application/json")], VENDOR_ANSWER)
+    };
     serve(Router::new().fallback(any(answer))).await
 }
 

@@ -125,6 +125,7 @@ impl World {
             connect: connecting.clone(),
             connect_links: ConnectLinks::new(&SecretKey::new([7; 32])),
             catalog,
+            pages: crate::pages::Pages::default(),
             queue: vendor.clone(),
             express: Arc::new(plugboard_core::queue::NoExpress),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),

@@ -12,12 +12,14 @@
 //! - **Acks** are written within 20 ms, with what else is written. What a crash forgets of them the journal knows.
 //! - **Ids** are remembered for ten minutes in memory, and those of unfinished jobs over a restart. Reads that stay in
 //!   memory are not remembered: nobody publishes them again, and a repeat does nothing.
-//! - **Fairness.** Organizations take turns; within one, first come, first served.
+//! - **Fairness.** Callers who wait come first and organizations take turns, each within its part of the slots
+//!   ([`Shares`]); within one, first come, first served.
 
 pub(crate) mod dead_letters;
 mod replies;
 mod state;
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,11 +27,13 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use redb::ReadableTable;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 pub use replies::LocalReplies;
 
 use self::state::{Entry, Place, State};
+use super::shares::{Share, Shares};
 use super::{DeadLetters, Delivery, Hold, JobQueue, QueueDepth, QueueError, wire};
 use crate::clock::Clock;
 use crate::embedded::tables::{JOBS, STARTS};
@@ -40,9 +44,9 @@ use crate::manifest::Effect;
 /// Bounds of the local queue; beyond them `publish` says [`QueueError::Full`]. Jobs count until they have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalQueueLimits {
-    /// Jobs of all organizations. Default 10,000.
+    /// Jobs of all organizations. Default 200,000.
     pub total: usize,
-    /// Jobs of one organization. Default 2,000.
+    /// Jobs of one organization. Default 50,000.
     pub per_organization: usize,
     /// Bytes of all jobs' inline bodies, and a kilobyte for each job. Default 256 MiB.
     pub bytes: usize,
@@ -50,7 +54,14 @@ pub struct LocalQueueLimits {
 
 impl Default for LocalQueueLimits {
     fn default() -> Self {
-        Self { total: 10_000, per_organization: 2_000, bytes: 256 << 20 }
+        Self::with(50_000)
+    }
+}
+
+impl LocalQueueLimits {
+    /// Four organizations may be at this bound at once.
+    pub fn with(per_organization: usize) -> Self {
+        Self { total: per_organization.saturating_mul(4), per_organization, bytes: 256 << 20 }
     }
 }
 
@@ -62,8 +73,10 @@ pub struct LocalQueue {
 
 struct Inner {
     state: Mutex<State>,
-    /// One permit for each waiting job.
-    ready: Semaphore,
+    shares: Arc<Shares>,
+    /// A job has come that may be next.
+    came: Notify,
+    closed: CancellationToken,
     /// `None`: everything stays in memory.
     file: Option<Embedded>,
     clock: Arc<dyn Clock>,
@@ -76,7 +89,7 @@ impl LocalQueue {
     ///
     /// # Errors
     /// When the file cannot be read, or holds a job of an unknown format.
-    pub async fn open(file: Embedded, limits: LocalQueueLimits) -> Result<Self, QueueError> {
+    pub async fn open(file: Embedded, limits: LocalQueueLimits, shares: Arc<Shares>) -> Result<Self, QueueError> {
         let stored = file
             .read_long(|transaction| {
                 let starts = transaction.open_table(STARTS)?;
@@ -90,16 +103,14 @@ impl LocalQueue {
             })
             .await
             .map_err(unavailable)?;
-        let queue = Self::with(Some(file.clone()), file.clock().clone(), limits);
+        let queue = Self::with(Some(file.clone()), file.clock().clone(), limits, shares);
         let now = queue.inner.clock.now();
         for (message, starts) in stored {
             for job in wire::decode_jobs(message)? {
                 let mut state = queue.inner.state.lock();
                 state.published.insert(&job.execution_id, now);
                 let place = state.reserve_beyond_bounds(&job);
-                state.push_back(Entry { job: job.into(), starts, recorded: Some(starts), place });
-                drop(state);
-                queue.inner.ready.add_permits(1);
+                state.ready.push_back(Entry { job: job.into(), starts, recorded: Some(starts), place });
             }
         }
         Ok(queue)
@@ -108,13 +119,15 @@ impl LocalQueue {
     /// A queue that keeps every job in memory, for tests of what uses a queue.
     #[cfg(any(test, feature = "testing"))]
     pub fn in_memory(clock: Arc<dyn Clock>, limits: LocalQueueLimits) -> Self {
-        Self::with(None, clock, limits)
+        Self::with(None, clock, limits, Shares::new(usize::MAX / 8))
     }
 
-    fn with(file: Option<Embedded>, clock: Arc<dyn Clock>, limits: LocalQueueLimits) -> Self {
+    fn with(file: Option<Embedded>, clock: Arc<dyn Clock>, limits: LocalQueueLimits, shares: Arc<Shares>) -> Self {
         let inner = Inner {
             state: Mutex::default(),
-            ready: Semaphore::new(0),
+            shares,
+            came: Notify::new(),
+            closed: CancellationToken::new(),
             file,
             clock,
             limits,
@@ -125,7 +138,7 @@ impl LocalQueue {
 
     /// Ends all waiting for jobs, and takes no more. Jobs already handed out can still be acked.
     pub fn close(&self) {
-        self.inner.ready.close();
+        self.inner.closed.cancel();
     }
 }
 
@@ -138,7 +151,7 @@ impl std::fmt::Debug for LocalQueue {
 #[async_trait]
 impl JobQueue for LocalQueue {
     async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
-        if self.inner.ready.is_closed() {
+        if self.inner.closed.is_cancelled() {
             return Err(QueueError::Closed);
         }
         match &self.inner.file {
@@ -155,18 +168,33 @@ impl JobQueue for LocalQueue {
     }
 
     async fn receive(&self) -> Result<Delivery, QueueError> {
+        let Inner { state, shares, came, closed, .. } = &*self.inner;
         loop {
-            let permit = self.inner.ready.acquire().await.map_err(|_| QueueError::Closed)?;
-            permit.forget();
-            let entry = {
-                let mut state = self.inner.state.lock();
-                let Some(entry) = state.pop() else { continue };
-                state.held += 1;
-                entry
+            // From here on nothing that comes or becomes free is missed.
+            let (mut something, mut room) = (pin!(came.notified()), pin!(shares.freed()));
+            something.as_mut().enable();
+            room.as_mut().enable();
+            if closed.is_cancelled() {
+                return Err(QueueError::Closed);
+            }
+            let next = {
+                let mut state = state.lock();
+                let next = state.ready.pop(shares);
+                state.held += u64::from(next.is_some());
+                next
             };
-            // From here on the hold owns the job: whatever happens to this future, it goes back.
-            let hold = LocalHold { inner: self.inner.clone(), entry: Some(entry) };
-            return hold.deliver().await;
+            if let Some((entry, share)) = next {
+                // From here on the hold owns the job: whatever happens to this future, it goes back.
+                let hold = LocalHold { inner: self.inner.clone(), entry: Some(entry), _share: share };
+                // Others that wait may be woken by what this one was woken by.
+                came.notify_one();
+                return hold.deliver().await;
+            }
+            tokio::select! {
+                () = something => {}
+                () = room => {}
+                () = closed.cancelled() => {}
+            }
         }
     }
 
@@ -191,9 +219,9 @@ impl Inner {
     fn enqueue(&self, job: Arc<Job>) -> Result<(), QueueError> {
         let mut state = self.state.lock();
         let place = state.reserve(&job, &self.limits).ok_or(QueueError::Full)?;
-        state.push_back(Entry { job, starts: 0, recorded: None, place });
+        state.ready.push_back(Entry { job, starts: 0, recorded: None, place });
         drop(state);
-        self.ready.add_permits(1);
+        self.came.notify_one();
         Ok(())
     }
 
@@ -241,9 +269,9 @@ impl Inner {
     fn stored(&self, entry: Entry, durable: bool) {
         let mut state = self.state.lock();
         if durable {
-            state.push_back(entry);
+            state.ready.push_back(entry);
             drop(state);
-            self.ready.add_permits(1);
+            self.came.notify_one();
         } else {
             state.published.remove(&entry.job.execution_id);
             state.release(entry.place);
@@ -270,9 +298,9 @@ impl Inner {
     fn handed_back(&self, entry: Entry) {
         let mut state = self.state.lock();
         state.held -= 1;
-        state.push_front(entry);
+        state.ready.push_front(entry);
         drop(state);
-        self.ready.add_permits(1);
+        self.came.notify_one();
     }
 
     fn delayed(self: &Arc<Self>, entry: Entry, delay: Duration) {
@@ -286,9 +314,9 @@ impl Inner {
             if let Some(this) = Weak::upgrade(&this) {
                 let mut state = this.state.lock();
                 state.delayed -= 1;
-                state.push_back(entry);
+                state.ready.push_back(entry);
                 drop(state);
-                this.ready.add_permits(1);
+                this.came.notify_one();
             }
         });
     }
@@ -298,6 +326,8 @@ struct LocalHold {
     inner: Arc<Inner>,
     /// `None` once resolved.
     entry: Option<Entry>,
+    /// Given back last: whoever it wakes is to find the job gone, or back.
+    _share: Share,
 }
 
 impl LocalHold {

@@ -9,6 +9,7 @@ use crate::clock::Millis;
 use crate::ids::{ExecutionId, OrganizationId};
 use crate::job::{Job, Payload};
 use crate::queue::QueueDepth;
+use crate::queue::ready::{Ready, Waits};
 
 /// How long a published id is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -27,6 +28,12 @@ pub(super) struct Entry {
     pub(super) place: Place,
 }
 
+impl Waits for Entry {
+    fn job(&self) -> &Job {
+        &self.job
+    }
+}
+
 /// Room taken within the bounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -34,11 +41,11 @@ pub(super) struct Place {
     pub(super) bytes: usize,
 }
 
+/// The room that one organization takes.
 #[derive(Debug)]
 struct Lane {
     organization: OrganizationId,
-    waiting: VecDeque<Entry>,
-    /// Jobs of the organization: announced, waiting, delayed and held.
+    /// Announced, waiting, delayed and held.
     jobs: usize,
 }
 
@@ -47,9 +54,7 @@ pub(super) struct State {
     lanes: Vec<Lane>,
     free: Vec<usize>,
     by_organization: HashMap<OrganizationId, usize>,
-    /// Lanes with waiting jobs, each once; the next job comes from the first, which then goes last.
-    turns: VecDeque<usize>,
-    waiting: u64,
+    pub(super) ready: Ready<Entry>,
     pub(super) delayed: u64,
     pub(super) held: u64,
     jobs: usize,
@@ -83,38 +88,8 @@ impl State {
         self.bytes -= place.bytes;
     }
 
-    pub(super) fn push_back(&mut self, entry: Entry) {
-        self.wait(entry, VecDeque::push_back);
-    }
-
-    /// For what was handed back: its turn has been already.
-    pub(super) fn push_front(&mut self, entry: Entry) {
-        self.wait(entry, VecDeque::push_front);
-    }
-
-    /// The next job, the organizations taking turns.
-    pub(super) fn pop(&mut self) -> Option<Entry> {
-        let lane = self.turns.pop_front()?;
-        let entry = self.lanes[lane].waiting.pop_front()?;
-        if !self.lanes[lane].waiting.is_empty() {
-            self.turns.push_back(lane);
-        }
-        self.waiting -= 1;
-        Some(entry)
-    }
-
     pub(super) fn depth(&self) -> QueueDepth {
-        QueueDepth { waiting: self.waiting + self.delayed, held: self.held }
-    }
-
-    fn wait(&mut self, entry: Entry, push: fn(&mut VecDeque<Entry>, Entry)) {
-        let lane = entry.place.lane;
-        let waiting = &mut self.lanes[lane].waiting;
-        if waiting.is_empty() {
-            self.turns.push_back(lane);
-        }
-        push(waiting, entry);
-        self.waiting += 1;
+        QueueDepth { waiting: self.ready.len() as u64 + self.delayed, held: self.held }
     }
 
     fn take(&mut self, lane: usize, bytes: usize) -> Place {
@@ -131,7 +106,7 @@ impl State {
         if self.free.is_empty() && self.lanes.len() >= IDLE_LANES && self.lanes.len().is_power_of_two() {
             self.free_idle_lanes();
         }
-        let lane = Lane { organization: organization.clone(), waiting: VecDeque::new(), jobs: 0 };
+        let lane = Lane { organization: organization.clone(), jobs: 0 };
         let at = match self.free.pop() {
             Some(at) => {
                 self.lanes[at] = lane;
@@ -223,20 +198,6 @@ mod tests {
         let job = JobBuilder::new(Effect::Read).organization(organization).build();
         let place = state.reserve(&job, &LIMITS).unwrap();
         Entry { job: job.into(), starts: 0, recorded: None, place }
-    }
-
-    #[test]
-    fn organizations_take_turns() {
-        let mut state = State::default();
-        let (many, few) = (OrganizationId::generate(), OrganizationId::generate());
-        for _ in 0..4 {
-            let entry = entry(&mut state, &many);
-            state.push_back(entry);
-        }
-        let late = entry(&mut state, &few);
-        state.push_back(late);
-        let order: Vec<_> = std::iter::from_fn(|| state.pop()).map(|entry| entry.job.organization == few).collect();
-        assert_eq!(order, [false, true, false, false, false]);
     }
 
     #[test]

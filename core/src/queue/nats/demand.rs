@@ -1,18 +1,33 @@
 //! Whether anybody waits for jobs, and the jobs that were fetched for whoever does.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
+use super::super::Shares;
+use super::super::ready::Ready;
+use super::super::subjects::Source;
 use super::holds::Fetched;
 
-/// When the queue is closed, the last receiver leaves within this.
-const LOCK_WITHIN: Duration = Duration::from_millis(100);
+/// Jobs of one source that may wait here; more are fetched when half are gone.
+pub(super) const WAITING_HERE: usize = 64;
+
+/// A job that waits here for longer because its organization has its part of the slots does not keep others waiting
+/// behind it.
+const BLOCKED_FOR: Duration = Duration::from_millis(500);
 
 /// Shared by the receivers and the intake.
 pub(super) struct Demand {
-    fetched: Mutex<mpsc::UnboundedReceiver<Fetched>>,
+    ready: Mutex<Ready<Fetched>>,
+    by_source: [AtomicUsize; Source::COUNT],
+    shares: Arc<Shares>,
+    came_in: Notify,
+    /// The intake may want to fetch more.
+    pub(super) room: Arc<Notify>,
     waiting: AtomicUsize,
     /// Somebody came since the intake last looked.
     came: AtomicBool,
@@ -22,9 +37,13 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn new(fetched: mpsc::UnboundedReceiver<Fetched>) -> Self {
+    pub(super) fn new(shares: Arc<Shares>, room: Arc<Notify>) -> Self {
         Self {
-            fetched: Mutex::new(fetched),
+            ready: Mutex::default(),
+            by_source: std::array::from_fn(|_| AtomicUsize::new(0)),
+            shares,
+            came_in: Notify::new(),
+            room,
             waiting: AtomicUsize::new(0),
             came: AtomicBool::new(true),
             stopped: AtomicBool::new(false),
@@ -32,10 +51,46 @@ impl Demand {
         }
     }
 
+    pub(super) fn slots(&self) -> usize {
+        self.shares.slots()
+    }
+
+    pub(super) fn push(&self, job: Fetched) {
+        self.by_source[job.source.index()].fetch_add(1, Ordering::Relaxed);
+        self.ready.lock().push_back(job);
+        self.came_in.notify_one();
+    }
+
+    /// Jobs that were fetched from there and wait here.
+    pub(super) fn waiting_from(&self, source: Source) -> usize {
+        self.by_source[source.index()].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.ready.lock().len()
+    }
+
     /// The next job. Cancel-safe.
-    pub(super) async fn next(&self) -> Option<Fetched> {
+    pub(super) async fn next(&self) -> Fetched {
         let _waiting = Waiting::enter(self);
-        self.fetched.lock().await.recv().await
+        loop {
+            // From here on nothing that comes or becomes free is missed.
+            let (mut something, mut room) = (pin!(self.came_in.notified()), pin!(self.shares.freed()));
+            something.as_mut().enable();
+            room.as_mut().enable();
+            let next = self.ready.lock().pop(&self.shares);
+            if let Some((mut job, share)) = next {
+                job.hold.share = Some(share);
+                self.left(&job);
+                // Others that wait may be woken by what this one was woken by.
+                self.came_in.notify_one();
+                return job;
+            }
+            tokio::select! {
+                () = something => {}
+                () = room => {}
+            }
+        }
     }
 
     /// Whether nobody asked for jobs since the last look, and nobody does now.
@@ -44,16 +99,30 @@ impl Demand {
         !came && self.waiting.load(Ordering::SeqCst) == 0
     }
 
-    /// Hands back what nobody received. Returns how many jobs that were.
-    pub(super) async fn hand_back(&self) -> usize {
-        // A receiver holds the lock for as long as it waits; then there is nothing to hand back.
-        let Ok(mut fetched) = tokio::time::timeout(LOCK_WITHIN, self.fetched.lock()).await else { return 0 };
-        let mut count = 0;
-        while let Ok(job) = fetched.try_recv() {
+    /// Hands back what nobody received.
+    pub(super) fn hand_back(&self) {
+        let jobs: Vec<Fetched> = self.ready.lock().drain().collect();
+        for job in jobs {
+            self.left(&job);
             job.hold.not_started();
-            count += 1;
         }
-        count
+    }
+
+    /// Sends to the bulk lanes what waits in front of other organizations' jobs while its own has its part.
+    pub(super) fn make_way(&self) {
+        let in_the_way = |job: &Fetched| !job.source.is_bulk() && job.since.elapsed() >= BLOCKED_FOR;
+        let jobs = self.ready.lock().blocked(&self.shares, in_the_way);
+        for job in jobs {
+            self.left(&job);
+            job.hold.move_to_bulk();
+        }
+    }
+
+    fn left(&self, job: &Fetched) {
+        let before = self.by_source[job.source.index()].fetch_sub(1, Ordering::Relaxed);
+        if before == WAITING_HERE / 2 {
+            self.room.notify_one();
+        }
     }
 
     /// Waits until somebody asks for jobs again. Cancel-safe.

@@ -10,13 +10,17 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::super::Hold;
+use super::super::ready::Waits;
+use super::super::subjects::Source;
+use super::super::{Hold, Share};
 use crate::job::Job;
 
 /// One stream message that is neither acked nor handed back.
 pub(super) struct Held {
     /// Where its acks go; a redelivery of a message that is still here replaces it.
     pub(super) ack_to: String,
+    /// The consumer that handed it out.
+    pub(super) source: Source,
     /// The message, for jobs that leave it.
     pub(super) payload: Bytes,
     /// Jobs in it that have neither ended nor left.
@@ -32,6 +36,7 @@ pub(super) struct Held {
 pub(super) enum Command {
     Ack {
         message: u64,
+        source: Source,
         ack_to: String,
     },
     /// Hand a message with one job back.
@@ -50,6 +55,11 @@ pub(super) enum Command {
         message: u64,
         job: u32,
     },
+    /// The same, to the bulk lanes: its organization has its part of the slots, and others wait behind it.
+    ToBulk {
+        message: u64,
+        job: u32,
+    },
     /// Publish every job of a redelivered pack by itself.
     Split {
         message: u64,
@@ -64,7 +74,7 @@ pub(super) struct Ledger {
     jobs: AtomicUsize,
     /// The intake wanted more and had no room: tell it when there is some.
     starved: AtomicBool,
-    pub(super) room: Notify,
+    pub(super) room: Arc<Notify>,
 }
 
 impl Ledger {
@@ -96,8 +106,8 @@ impl Ledger {
         self.starved.store(true, Ordering::Release);
     }
 
-    /// One job of the message ended or left. Returns where to ack when it was the last.
-    pub(super) fn close_job(&self, message: u64) -> Option<String> {
+    /// One job of the message ended or left. Returns whose ack goes where when it was the last.
+    pub(super) fn close_job(&self, message: u64) -> Option<(Source, String)> {
         self.free(1);
         let mut messages = self.messages.lock();
         let held = messages.get_mut(&message)?;
@@ -106,7 +116,7 @@ impl Ledger {
             return None;
         }
         held.acked = true;
-        Some(held.ack_to.clone())
+        Some((held.source, held.ack_to.clone()))
     }
 
     /// Takes a message out: it was handed back, or its ack was confirmed.
@@ -116,9 +126,9 @@ impl Ledger {
         Some(held)
     }
 
-    /// The message's payload and the starts of its jobs.
-    pub(super) fn content(&self, message: u64) -> Option<(Bytes, u32)> {
-        self.messages.lock().get(&message).map(|held| (held.payload.clone(), held.starts))
+    /// Where the message came from, its payload and the starts of its jobs.
+    pub(super) fn content(&self, message: u64) -> Option<(Source, Bytes, u32)> {
+        self.messages.lock().get(&message).map(|held| (held.source, held.payload.clone(), held.starts))
     }
 
     /// Where to send the ack of a message whose jobs have all ended; `None` when it is confirmed.
@@ -160,7 +170,15 @@ pub(super) enum Adopted {
 pub(super) struct Fetched {
     pub(super) job: Job,
     pub(super) starts: u32,
+    pub(super) source: Source,
+    pub(super) since: Instant,
     pub(super) hold: JobHold,
+}
+
+impl Waits for Fetched {
+    fn job(&self) -> &Job {
+        &self.job
+    }
 }
 
 /// The hold of one job.
@@ -171,6 +189,8 @@ pub(super) struct JobHold {
     /// Position in its pack; `None` for the only job of a message.
     position: Option<u32>,
     resolved: bool,
+    /// While it runs.
+    pub(super) share: Option<Share>,
 }
 
 impl JobHold {
@@ -180,13 +200,19 @@ impl JobHold {
         message: u64,
         position: Option<u32>,
     ) -> Self {
-        Self { ledger, keeper, message, position, resolved: false }
+        Self { ledger, keeper, message, position, resolved: false, share: None }
     }
 
     /// Hands back a job that nobody received. A negative ack would count as a start, and five of those are the end.
     pub(super) fn not_started(mut self) {
         self.resolved = true;
         self.tell(Command::NotStarted { message: self.message, job: self.position.unwrap_or(0) });
+    }
+
+    /// Moves a job that nobody received to the bulk lanes.
+    pub(super) fn move_to_bulk(mut self) {
+        self.resolved = true;
+        self.tell(Command::ToBulk { message: self.message, job: self.position.unwrap_or(0) });
     }
 
     fn give_back(&mut self, delay: Duration) {
@@ -210,8 +236,8 @@ impl JobHold {
 impl Hold for JobHold {
     fn ack(mut self: Box<Self>) {
         self.resolved = true;
-        if let Some(ack_to) = self.ledger.close_job(self.message) {
-            self.tell(Command::Ack { message: self.message, ack_to });
+        if let Some((source, ack_to)) = self.ledger.close_job(self.message) {
+            self.tell(Command::Ack { message: self.message, source, ack_to });
         }
     }
 

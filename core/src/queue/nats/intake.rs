@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber, jetstream};
 use futures::StreamExt;
+use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::super::subjects::{HEADER_DELAY, HEADER_REASON, HEADER_STARTS};
+use super::super::subjects::{HEADER_DELAY, HEADER_REASON, HEADER_STARTS, Source};
 use super::super::{QueueError, wire};
-use super::demand::Demand;
+use super::demand::{Demand, WAITING_HERE};
 use super::holds::{Adopted, Command, Fetched, Held, JobHold, Ledger};
 use super::keeper::not_now;
 use super::link::{NatsLink, message_id_headers, put_header};
 use super::topology;
+use crate::job::Job;
 
-/// Messages asked for ahead at most. Enough to keep a fast executor busy over a network of 2 ms; when all of them turn
-/// out to be full packs, this is by how much `slots` is exceeded.
+/// Messages asked for ahead at most, of one source. Enough to keep a fast executor busy over a network of 2 ms; when all
+/// of them turn out to be full packs, this is by how much the room is exceeded.
 const AHEAD: usize = 32;
 
 /// A pull request ends after this long, and the server says so. Short, because this is how a pull is given up: the
@@ -38,95 +40,107 @@ const IDLE_CHECK: Duration = Duration::from_secs(10);
 /// were are handed back.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Pause before asking again when nobody answers for the consumer.
+/// Pause before asking again when nobody answers for the consumers.
 const NOBODY_PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Intake {
     pub(super) link: NatsLink,
     pub(super) ledger: Arc<Ledger>,
     pub(super) keeper: mpsc::UnboundedSender<Command>,
-    pub(super) fetched: mpsc::UnboundedSender<Fetched>,
     pub(super) demand: Arc<Demand>,
-    pub(super) slots: usize,
     pub(super) max_ack_pending: i64,
     pub(super) closed: CancellationToken,
 }
 
-/// One subscription and what was asked for through it.
-struct Pull {
+/// One subscription, at `<inbox>.<number of a source>`, and what was asked for through it.
+struct Pulls {
     inbox: String,
     messages: Subscriber,
+    of: [Pull; Source::COUNT],
+    connections: u64,
+    /// When the server was last asked why no job came.
+    checked: Instant,
+}
+
+/// What was asked for from one source.
+#[derive(Clone, Copy)]
+struct Pull {
     /// Messages asked for and not yet received.
     outstanding: usize,
     last_heard: Instant,
-    /// When a job came, or when we last asked why none did.
     last_job: Instant,
-    connections: u64,
+    /// Jobs per message, a moving average.
+    weight: f64,
+}
+
+impl Pulls {
+    fn outstanding(&self) -> usize {
+        self.of.iter().map(|pull| pull.outstanding).sum()
+    }
 }
 
 impl Intake {
     /// Ends a moment after the queue was closed: what the last pulls still bring must be handed back.
     pub(super) async fn run(self) {
-        // Jobs per message, a moving average.
-        let mut weight = 1.0_f64;
         let mut wanted = true;
         let mut ends: Option<Instant> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let Some(mut pull) = self.closed.run_until_cancelled(self.subscribe()).await else { return };
+        let Some(mut pulls) = self.closed.run_until_cancelled(self.subscribe()).await else { return };
         loop {
-            if ends.is_some_and(|ends| pull.outstanding == 0 || Instant::now() >= ends) {
-                self.demand.hand_back().await;
+            if ends.is_some_and(|ends| pulls.outstanding() == 0 || Instant::now() >= ends) {
+                self.demand.hand_back();
                 return;
             }
             if wanted {
-                self.top_up(&mut pull, weight).await;
-            } else if pull.outstanding == 0 {
+                self.top_up(&mut pulls).await;
+            } else if pulls.outstanding() == 0 {
                 // What others could do at once must not wait here. Not before the last pull has ended, which would
                 // only fetch it again.
-                self.demand.hand_back().await;
+                self.demand.hand_back();
             }
             tokio::select! {
-                message = pull.messages.next() => match message {
-                    Some(message) => self.take(&mut pull, message, &mut weight).await,
+                message = pulls.messages.next() => match message {
+                    Some(message) => self.take(&mut pulls, message).await,
                     // The client has ended, and with it this process' part in the queue.
                     None => return,
                 },
-                () = self.ledger.room.notified() => {}
+                () = self.demand.room.notified() => {}
                 () = self.demand.returned(), if !wanted && ends.is_none() => wanted = true,
                 () = self.closed.cancelled(), if ends.is_none() => {
                     wanted = false;
                     ends = Some(Instant::now() + PULL_EXPIRES + TICK);
                 }
                 _ = tick.tick() => {
+                    self.demand.make_way();
                     if self.demand.look_gone() {
                         wanted = false;
                     }
-                    if ends.is_none() && self.stalled(&mut pull).await {
-                        pull = self.subscribe().await;
+                    if ends.is_none() && self.stalled(&mut pulls).await {
+                        pulls = self.subscribe().await;
                     }
                 }
             }
         }
     }
 
-    /// Subscribes, after making sure that there is a consumer. Tries until it succeeds.
-    async fn subscribe(&self) -> Pull {
+    /// Subscribes, after making sure that there are consumers. Tries until it succeeds.
+    async fn subscribe(&self) -> Pulls {
         let mut told = false;
         loop {
-            let trouble = match topology::ensure_consumer(&self.link, self.max_ack_pending).await {
+            let trouble = match topology::ensure_consumers(&self.link, self.max_ack_pending).await {
                 Ok(()) => {
                     let inbox = self.link.client().new_inbox();
-                    match self.link.client().subscribe(inbox.clone()).await {
+                    match self.link.client().subscribe(format!("{inbox}.*")).await {
                         Ok(messages) => {
                             let now = Instant::now();
-                            return Pull {
+                            let pull = Pull { outstanding: 0, last_heard: now, last_job: now, weight: 1.0 };
+                            return Pulls {
                                 inbox,
                                 messages,
-                                outstanding: 0,
-                                last_heard: now,
-                                last_job: now,
+                                of: [pull; Source::COUNT],
                                 connections: self.link.connections(),
+                                checked: now,
                             };
                         }
                         Err(error) => error.to_string(),
@@ -142,41 +156,64 @@ impl Intake {
         }
     }
 
-    /// Asks for as many messages as there is room for.
-    async fn top_up(&self, pull: &mut Pull, weight: f64) {
-        let room = self.slots.saturating_sub(self.ledger.jobs());
-        if room == 0 {
+    /// Asks for as many messages as there is room for. With no free slot nothing is asked for: another executor may have
+    /// one.
+    async fn top_up(&self, pulls: &mut Pulls) {
+        let waiting = self.demand.waiting();
+        let running = self.ledger.jobs().saturating_sub(waiting);
+        let free = self.demand.slots().saturating_sub(running);
+        if free == 0 {
             self.ledger.wait_for_room();
             return;
         }
-        let wanted = ((room as f64 / weight) as usize).clamp(1, AHEAD);
-        if pull.outstanding > wanted / 2 {
-            return;
-        }
-        let batch = wanted - pull.outstanding;
-        let request = format!("{{\"batch\":{batch},\"expires\":{}}}", PULL_EXPIRES.as_nanos());
-        if self.link.send(self.link.names().pull(), Some(pull.inbox.clone()), request.into()).await {
-            if pull.outstanding == 0 {
-                pull.last_heard = Instant::now();
+        // Jobs of organizations that have their part wait here too, so more than the free slots may.
+        let mut room = (2 * free).saturating_sub(waiting);
+        for source in Source::all() {
+            let most = if source.is_waiting() { free } else { free.min(WAITING_HERE) };
+            let here = most.saturating_sub(self.demand.waiting_from(source)).min(room);
+            if here == 0 {
+                continue;
             }
-            pull.outstanding += batch;
+            let pull = &mut pulls.of[source.index()];
+            let wanted = ((here as f64 / pull.weight) as usize).clamp(1, AHEAD);
+            if pull.outstanding <= wanted / 2 {
+                let batch = wanted - pull.outstanding;
+                let request = format!("{{\"batch\":{batch},\"expires\":{}}}", PULL_EXPIRES.as_nanos());
+                let reply = format!("{}.{}", pulls.inbox, source.index());
+                if self.link.send(self.link.names().pull(source), Some(reply), request.into()).await {
+                    if pull.outstanding == 0 {
+                        pull.last_heard = Instant::now();
+                    }
+                    pull.outstanding += batch;
+                }
+            }
+            // What is asked for in vain takes no room.
+            if pull.last_job.elapsed() < TICK {
+                room -= here;
+            }
         }
     }
 
-    async fn take(&self, pull: &mut Pull, message: Message, weight: &mut f64) {
-        pull.last_heard = Instant::now();
+    async fn take(&self, pulls: &mut Pulls, message: Message) {
         if let Some(status) = message.status {
-            self.status(pull, status, message.headers.as_ref()).await;
+            let number = message.subject.rsplit('.').next().and_then(|number| number.parse::<usize>().ok());
+            if let Some(pull) = number.and_then(|number| pulls.of.get_mut(number)) {
+                self.status(pull, status, message.headers.as_ref()).await;
+            }
             return;
         }
-        pull.outstanding = pull.outstanding.saturating_sub(1);
+        let Some(source) = self.link.names().source_of(&message.subject) else { return };
+        let jobs = self.open(message, source).await;
+        let pull = &mut pulls.of[source.index()];
+        pull.last_heard = Instant::now();
         pull.last_job = pull.last_heard;
-        let jobs = self.open(message).await;
-        *weight = (*weight * 0.9 + jobs.max(1) as f64 * 0.1).max(1.0);
+        pull.outstanding = pull.outstanding.saturating_sub(1);
+        pull.weight = (pull.weight * 0.9 + jobs.max(1) as f64 * 0.1).max(1.0);
     }
 
     /// The server's remarks about a pull request.
     async fn status(&self, pull: &mut Pull, status: StatusCode, headers: Option<&HeaderMap>) {
+        pull.last_heard = Instant::now();
         match status.as_u16() {
             // It ended, with this many messages still asked for.
             408 | 409 => match number(headers, "Nats-Pending-Messages") {
@@ -191,7 +228,7 @@ impl Intake {
     }
 
     /// Takes a message apart. Returns the number of jobs.
-    async fn open(&self, message: Message) -> usize {
+    async fn open(&self, message: Message, source: Source) -> usize {
         let message = jetstream::Message { message, context: self.link.jetstream() };
         let (Some(ack_to), Ok(info)) = (message.reply.as_ref().map(ToString::to_string), message.info()) else {
             return 0;
@@ -202,7 +239,7 @@ impl Intake {
             Adopted::No => {}
             Adopted::Yes => return 0,
             Adopted::AckAgain => {
-                self.tell(Command::Ack { message: sequence, ack_to });
+                self.tell(Command::Ack { message: sequence, source, ack_to });
                 return 0;
             }
         }
@@ -224,28 +261,34 @@ impl Intake {
         // The delivery that was handed back at once because of its delay was no start.
         let starts = before.saturating_add(delivered).saturating_sub(u32::from(delay.is_some()));
         let count = jobs.len() as u32;
-        let held =
-            Held { ack_to: ack_to.clone(), payload, open: count, starts, last_beat: Instant::now(), acked: false };
+        let held = Held {
+            ack_to: ack_to.clone(),
+            source,
+            payload,
+            open: count,
+            starts,
+            last_beat: Instant::now(),
+            acked: false,
+        };
         self.ledger.insert(sequence, held);
         match count {
             0 => {
-                self.tell(Command::Ack { message: sequence, ack_to });
+                self.tell(Command::Ack { message: sequence, source, ack_to });
             }
-            1 => self.deliver(jobs, sequence, starts),
+            1 => self.deliver(jobs, source, sequence, starts),
             // Whoever held this pack before may have been killed by one of its jobs. From here on each is on its own.
             _ if delivered > 1 => self.tell(Command::Split { message: sequence }),
-            _ => self.deliver(jobs, sequence, starts),
+            _ => self.deliver(jobs, source, sequence, starts),
         }
         count as usize
     }
 
-    fn deliver(&self, jobs: Vec<crate::job::Job>, message: u64, starts: u32) {
+    fn deliver(&self, jobs: Vec<Job>, source: Source, message: u64, starts: u32) {
         let packed = jobs.len() > 1;
         for (position, job) in jobs.into_iter().enumerate() {
             let position = packed.then_some(position as u32);
             let hold = JobHold::new(self.ledger.clone(), self.keeper.clone(), message, position);
-            // A closed receiver drops the hold, which hands the job back.
-            let _ = self.fetched.send(Fetched { job, starts, hold });
+            self.demand.push(Fetched { job, starts, source, since: Instant::now(), hold });
         }
     }
 
@@ -264,32 +307,30 @@ impl Intake {
     }
 
     /// Whether the subscription must be made anew.
-    async fn stalled(&self, pull: &mut Pull) -> bool {
+    async fn stalled(&self, pulls: &mut Pulls) -> bool {
         if !self.link.connected() {
             return false;
         }
         // The server forgets pulls of a connection that ended.
-        if pull.connections != self.link.connections() {
+        if pulls.connections != self.link.connections() {
             return true;
         }
-        if pull.outstanding == 0 {
-            return false;
-        }
-        if pull.last_heard.elapsed() >= DEAF_AFTER {
+        let asked = || Source::all().filter(|source| pulls.of[source.index()].outstanding > 0);
+        if asked().any(|source| pulls.of[source.index()].last_heard.elapsed() >= DEAF_AFTER) {
             tracing::warn!("nothing heard from the queue; subscribing again");
             return true;
         }
-        if pull.last_job.elapsed() < IDLE_CHECK {
+        if pulls.checked.elapsed() < IDLE_CHECK {
             return false;
         }
-        pull.last_job = Instant::now();
-        match topology::depth(&self.link).await {
-            Ok(depth) if depth.waiting > 0 => {
-                tracing::warn!(waiting = depth.waiting, "jobs wait but none arrive; subscribing again");
-                true
-            }
-            _ => false,
+        let idle = asked().filter(|source| pulls.of[source.index()].last_job.elapsed() >= IDLE_CHECK);
+        let depths = join_all(idle.map(|source| topology::depth_of(&self.link, source))).await;
+        pulls.checked = Instant::now();
+        let waiting: u64 = depths.into_iter().flatten().flatten().map(|depth| depth.waiting).sum();
+        if waiting > 0 {
+            tracing::warn!(waiting, "jobs wait but none arrive; subscribing again");
         }
+        waiting > 0
     }
 
     fn tell(&self, command: Command) {

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::super::subjects::{HEADER_DELAY, HEADER_STARTS, Lane, alone_id, returned_id};
+use super::super::subjects::{HEADER_DELAY, HEADER_STARTS, Lane, Source, alone_id, returned_id};
 use super::super::{HEARTBEAT, wire};
 use super::holds::{Command, Ledger};
 use super::link::{NatsLink, Stored, message_id_headers, put_header};
@@ -51,7 +51,8 @@ pub(super) struct Keeper {
     ledger: Arc<Ledger>,
     /// Confirmations arrive at `<inbox>.<number>`.
     inbox: String,
-    acks: Acks,
+    /// By source: each consumer takes its acks in order, and says nothing about those of the others.
+    acks: [Acks; Source::COUNT],
     /// Publications under way; each ends with its message and the number of jobs that left it.
     leaving: JoinSet<(u64, u32)>,
 }
@@ -66,7 +67,7 @@ impl Keeper {
     ) -> Result<(), async_nats::SubscribeError> {
         let inbox = link.client().new_inbox();
         let confirmations = link.client().subscribe(format!("{inbox}.*")).await?;
-        let keeper = Self { link, ledger, inbox, acks: Acks::default(), leaving: JoinSet::new() };
+        let keeper = Self { link, ledger, inbox, acks: Default::default(), leaving: JoinSet::new() };
         tokio::spawn(keeper.run(commands, confirmations));
         Ok(())
     }
@@ -89,7 +90,7 @@ impl Keeper {
                         self.left(message, jobs).await;
                     }
                 }
-                _ = confirm.tick(), if !self.acks.sent.is_empty() => self.confirm().await,
+                _ = confirm.tick(), if self.acks.iter().any(|acks| !acks.sent.is_empty()) => self.confirm().await,
                 _ = tick.tick() => self.keep_alive().await,
             }
         }
@@ -109,34 +110,49 @@ impl Keeper {
 
     async fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Ack { message, ack_to } => self.ack(message, ack_to).await,
+            Command::Ack { message, source, ack_to } => self.ack(message, source, ack_to).await,
             Command::Return { ack_to, delay } => {
                 // If this is lost the message comes back all the same, ten seconds later.
                 self.link.send(ack_to, None, not_now(delay)).await;
             }
             Command::Leave { message, job, delay } => {
-                self.leave(message, Some(job), |job, starts| Alone { id: alone_id(&job.execution_id), starts, delay })
+                self.leave(message, Some(job), |job, source, starts| Alone {
+                    id: alone_id(&job.execution_id),
+                    lane: source.lane(job),
+                    starts,
+                    delay,
+                });
             }
             // No job was started by the delivery that led to this.
-            Command::Split { message } => self.leave(message, None, |job, starts| Alone {
+            Command::Split { message } => self.leave(message, None, |job, source, starts| Alone {
                 id: alone_id(&job.execution_id),
+                lane: source.lane(job),
                 starts: starts.saturating_sub(1),
                 delay: Duration::ZERO,
             }),
-            Command::NotStarted { message, job } => self.leave(message, Some(job), |job, starts| Alone {
+            Command::NotStarted { message, job } => self.leave(message, Some(job), |job, source, starts| Alone {
                 id: returned_id(&job.execution_id, message),
+                lane: source.lane(job),
+                starts: starts.saturating_sub(1),
+                delay: Duration::ZERO,
+            }),
+            Command::ToBulk { message, job } => self.leave(message, Some(job), |job, _, starts| Alone {
+                id: returned_id(&job.execution_id, message),
+                lane: Lane::bulk(job)[0],
                 starts: starts.saturating_sub(1),
                 delay: Duration::ZERO,
             }),
         }
     }
 
-    async fn ack(&mut self, message: u64, ack_to: String) {
-        if !self.link.send(ack_to, None, Bytes::from_static(ACK)).await {
+    async fn ack(&mut self, message: u64, source: Source, ack_to: String) {
+        let sent = self.link.send(ack_to, None, Bytes::from_static(ACK)).await;
+        let acks = &mut self.acks[source.index()];
+        if !sent {
             // As if it had been sent on a connection that is gone.
-            self.acks.connection = 0;
+            acks.connection = 0;
         }
-        self.acks.sent.push_back(message);
+        acks.sent.push_back(message);
     }
 
     /// Asks whether everything that was sent so far has arrived, or sends it again when the last question was in vain.
@@ -145,27 +161,9 @@ impl Keeper {
             return;
         }
         let connection = self.link.connections();
-        match &self.acks.asked {
-            Some(asked) if asked.connection == connection && asked.at.elapsed() < CONFIRM_WITHIN => return,
-            None if self.acks.connection == connection => {}
-            // What was sent on a connection that ended may be lost.
-            _ => {
-                for message in &self.acks.sent {
-                    if let Some(ack_to) = self.ledger.ack_to(*message) {
-                        self.link.send(ack_to, None, Bytes::from_static(ACK)).await;
-                    }
-                }
-                self.acks.connection = connection;
-            }
+        for acks in self.acks.iter_mut().filter(|acks| !acks.sent.is_empty()) {
+            acks.confirm(&self.link, &self.ledger, &self.inbox, connection).await;
         }
-        let Some(ack_to) = self.acks.sent.back().and_then(|last| self.ledger.ack_to(*last)) else {
-            // It was confirmed before, as another delivery.
-            self.acks.sent.pop_back();
-            return;
-        };
-        let number = self.link.next_number();
-        self.acks.asked = Some(Asked { number, acks: self.acks.sent.len(), at: Instant::now(), connection });
-        self.link.send(ack_to, Some(format!("{}.{number}", self.inbox)), Bytes::from_static(ACK)).await;
     }
 
     fn confirmed(&mut self, confirmation: &async_nats::Message) {
@@ -173,9 +171,11 @@ impl Keeper {
         if confirmation.status.is_some() {
             return;
         }
-        let number = confirmation.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let Some(asked) = self.acks.asked.take_if(|asked| Some(asked.number) == number) else { return };
-        for message in self.acks.sent.drain(..asked.acks.min(self.acks.sent.len())) {
+        let number: Option<u64> = confirmation.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let by_number = |acks: &&mut Acks| acks.asked.as_ref().is_some_and(|asked| Some(asked.number) == number);
+        let Some(acks) = self.acks.iter_mut().find(by_number) else { return };
+        let Some(asked) = acks.asked.take() else { return };
+        for message in acks.sent.drain(..asked.acks.min(acks.sent.len())) {
             self.ledger.remove(message);
         }
         failpoint("after_ack", "");
@@ -192,22 +192,22 @@ impl Keeper {
 
     async fn left(&mut self, message: u64, jobs: u32) {
         for _ in 0..jobs {
-            if let Some(ack_to) = self.ledger.close_job(message) {
-                self.ack(message, ack_to).await;
+            if let Some((source, ack_to)) = self.ledger.close_job(message) {
+                self.ack(message, source, ack_to).await;
             }
         }
     }
 
     /// Publishes one job of the message, or all, each by itself. Only then do they leave the message.
-    fn leave(&mut self, message: u64, job: Option<u32>, how: impl Fn(&Job, u32) -> Alone) {
-        let Some((payload, starts)) = self.ledger.content(message) else { return };
+    fn leave(&mut self, message: u64, job: Option<u32>, how: impl Fn(&Job, Source, u32) -> Alone) {
+        let Some((source, payload, starts)) = self.ledger.content(message) else { return };
         // It was read before, so it is readable; if not, the message stays and its starts are counted.
         let Ok(mut jobs) = wire::decode_jobs(payload) else { return };
         if let Some(position) = job {
             jobs = jobs.into_iter().skip(position as usize).take(1).collect();
         }
         let link = self.link.clone();
-        let leaving: Vec<_> = jobs.into_iter().map(|job| (how(&job, starts), job)).collect();
+        let leaving: Vec<_> = jobs.into_iter().map(|job| (how(&job, source, starts), job)).collect();
         self.leaving.spawn(async move {
             let count = leaving.len() as u32;
             join_all(leaving.into_iter().map(|(alone, job)| publish_alone(&link, job, alone))).await;
@@ -226,6 +226,32 @@ struct Acks {
     connection: u64,
 }
 
+impl Acks {
+    async fn confirm(&mut self, link: &NatsLink, ledger: &Ledger, inbox: &str, connection: u64) {
+        match &self.asked {
+            Some(asked) if asked.connection == connection && asked.at.elapsed() < CONFIRM_WITHIN => return,
+            None if self.connection == connection => {}
+            // What was sent on a connection that ended may be lost.
+            _ => {
+                for message in &self.sent {
+                    if let Some(ack_to) = ledger.ack_to(*message) {
+                        link.send(ack_to, None, Bytes::from_static(ACK)).await;
+                    }
+                }
+                self.connection = connection;
+            }
+        }
+        let Some(ack_to) = self.sent.back().and_then(|last| ledger.ack_to(*last)) else {
+            // It was confirmed before, as another delivery.
+            self.sent.pop_back();
+            return;
+        };
+        let number = link.next_number();
+        self.asked = Some(Asked { number, acks: self.sent.len(), at: Instant::now(), connection });
+        link.send(ack_to, Some(format!("{inbox}.{number}")), Bytes::from_static(ACK)).await;
+    }
+}
+
 /// A request for confirmation.
 struct Asked {
     number: u64,
@@ -238,13 +264,14 @@ struct Asked {
 /// How a job that left its message is published.
 struct Alone {
     id: String,
+    lane: Lane,
     /// Starts so far.
     starts: u32,
     delay: Duration,
 }
 
 async fn publish_alone(link: &NatsLink, job: Job, alone: Alone) {
-    let subject = link.names().job(Lane::of(&job), Some(&job.organization));
+    let subject = link.names().job(alone.lane, Some(&job.organization));
     let mut headers = message_id_headers(&alone.id);
     put_header(&mut headers, HEADER_STARTS, &alone.starts.to_string());
     if !alone.delay.is_zero() {

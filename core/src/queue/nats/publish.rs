@@ -17,6 +17,7 @@ use super::super::subjects::{self, Lane};
 use super::super::{QueueError, wire};
 use super::link::{NatsLink, STORE_FAILED, Stored, message_id_headers};
 use super::recent::{Known, Recent};
+use super::spread::Spread;
 use crate::ids::{ExecutionId, OrganizationId};
 use crate::job::Job;
 
@@ -64,26 +65,28 @@ struct Pending {
 
 pub(super) struct Publisher {
     lanes: Vec<Arc<LaneQueue>>,
+    spread: Spread,
+    storer: Arc<Storer>,
 }
 
 impl Publisher {
     pub(super) fn new(link: &NatsLink) -> Self {
         let storer = Arc::new(Storer { link: link.clone(), recent: Recent::default() });
         let lane = |lane| Arc::new(LaneQueue { lane, storer: storer.clone(), state: Mutex::default() });
-        Self { lanes: Lane::all().map(lane).collect() }
+        Self { lanes: Lane::all().map(lane).collect(), spread: Spread::new(link), storer }
     }
 
     pub(super) async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         let until = Instant::now() + GIVE_UP;
-        let lane = self.lanes.get(Lane::of(job).index()).ok_or(QueueError::Closed)?;
         let id = job.execution_id.clone();
-        match lane.storer.recent.lookup(&id) {
+        match self.storer.recent.lookup(&id) {
             Known::No => {}
             Known::Stored => return Ok(()),
             Known::Unconfirmed(message) => {
-                return lane.storer.store(&message, until, true).await.map_err(|failure| failure.for_job(&id));
+                return self.storer.store(&message, until, true).await.map_err(|failure| failure.for_job(&id));
             }
         }
+        let lane = self.lanes.get(self.spread.lane(job).index()).ok_or(QueueError::Closed)?;
         let organization = job.organization.clone();
         let bytes = wire::encode_job(job);
         if bytes.len() > JOB_BYTES {
@@ -173,8 +176,8 @@ impl LaneQueue {
         while pack.len() < PACK_JOBS {
             let fits = |next: &mut Pending| bytes == 0 || bytes + next.bytes.len() <= PACK_BYTES;
             let Some(next) = state.waiting.pop_front_if(fits) else { break };
-            // A job that is already in it, or was stored while this one waited, adds nothing. (That is certain here:
-            // all jobs with one id pass through one lane, one message after another.)
+            // A job that is already in it, or was stored while this one waited, adds nothing. (Unless its organization
+            // went beyond its pace in between: then the other lane brings it once more, and the journal fences.)
             if let Some(same) = pack.iter_mut().find(|other| other.id == next.id) {
                 same.answers.extend(next.answers);
             } else if matches!(self.storer.recent.lookup(&next.id), Known::Stored) {

@@ -7,8 +7,10 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{ErrorCode, response::Response};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use serde::Deserialize;
 
+use super::super::subjects::Source;
 use super::super::{ACK_WAIT, QueueDepth, QueueError};
 use super::link::NatsLink;
 
@@ -25,6 +27,9 @@ const PAYLOADS_KEPT: Duration = Duration::from_secs(24 * 3600);
 const PAYLOAD_DEDUPLICATION: Duration = Duration::from_secs(60);
 
 const WITHIN: Duration = Duration::from_secs(5);
+
+/// What the server says when another consumer hands out the same subjects of a work queue.
+const NOT_UNIQUE: &str = "not unique";
 
 /// # Errors
 /// When it is neither there nor can be made.
@@ -144,15 +149,21 @@ async fn ensure_stream(link: &NatsLink, wanted: Config) -> Result<(), QueueError
 }
 
 /// # Errors
-/// When it is neither there nor can be made.
-pub(super) async fn ensure_consumer(link: &NatsLink, max_ack_pending: i64) -> Result<(), QueueError> {
+/// When one is neither there nor can be made.
+pub(super) async fn ensure_consumers(link: &NatsLink, max_ack_pending: i64) -> Result<(), QueueError> {
+    try_join_all(Source::all().map(|source| ensure_consumer(link, source, max_ack_pending))).await?;
+    Ok(())
+}
+
+async fn ensure_consumer(link: &NatsLink, source: Source, max_ack_pending: i64) -> Result<(), QueueError> {
     let names = link.names();
     let config = pull::Config {
-        durable_name: Some(names.executors_consumer().to_owned()),
+        durable_name: Some(names.consumer(source)),
         description: Some("all executors".to_owned()),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
+        filter_subject: names.jobs_of(source),
         // After a last delivery the server would leave the job in the stream where nobody sees it. Starts are counted
         // by the executor, which puts the job among the dead letters.
         max_deliver: -1,
@@ -160,14 +171,26 @@ pub(super) async fn ensure_consumer(link: &NatsLink, max_ack_pending: i64) -> Re
         ..pull::Config::default()
     };
     let jetstream = link.jetstream();
-    let making = jetstream.create_consumer_on_stream(config, names.jobs_stream());
-    match tokio::time::timeout(WITHIN, making).await {
+    let make = || async {
+        let making = jetstream.create_consumer_on_stream(config.clone(), names.jobs_stream());
+        tokio::time::timeout(WITHIN, making).await
+    };
+    let mut made = make().await;
+    if let Ok(Err(error)) = &made
+        && error.to_string().contains(NOT_UNIQUE)
+    {
+        // What it had given out is given out again by the new ones; the journal fences.
+        let stream = jetstream.get_stream_no_info(names.jobs_stream()).await;
+        let stream = stream.map_err(|error| QueueError::Unavailable(error.to_string()))?;
+        let _ = stream.delete_consumer(names.former_consumer()).await;
+        made = make().await;
+    }
+    match made {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            // Without the right to make one, one that is there will do.
-            if depth(link).await.is_ok() { Ok(()) } else { Err(QueueError::Unavailable(error.to_string())) }
-        }
-        Err(_) => Err(QueueError::Unavailable("no answer about the consumer".to_owned())),
+        // Without the right to make one, one that is there will do.
+        Ok(Err(_)) if depth_of(link, source).await.is_ok_and(|depth| depth.is_some()) => Ok(()),
+        Ok(Err(error)) => Err(QueueError::Unavailable(error.to_string())),
+        Err(_) => Err(QueueError::Unavailable("no answer about a consumer".to_owned())),
     }
 }
 
@@ -187,20 +210,34 @@ struct StreamState {
     messages: u64,
 }
 
-/// From the consumer's leader. Before the first executor there is no consumer: then everything waits.
+/// Before the first executor there are no consumers: then everything waits.
 ///
 /// # Errors
 /// When nobody answers.
 pub(super) async fn depth(link: &NatsLink) -> Result<QueueDepth, QueueError> {
-    match ask::<ConsumerState>(link, link.names().consumer_info()).await? {
-        Response::Ok(state) => Ok(QueueDepth { waiting: state.num_pending, held: state.num_ack_pending }),
-        Response::Err { error } if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND => {
+    let mut sum = QueueDepth::default();
+    for depth in try_join_all(Source::all().map(|source| depth_of(link, source))).await? {
+        let Some(depth) = depth else {
             let subject = format!("$JS.API.STREAM.INFO.{}", link.names().jobs_stream());
-            match ask::<StreamInfo>(link, subject).await? {
+            return match ask::<StreamInfo>(link, subject).await? {
                 Response::Ok(info) => Ok(QueueDepth { waiting: info.state.messages, held: 0 }),
                 Response::Err { error } => Err(QueueError::Unavailable(error.to_string())),
-            }
-        }
+            };
+        };
+        sum.waiting += depth.waiting;
+        sum.held += depth.held;
+    }
+    Ok(sum)
+}
+
+/// From the consumer's leader; `None`: there is no such consumer yet.
+///
+/// # Errors
+/// When nobody answers.
+pub(super) async fn depth_of(link: &NatsLink, source: Source) -> Result<Option<QueueDepth>, QueueError> {
+    match ask::<ConsumerState>(link, link.names().consumer_info(source)).await? {
+        Response::Ok(state) => Ok(Some(QueueDepth { waiting: state.num_pending, held: state.num_ack_pending })),
+        Response::Err { error } if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND => Ok(None),
         Response::Err { error } => Err(QueueError::Unavailable(error.to_string())),
     }
 }
