@@ -145,10 +145,10 @@ impl Gateway {
         let snapshot = self.catalog.snapshot().serial();
         let wanted = Wanted { tool, snapshot, connected, arguments };
         if let Some(page) = self.pages.get(wanted) {
-            return Ok(Written::again(page));
+            return Ok(page);
         }
         let page = Written::new(&make()?);
-        self.pages.keep(wanted, page.bytes());
+        self.pages.keep(wanted, page.clone());
         Ok(page)
     }
 

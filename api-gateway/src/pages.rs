@@ -5,10 +5,11 @@
 
 use std::hash::Hash;
 
-use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, Equivalent};
 use moka::sync::Cache;
 use plugboard_core::ids::ServiceKey;
+
+use crate::mcp::Written;
 
 /// Of all pages together.
 const MOST_BYTES: u64 = 16 << 20;
@@ -68,27 +69,28 @@ impl Equivalent<Key> for Wanted<'_> {
 }
 
 #[derive(Debug)]
-pub struct Pages(Cache<Key, Bytes, DefaultHashBuilder>);
+pub struct Pages(Cache<Key, Written, DefaultHashBuilder>);
 
 impl Default for Pages {
     fn default() -> Self {
-        let weight =
-            |key: &Key, page: &Bytes| u32::try_from(page.len() + key.arguments.len() + 256).unwrap_or(u32::MAX);
+        let weight = |key: &Key, page: &Written| {
+            u32::try_from(page.bytes().len() + key.arguments.len() + 256).unwrap_or(u32::MAX)
+        };
         let cache = Cache::builder().max_capacity(MOST_BYTES).weigher(weight);
         Self(cache.build_with_hasher(DefaultHashBuilder::default()))
     }
 }
 
 impl Pages {
-    pub fn get(&self, wanted: Wanted<'_>) -> Option<Bytes> {
+    pub fn get(&self, wanted: Wanted<'_>) -> Option<Written> {
         self.0.get(&wanted)
     }
 
-    pub fn keep(&self, wanted: Wanted<'_>, page: &Bytes) {
+    pub fn keep(&self, wanted: Wanted<'_>, page: Written) {
         let Wanted { tool, snapshot, connected, arguments } = wanted;
         if arguments.len() <= LONGEST_ARGUMENTS {
             let key = Key { tool, snapshot, connected: connected.clone(), arguments: arguments.into() };
-            self.0.insert(key, page.clone());
+            self.0.insert(key, page);
         }
     }
 }
@@ -96,6 +98,7 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::Envelope;
 
     #[test]
     fn a_page_is_found_by_all_it_depends_on() {
@@ -103,8 +106,10 @@ mod tests {
         let services = |keys: &[&str]| Connected::of(keys.iter().map(|key| ServiceKey::trusted(*key)));
         let mine = services(&["stripe", "github", "stripe"]);
         let wanted = Wanted { tool: "list_services", snapshot: 1, connected: &mine, arguments: "{}" };
-        pages.keep(wanted, &Bytes::from_static(b"page"));
-        assert_eq!(pages.get(Wanted { connected: &services(&["github", "stripe"]), ..wanted }).unwrap(), "page");
+        let page = Written::new(&Envelope::ok("{}"));
+        pages.keep(wanted, page.clone());
+        let found = pages.get(Wanted { connected: &services(&["github", "stripe"]), ..wanted });
+        assert_eq!(found.unwrap().bytes(), page.bytes());
         assert!(pages.get(Wanted { snapshot: 2, ..wanted }).is_none());
         assert!(pages.get(Wanted { arguments: "{ }", ..wanted }).is_none());
         assert!(pages.get(Wanted { tool: "describe_service", ..wanted }).is_none());
@@ -113,7 +118,7 @@ mod tests {
         }
         let long = format!("{{\"query\":\"{}\"}}", "x".repeat(LONGEST_ARGUMENTS));
         let wanted = Wanted { arguments: &long, ..wanted };
-        pages.keep(wanted, &Bytes::from_static(b"page"));
+        pages.keep(wanted, page);
         assert!(pages.get(wanted).is_none());
         assert!(mine.contains(&ServiceKey::trusted("github")) && !mine.contains(&ServiceKey::trusted("hubspot")));
     }

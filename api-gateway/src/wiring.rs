@@ -109,6 +109,7 @@ pub async fn distributed(
     let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
     let link = NatsLink::connect(&NatsConfig { connect_within: Duration::from_secs(30), ..remote.nats }).await?;
+    // It receives nothing, so it has no slots to divide.
     let queue = NatsQueue::open(&link, remote.queue, Shares::new(0), clock).await?;
     let me = InstanceId::generate();
     let parts = Parts {

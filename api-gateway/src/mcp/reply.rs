@@ -57,7 +57,7 @@ impl Envelope {
 
 /// The members of a successful result, to be copied into answers.
 #[derive(Debug, Clone)]
-pub struct Written(pub(super) Bytes);
+pub struct Written(Bytes);
 
 impl Written {
     /// Writes an envelope once for many answers.
@@ -68,14 +68,8 @@ impl Written {
         Self(members.into())
     }
 
-    /// What [`Written::bytes`] gave.
     #[must_use]
-    pub fn again(bytes: Bytes) -> Self {
-        Self(bytes)
-    }
-
-    #[must_use]
-    pub fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

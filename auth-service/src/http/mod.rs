@@ -36,6 +36,7 @@ mod texts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State};
@@ -74,8 +75,22 @@ pub fn router(service: Arc<AuthService>) -> Router {
         // Of our routes only: it sends browsers to the path that they asked for, and `//elsewhere` is not one of ours.
         .route_layer(from_fn_with_state(service.clone(), choose_language))
         .layer(from_fn(remember_source))
+        .route_layer(from_fn_with_state(service.clone(), wait_for_catalog))
         .route("/connect/assets/{name}", get(assets::serve))
         .with_state(service)
+}
+
+/// How long a page waits for the catalog of a process that has just started.
+const CATALOG_WITHIN: Duration = Duration::from_secs(3);
+
+/// A process that has just started has its catalog in a moment, and whoever comes before that rather waits than reads that
+/// something does not answer.
+async fn wait_for_catalog(State(service): State<Arc<AuthService>>, request: Request, rest: Rest) -> Response {
+    if !service.oauth.catalog.is_ready() {
+        // Without it, the page tells.
+        let _ = tokio::time::timeout(CATALOG_WITHIN, service.oauth.catalog.ready()).await;
+    }
+    rest.run(request).await
 }
 
 /// Where a browser's request comes from, for the audit log; who it is, its session says.

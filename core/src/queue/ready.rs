@@ -1,7 +1,11 @@
 //! Jobs that wait for a slot in this process: callers who wait come first, and the organizations take turns.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tokio::sync::Notify;
 
 use super::shares::{Share, Shares};
 use crate::ids::OrganizationId;
@@ -9,6 +13,47 @@ use crate::job::Job;
 
 /// Every so many jobs, one without a waiting caller goes first, or those would wait for ever in a busy process.
 const BACKGROUND_EVERY: u32 = 8;
+
+/// Where receivers wait until there is a job that may have a slot.
+#[derive(Debug)]
+pub(super) struct Pickup {
+    shares: Arc<Shares>,
+    came: Notify,
+}
+
+impl Pickup {
+    pub(super) fn new(shares: Arc<Shares>) -> Self {
+        Self { shares, came: Notify::new() }
+    }
+
+    pub(super) fn shares(&self) -> &Arc<Shares> {
+        &self.shares
+    }
+
+    /// A job has come.
+    pub(super) fn came(&self) {
+        self.came.notify_one();
+    }
+
+    /// What `pop` gives, as soon as it gives something. Cancel-safe: nothing is awaited after `pop` gave it.
+    pub(super) async fn next<T>(&self, mut pop: impl FnMut(&Arc<Shares>) -> Option<T>) -> T {
+        loop {
+            // From here on nothing that comes or becomes free is missed.
+            let (mut something, mut room) = (pin!(self.came.notified()), pin!(self.shares.freed()));
+            something.as_mut().enable();
+            room.as_mut().enable();
+            if let Some(next) = pop(&self.shares) {
+                // Others that wait may be woken by what this one was woken by.
+                self.came();
+                return next;
+            }
+            tokio::select! {
+                () = something => {}
+                () = room => {}
+            }
+        }
+    }
+}
 
 /// What can wait here.
 pub(super) trait Waits {

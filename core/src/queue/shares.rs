@@ -9,10 +9,10 @@
 //! The bounds of one organization hold only while another one is active, within the last minute that is: whoever is
 //! alone may use what there is.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;

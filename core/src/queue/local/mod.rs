@@ -19,7 +19,6 @@ pub(crate) mod dead_letters;
 mod replies;
 mod state;
 
-use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,12 +26,13 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use redb::ReadableTable;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub use replies::LocalReplies;
 
 use self::state::{Entry, Place, State};
+use super::ready::Pickup;
 use super::shares::{Share, Shares};
 use super::{DeadLetters, Delivery, Hold, JobQueue, QueueDepth, QueueError, wire};
 use crate::clock::Clock;
@@ -73,9 +73,7 @@ pub struct LocalQueue {
 
 struct Inner {
     state: Mutex<State>,
-    shares: Arc<Shares>,
-    /// A job has come that may be next.
-    came: Notify,
+    pickup: Pickup,
     closed: CancellationToken,
     /// `None`: everything stays in memory.
     file: Option<Embedded>,
@@ -125,8 +123,7 @@ impl LocalQueue {
     fn with(file: Option<Embedded>, clock: Arc<dyn Clock>, limits: LocalQueueLimits, shares: Arc<Shares>) -> Self {
         let inner = Inner {
             state: Mutex::default(),
-            shares,
-            came: Notify::new(),
+            pickup: Pickup::new(shares),
             closed: CancellationToken::new(),
             file,
             clock,
@@ -168,33 +165,16 @@ impl JobQueue for LocalQueue {
     }
 
     async fn receive(&self) -> Result<Delivery, QueueError> {
-        let Inner { state, shares, came, closed, .. } = &*self.inner;
-        loop {
-            // From here on nothing that comes or becomes free is missed.
-            let (mut something, mut room) = (pin!(came.notified()), pin!(shares.freed()));
-            something.as_mut().enable();
-            room.as_mut().enable();
-            if closed.is_cancelled() {
-                return Err(QueueError::Closed);
-            }
-            let next = {
-                let mut state = state.lock();
-                let next = state.ready.pop(shares);
-                state.held += u64::from(next.is_some());
-                next
-            };
-            if let Some((entry, share)) = next {
-                // From here on the hold owns the job: whatever happens to this future, it goes back.
-                let hold = LocalHold { inner: self.inner.clone(), entry: Some(entry), _share: share };
-                // Others that wait may be woken by what this one was woken by.
-                came.notify_one();
-                return hold.deliver().await;
-            }
-            tokio::select! {
-                () = something => {}
-                () = room => {}
-                () = closed.cancelled() => {}
-            }
+        let next = self.inner.pickup.next(|shares| {
+            let mut state = self.inner.state.lock();
+            let (entry, share) = state.ready.pop(shares)?;
+            state.held += 1;
+            // From here on the hold owns the job: whatever happens to this future, it goes back.
+            Some(LocalHold { inner: self.inner.clone(), entry: Some(entry), _share: share })
+        });
+        match self.inner.closed.run_until_cancelled(next).await {
+            Some(hold) => hold.deliver().await,
+            None => Err(QueueError::Closed),
         }
     }
 
@@ -221,7 +201,7 @@ impl Inner {
         let place = state.reserve(&job, &self.limits).ok_or(QueueError::Full)?;
         state.ready.push_back(Entry { job, starts: 0, recorded: None, place });
         drop(state);
-        self.came.notify_one();
+        self.pickup.came();
         Ok(())
     }
 
@@ -271,7 +251,7 @@ impl Inner {
         if durable {
             state.ready.push_back(entry);
             drop(state);
-            self.came.notify_one();
+            self.pickup.came();
         } else {
             state.published.remove(&entry.job.execution_id);
             state.release(entry.place);
@@ -300,7 +280,7 @@ impl Inner {
         state.held -= 1;
         state.ready.push_front(entry);
         drop(state);
-        self.came.notify_one();
+        self.pickup.came();
     }
 
     fn delayed(self: &Arc<Self>, entry: Entry, delay: Duration) {
@@ -316,7 +296,7 @@ impl Inner {
                 state.delayed -= 1;
                 state.ready.push_back(entry);
                 drop(state);
-                this.came.notify_one();
+                this.pickup.came();
             }
         });
     }

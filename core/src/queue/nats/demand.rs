@@ -1,6 +1,5 @@
 //! Whether anybody waits for jobs, and the jobs that were fetched for whoever does.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::super::Shares;
-use super::super::ready::Ready;
+use super::super::ready::{Pickup, Ready};
 use super::super::subjects::Source;
 use super::holds::Fetched;
 
@@ -24,8 +23,7 @@ const BLOCKED_FOR: Duration = Duration::from_millis(500);
 pub(super) struct Demand {
     ready: Mutex<Ready<Fetched>>,
     by_source: [AtomicUsize; Source::COUNT],
-    shares: Arc<Shares>,
-    came_in: Notify,
+    pickup: Pickup,
     /// The intake may want to fetch more.
     pub(super) room: Arc<Notify>,
     waiting: AtomicUsize,
@@ -41,8 +39,7 @@ impl Demand {
         Self {
             ready: Mutex::default(),
             by_source: std::array::from_fn(|_| AtomicUsize::new(0)),
-            shares,
-            came_in: Notify::new(),
+            pickup: Pickup::new(shares),
             room,
             waiting: AtomicUsize::new(0),
             came: AtomicBool::new(true),
@@ -52,13 +49,13 @@ impl Demand {
     }
 
     pub(super) fn slots(&self) -> usize {
-        self.shares.slots()
+        self.pickup.shares().slots()
     }
 
     pub(super) fn push(&self, job: Fetched) {
         self.by_source[job.source.index()].fetch_add(1, Ordering::Relaxed);
         self.ready.lock().push_back(job);
-        self.came_in.notify_one();
+        self.pickup.came();
     }
 
     /// Jobs that were fetched from there and wait here.
@@ -73,24 +70,10 @@ impl Demand {
     /// The next job. Cancel-safe.
     pub(super) async fn next(&self) -> Fetched {
         let _waiting = Waiting::enter(self);
-        loop {
-            // From here on nothing that comes or becomes free is missed.
-            let (mut something, mut room) = (pin!(self.came_in.notified()), pin!(self.shares.freed()));
-            something.as_mut().enable();
-            room.as_mut().enable();
-            let next = self.ready.lock().pop(&self.shares);
-            if let Some((mut job, share)) = next {
-                job.hold.share = Some(share);
-                self.left(&job);
-                // Others that wait may be woken by what this one was woken by.
-                self.came_in.notify_one();
-                return job;
-            }
-            tokio::select! {
-                () = something => {}
-                () = room => {}
-            }
-        }
+        let (mut job, share) = self.pickup.next(|shares| self.ready.lock().pop(shares)).await;
+        job.hold.share = Some(share);
+        self.left(&job);
+        job
     }
 
     /// Whether nobody asked for jobs since the last look, and nobody does now.
@@ -111,7 +94,7 @@ impl Demand {
     /// Sends to the bulk lanes what waits in front of other organizations' jobs while its own has its part.
     pub(super) fn make_way(&self) {
         let in_the_way = |job: &Fetched| !job.source.is_bulk() && job.since.elapsed() >= BLOCKED_FOR;
-        let jobs = self.ready.lock().blocked(&self.shares, in_the_way);
+        let jobs = self.ready.lock().blocked(self.pickup.shares(), in_the_way);
         for job in jobs {
             self.left(&job);
             job.hold.move_to_bulk();

@@ -4,11 +4,11 @@
 //! What an organization sends beyond a modest pace goes to a bulk lane: to one of two that are its own by its name, the
 //! one in which less waits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
