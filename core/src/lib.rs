@@ -20,6 +20,8 @@ pub mod egress;
 pub mod embedded;
 pub mod error;
 pub mod failpoint;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 pub mod identity;
 pub mod ids;
 pub mod job;

@@ -23,6 +23,8 @@ mod budget;
 mod catalog_tests;
 mod chance;
 mod config;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 mod http;
 mod lines;
 pub mod sandbox;

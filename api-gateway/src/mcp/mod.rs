@@ -31,6 +31,8 @@ mod sse;
 pub(crate) mod strict_json;
 mod transport;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,13 @@
 //! Examples: a request must pass the very check that callers meet, an answer must be what the rules call a success.
 
+use std::collections::HashMap;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plugboard_core::manifest::{
     CallArguments, Connector, ConnectorOperation, Effect, Operation, RequestExample, Style,
 };
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Lint;
 use crate::lines::child;
@@ -15,12 +17,18 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 const REST: &AsciiSet = &SEGMENT.remove(b'/');
 
 pub(super) fn check(lint: &mut Lint<'_>, connector: &Connector) {
+    let mut seen: HashMap<String, &str> = HashMap::new();
     for at in 0..lint.manifest.operations.len() {
         let operation = &lint.manifest.operations[at];
         let pointer = format!("/operations/{at}");
         let Some((_, compiled)) = connector.operation(&operation.id) else { continue };
         request(lint, &pointer, connector, operation, compiled);
         response(lint, &pointer, operation);
+        // Who copies an operation in the manifest is to think about what this one says.
+        let own = json!([operation.request_example, operation.response_example]).to_string();
+        if let Some(first) = seen.insert(own, &operation.id) {
+            lint.add(&pointer, format!("has the examples of {first}"));
+        }
     }
 }
 

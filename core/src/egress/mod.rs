@@ -44,7 +44,7 @@ mod reader;
 mod request;
 mod resolve;
 mod response;
-mod target;
+pub(crate) mod target;
 mod tls;
 
 #[cfg(test)]

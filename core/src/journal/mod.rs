@@ -48,6 +48,15 @@ pub trait JournalStore: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be reached.
     async fn get(&self, key: &str) -> Result<Option<(Bytes, Revision)>, JournalError>;
+
+    /// As [`Self::get`], but what another process wrote a moment ago may be missing yet. Costs less where any copy may
+    /// answer; nothing that guards an effect is decided by it.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn get_recent(&self, key: &str) -> Result<Option<(Bytes, Revision)>, JournalError> {
+        self.get(key).await
+    }
 }
 
 /// Position of a write; grows with each write to the same key.

@@ -52,7 +52,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn intent(job: &Job, owner: &InstanceId, now: Millis) -> Self {
+    pub(crate) fn intent(job: &Job, owner: &InstanceId, now: Millis) -> Self {
         Self {
             state: JournalState::Intent,
             execution_id: job.execution_id.clone(),
@@ -78,11 +78,11 @@ impl Record {
         Self { state, updated_at: now, ..self.clone() }
     }
 
-    pub(super) fn ended(&self, state: JournalState, outcome: Outcome, now: Millis) -> Self {
+    pub(crate) fn ended(&self, state: JournalState, outcome: Outcome, now: Millis) -> Self {
         Self { outcome: Some(outcome), ..self.with_state(state, now) }
     }
 
-    pub(super) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let record = wire::JournalRecord {
             format: FORMAT,
             state: match self.state {
@@ -108,7 +108,7 @@ impl Record {
         record.encode_to_vec().into()
     }
 
-    pub(super) fn decode(bytes: Bytes) -> Result<Self, JournalError> {
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, JournalError> {
         let unreadable = |what: &str| JournalError::Unreadable(what.to_owned());
         let record = wire::JournalRecord::decode(bytes).map_err(|error| unreadable(&error.to_string()))?;
         if record.format != FORMAT {

@@ -71,7 +71,7 @@ impl DeadLetters for NoDeadLetters {
     }
 }
 
-pub(super) fn decode(letter: &[u8]) -> Result<DeadLetter, QueueError> {
+pub(crate) fn decode(letter: &[u8]) -> Result<DeadLetter, QueueError> {
     let letter = proto::DeadLetter::decode(letter).map_err(|error| QueueError::Unreadable(error.to_string()))?;
     let job = letter.job.ok_or_else(|| QueueError::Unreadable("a dead letter without its job".to_owned()))?;
     Ok(DeadLetter {

@@ -158,6 +158,11 @@ impl Names {
         format!("$JS.API.STREAM.MSG.GET.{}", self.journal_stream())
     }
 
+    /// Answered by any copy of the stream.
+    pub fn journal_read_recent(&self, key: &str) -> String {
+        format!("$JS.API.DIRECT.GET.{}.{}", self.journal_stream(), self.journal(key))
+    }
+
     pub fn payloads_stream(&self) -> String {
         self.with_underscore("PAYLOADS")
     }

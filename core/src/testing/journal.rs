@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::World;
+use super::{World, eventually};
 use crate::ids::ExecutionId;
 use crate::journal::JournalStore;
 
@@ -52,6 +52,10 @@ async fn updates_at_the_right_revision_only<W: World<Port = dyn JournalStore>>(m
 
     let absent = self::key();
     assert!(journal.update(&absent, Bytes::from_static(b"x"), first).await.unwrap().is_none(), "absent entry");
+    let recent = async || journal.get_recent(&key).await.unwrap();
+    let newest = Some((Bytes::from_static(b"two"), third));
+    eventually(Duration::from_secs(5), "the newest value wherever it is read", async || recent().await == newest).await;
+    assert!(journal.get_recent(&absent).await.unwrap().is_none(), "an entry nobody created");
     assert!(journal.get(&absent).await.unwrap().is_none(), "a refused update creates nothing");
 }
 

@@ -64,7 +64,7 @@ pub(crate) enum BuildError {
     Unsendable(String),
     #[error("the header {0} may not be set by a caller")]
     CallerHeader(String),
-    #[error("the path climbs out of the module")]
+    #[error("the path leads out of the module")]
     Climbs,
     #[error("the body {0}")]
     Body(&'static str),
@@ -188,6 +188,7 @@ fn target(
             url.push_str(&path::rpc_path(values, template, &job.method)?);
             shape.verb.as_str()
         }
+        _ if path::strays(&job.path) => return Err(BuildError::Climbs),
         _ => {
             url.push_str(&job.path);
             job.method.as_str()

@@ -85,6 +85,12 @@ pub(crate) fn climbs(path: &str) -> bool {
     })
 }
 
+/// True when the URL parser would read more in this than a path, or other segments than [`climbs`] saw: it takes a
+/// backslash for a slash and drops tabs and line ends. Gateways let none of this through; the queue is not believed.
+pub(crate) fn strays(path: &str) -> bool {
+    path.contains(|c: char| matches!(c, '?' | '#' | '\\') || c.is_ascii_control())
+}
+
 /// What follows a dot, written as one or escaped.
 fn without_dot(text: &str) -> Option<&str> {
     text.strip_prefix('.').or_else(|| text.strip_prefix("%2e")).or_else(|| text.strip_prefix("%2E"))
@@ -127,7 +133,10 @@ mod tests {
             assert!(climbs(bad), "{bad}");
         }
         for good in ["/a", "/...", "/a..b/c.d", "/.well-known", "/..json"] {
-            assert!(!climbs(good), "{good}");
+            assert!(!climbs(good) && !strays(good), "{good}");
+        }
+        for bad in ["/a?b", "/a#b", "/a\\..\\..", "/.\t./b", "/\n"] {
+            assert!(strays(bad), "{bad:?}");
         }
     }
 }

@@ -73,6 +73,13 @@ struct Pull {
     weight: f64,
 }
 
+impl Pull {
+    /// Jobs come from there. What is asked for in vain takes no room.
+    fn is_busy(&self) -> bool {
+        self.last_job.elapsed() < TICK
+    }
+}
+
 impl Pulls {
     fn outstanding(&self) -> usize {
         self.of.iter().map(|pull| pull.outstanding).sum()
@@ -167,10 +174,11 @@ impl Intake {
             return;
         }
         // Jobs of organizations that have their part wait here too, so more than the free slots may.
-        let mut room = (2 * free).saturating_sub(waiting);
+        let room = (2 * free).saturating_sub(waiting);
+        let part = part_of_each(room, pulls.of.iter().filter(|pull| pull.is_busy()).count());
         for source in Source::all() {
             let most = if source.is_waiting() { free } else { free.min(WAITING_HERE) };
-            let here = most.saturating_sub(self.demand.waiting_from(source)).min(room);
+            let here = most.saturating_sub(self.demand.waiting_from(source)).min(part);
             if here == 0 {
                 continue;
             }
@@ -186,10 +194,6 @@ impl Intake {
                     }
                     pull.outstanding += batch;
                 }
-            }
-            // What is asked for in vain takes no room.
-            if pull.last_job.elapsed() < TICK {
-                room -= here;
             }
         }
     }
@@ -338,6 +342,29 @@ impl Intake {
     }
 }
 
+/// The room for jobs of each source, when jobs come from so many. Never none while there is room: who is left out has no
+/// pull at the server, and its jobs lie there until the others rest.
+fn part_of_each(room: usize, busy: usize) -> usize {
+    room.div_ceil(busy.max(1))
+}
+
 fn number(headers: Option<&HeaderMap>, name: &'static str) -> Option<u64> {
     headers?.get(name)?.as_str().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_source_is_left_out_while_there_is_room() {
+        for busy in 0..=Source::COUNT {
+            for room in 1..=512 {
+                let part = part_of_each(room, busy);
+                assert!(part >= 1 && part * busy < room + busy.max(1), "{room} for {busy}: {part}");
+            }
+        }
+        assert_eq!(part_of_each(0, 3), 0);
+        assert_eq!(part_of_each(512, 0), 512);
+    }
 }

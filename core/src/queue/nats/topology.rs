@@ -84,7 +84,7 @@ pub(crate) async fn ensure_journal(link: &NatsLink) -> Result<(), QueueError> {
             discard: DiscardPolicy::New,
             allow_rollup: true,
             deny_delete: true,
-            allow_direct: false,
+            allow_direct: true,
             // Entries carry no message id; nothing needs to be remembered.
             duplicate_window: Duration::from_secs(1),
             ..base(link)
