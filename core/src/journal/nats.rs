@@ -7,6 +7,9 @@
 //! A write whose answer was lost is written again under the same expectation. When that is refused, the entry is read:
 //! each write carries an identity of its own, so it is known whether it was ours that came first.
 
+mod absence;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, StatusCode};
@@ -17,6 +20,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use self::absence::Absence;
 use super::{JournalError, JournalStore, Revision};
 use crate::queue::nats::{NatsLink, Stored, ensure_journal, put_header};
 use crate::queue::subjects::HEADER_WRITE;
@@ -42,6 +46,7 @@ const NOT_FOUND: u64 = 10037;
 #[derive(Debug, Clone)]
 pub struct NatsJournal {
     link: NatsLink,
+    absence: Arc<Absence>,
 }
 
 impl NatsJournal {
@@ -51,7 +56,7 @@ impl NatsJournal {
     /// When it is absent and cannot be made.
     pub async fn open(link: &NatsLink) -> Result<Self, JournalError> {
         ensure_journal(link).await.map_err(|error| JournalError::Unavailable(error.to_string()))?;
-        Ok(Self { link: link.clone() })
+        Ok(Self { link: link.clone(), absence: Arc::default() })
     }
 
     async fn write(&self, key: &str, value: Bytes, expected: u64) -> Result<Option<Revision>, JournalError> {
@@ -153,9 +158,12 @@ impl JournalStore for NatsJournal {
     }
 
     async fn get_recent(&self, key: &str) -> Result<Option<(Bytes, Revision)>, JournalError> {
-        self.subject(key)?;
-        let subject = self.link.names().journal_read_recent(key);
-        let entry = self.read_at(subject, Bytes::new(), understand_direct).await?;
+        let subject = self.subject(key)?;
+        if self.absence.is_sure(&self.link, subject.clone()).await {
+            return Ok(None);
+        }
+        let place = format!("{}.{subject}", self.link.names().journal_read_recent());
+        let entry = self.read_at(place, Bytes::new(), understand_direct).await?;
         Ok(entry.map(|entry| (entry.value, entry.revision)))
     }
 }

@@ -158,9 +158,9 @@ impl Names {
         format!("$JS.API.STREAM.MSG.GET.{}", self.journal_stream())
     }
 
-    /// Answered by any copy of the stream.
-    pub fn journal_read_recent(&self, key: &str) -> String {
-        format!("$JS.API.DIRECT.GET.{}.{}", self.journal_stream(), self.journal(key))
+    /// Answered by any copy of the stream, for an entry whose subject is added as a token, or for several.
+    pub fn journal_read_recent(&self) -> String {
+        format!("$JS.API.DIRECT.GET.{}", self.journal_stream())
     }
 
     pub fn payloads_stream(&self) -> String {

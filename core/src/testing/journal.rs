@@ -17,6 +17,7 @@ pub async fn journal_contract<W: World<Port = dyn JournalStore>>(make: impl Asyn
     updates_at_the_right_revision_only(make().await).await;
     keeps_keys_apart(make().await).await;
     keeps_long_values(make().await).await;
+    many_ask_at_once(make().await).await;
     one_of_many_creates_wins(make().await).await;
     one_of_many_updates_wins(make().await).await;
     loses_no_update(make().await).await;
@@ -70,6 +71,21 @@ async fn keeps_keys_apart<W: World<Port = dyn JournalStore>>(mut world: W) {
 }
 
 /// An outcome with its data inline is the longest value: a little over the inline limit, any bytes.
+/// Who asks for something absent learns nothing wrong about what is there, however they are asked together.
+async fn many_ask_at_once<W: World<Port = dyn JournalStore>>(mut world: W) {
+    let journal = world.open().await;
+    let present = key();
+    let at = journal.create(&present, Bytes::from_static(b"here")).await.unwrap().unwrap();
+    let there = Some((Bytes::from_static(b"here"), at));
+    let found = async || journal.get_recent(&present).await.unwrap() == there;
+    eventually(Duration::from_secs(5), "an entry wherever it is read", found).await;
+    let keys: Vec<_> = (0..200).map(|number| if number % 50 == 7 { present.clone() } else { key() }).collect();
+    let answers = futures::future::join_all(keys.iter().map(|key| journal.get_recent(key))).await;
+    for (key, answer) in keys.iter().zip(answers) {
+        assert_eq!(answer.unwrap(), if *key == present { there.clone() } else { None });
+    }
+}
+
 async fn keeps_long_values<W: World<Port = dyn JournalStore>>(mut world: W) {
     let journal = world.open().await;
     let key = key();

@@ -9,6 +9,7 @@ mod catalog;
 mod custody;
 mod http;
 mod load;
+mod million;
 mod naive;
 mod noisy;
 mod plugboard;
@@ -20,15 +21,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::load::Target;
-use crate::plugboard::System;
+use crate::plugboard::{Sync, System};
 use crate::report::Table;
 
 /// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names,
-/// among them `catalog` and `custody`; `noisy` is measured only when it is named).
+/// among them `catalog` and `custody`; `noisy` and `million` are measured only when they are named), BENCH_SYNC (`always`:
+/// NATS syncs each write, ours and the naive one).
 struct Plan {
     rounds: usize,
     seconds: Duration,
     only: Option<Vec<String>>,
+    sync: Sync,
 }
 
 impl Plan {
@@ -40,6 +43,7 @@ impl Plan {
             rounds: usize::try_from(number("BENCH_ROUNDS", 5)?)?,
             seconds: Duration::from_secs(number("BENCH_SECONDS", 3)?),
             only: std::env::var("BENCH_ONLY").ok().map(|list| list.split(',').map(str::to_owned).collect()),
+            sync: Sync::from_env()?,
         })
     }
 
@@ -58,6 +62,7 @@ async fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     // The yardsticks run as processes of their own, as what they are compared with does.
     match words.first().map(String::as_str) {
+        Some("gated-vendor") => return yardsticks::gated_vendor().await,
         Some("vendor") => return yardsticks::vendor(words.get(1).map(String::as_str)).await,
         Some("constant") => return catalog::constant(&words[1]).await,
         Some("proxy") => return yardsticks::proxy(&words[1]).await,
@@ -76,12 +81,16 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         println!("{}", noisy::measure(scratch.path()).await?);
         return Ok(());
     }
+    if plan.names("million") {
+        println!("{}", million::measure(scratch.path()).await?);
+        return Ok(());
+    }
     let vendor = yardsticks::spawn(&["vendor"])?;
     let vendor_url = vendor.url.clone();
     let proxy = yardsticks::spawn(&["proxy", &vendor_url])?;
-    let pipeline = naive::start(scratch.path(), &vendor_url)?;
+    let pipeline = naive::start(scratch.path(), &vendor_url, plan.sync)?;
     let up = System::up(&scratch.path().join("up"), &vendor_url, &[]).await?;
-    let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, 1, &[]).await?;
+    let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, 1, plan.sync, &[]).await?;
 
     let mut targets = vec![
         Target::plain("mock vendor", &vendor_url),
@@ -109,7 +118,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         let measured = load::open(target, rate, plan.seconds).await?;
         table.add_open(&target.name, measured);
     }
-    println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, &up, &cluster));
+    println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, &up, &cluster));
     println!("{}", table.render());
     if plan.wants("catalog") {
         println!("{}", catalog::measure(&up, scratch.path(), plan.rounds, plan.seconds).await?);

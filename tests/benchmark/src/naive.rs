@@ -16,6 +16,7 @@ use axum::routing::any;
 use futures::StreamExt;
 use tokio::sync::{Mutex, oneshot};
 
+use crate::plugboard::Sync;
 use crate::yardsticks::{Part, serve, spawn};
 
 pub struct Pipeline {
@@ -34,12 +35,17 @@ impl Drop for Server {
     }
 }
 
-fn start_nats(scratch: &Path) -> anyhow::Result<(Server, String)> {
+fn start_nats(scratch: &Path, sync: Sync) -> anyhow::Result<(Server, String)> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
     let program = if installed.is_file() { installed } else { "nats-server".into() };
     let mut command = Command::new(program);
-    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(scratch.join("naive-nats"));
+    // Only a file can say how JetStream syncs.
+    let config = scratch.join("naive-nats.conf");
+    let store = scratch.join("naive-nats");
+    let jetstream = format!("jetstream {{ store_dir: {store:?}, sync_interval: {} }}\n", sync.interval());
+    std::fs::write(&config, format!("listen: 127.0.0.1:{port}\n{jetstream}"))?;
+    command.arg("-c").arg(config);
     let server = Server(command.stderr(Stdio::null()).spawn().context("nats-server")?);
     for _ in 0..200 {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
@@ -50,8 +56,8 @@ fn start_nats(scratch: &Path) -> anyhow::Result<(Server, String)> {
     bail!("nats-server does not listen")
 }
 
-pub fn start(scratch: &Path, vendor: &str) -> anyhow::Result<Pipeline> {
-    let (nats, url) = start_nats(scratch)?;
+pub fn start(scratch: &Path, vendor: &str, sync: Sync) -> anyhow::Result<Pipeline> {
+    let (nats, url) = start_nats(scratch, sync)?;
     let worker = spawn(&["naive-worker", &url, vendor])?;
     let gateway = spawn(&["naive-gateway", &url])?;
     Ok(Pipeline { url: gateway.url.clone(), _parts: [worker, gateway], _nats: nats })

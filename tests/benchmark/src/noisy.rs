@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use crate::http::{Connection, address};
 use crate::load::{self, Measured, Target};
-use crate::plugboard::System;
+use crate::plugboard::{Sync, System};
 use crate::yardsticks;
 
 const CALLS: usize = 100_000;
@@ -76,7 +76,7 @@ pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
         let scratch = scratch.join(format!("noisy-{shape}"));
         let system = match shape {
             "up" => System::up(&scratch, &vendor.url, &[backlog]).await?,
-            _ => System::cluster(&scratch, &vendor.url, 3, &[backlog]).await?,
+            _ => System::cluster(&scratch, &vendor.url, 3, Sync::Default, &[backlog]).await?,
         };
         let targets = system.quiet_targets();
         let alone = window(&targets).await?;

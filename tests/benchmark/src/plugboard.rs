@@ -23,6 +23,47 @@ const SUBMIT_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","para
 /// Proof of success in an answer.
 const FINE: &str = "\"isError\":false";
 
+/// How NATS brings writes to the disk.
+#[derive(Clone, Copy)]
+pub enum Sync {
+    /// Every two minutes; the machine's own death in between loses what came since.
+    Default,
+    Always,
+}
+
+impl Sync {
+    pub fn from_env() -> anyhow::Result<Self> {
+        match std::env::var("BENCH_SYNC").as_deref() {
+            Err(_) | Ok("default") => Ok(Self::Default),
+            Ok("always") => Ok(Self::Always),
+            Ok(other) => bail!("BENCH_SYNC={other}: it is default or always"),
+        }
+    }
+
+    /// Of the local cluster.
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Always => "always",
+        }
+    }
+
+    /// In a server's configuration.
+    pub fn interval(self) -> &'static str {
+        match self {
+            Self::Default => "2m",
+            Self::Always => "always",
+        }
+    }
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Default => "default sync",
+            Self::Always => "sync always",
+        }
+    }
+}
+
 /// Plugboard with a hundred organizations, each with one account.
 pub struct System {
     url: String,
@@ -62,11 +103,13 @@ impl System {
         data: &Path,
         vendor: &str,
         executors: usize,
+        sync: Sync,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(repository().join("deploy/local/cluster"));
         command.env("PLUGBOARD_BIN", binary()?);
-        command.args(["up", "--port", "0", "--executors", &executors.to_string(), "--data"]).arg(data);
+        command.args(["up", "--port", "0", "--executors", &executors.to_string()]);
+        command.args(["--sync", sync.flag(), "--data"]).arg(data);
         diverted(&mut command, vendor);
         command.envs(settings.iter().copied());
         let system = Self::start(command, &data.with_extension("log")).await?;
@@ -146,6 +189,11 @@ impl System {
         self.tool_call(&self.keys[0], "connector_execute", SUBMIT_BODY)
     }
 
+    /// The same, of every organization.
+    pub fn submissions(&self) -> Vec<Vec<u8>> {
+        self.keys.iter().map(|key| self.tool_call(key, "connector_execute", SUBMIT_BODY)).collect()
+    }
+
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -170,6 +218,34 @@ impl System {
         let children = std::fs::read_to_string(tasks).unwrap_or_default();
         own + children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(rss).sum::<u64>()
     }
+}
+
+/// Resident memory of each process of a cluster, by name, in bytes.
+///
+/// # Errors
+/// When it is not known which there are.
+pub fn resident(data: &Path) -> anyhow::Result<Vec<(String, u64)>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(data.join("run"))? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".pid")) else { continue };
+        let pid = std::fs::read_to_string(&path)?.trim().parse()?;
+        all.push((name.to_owned(), rss(pid) << 20));
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Bytes of all files below.
+pub fn directory_bytes(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(about) if about.is_dir() => directory_bytes(&entry.path()),
+            Ok(about) => about.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn rss(pid: u32) -> u64 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use crate::load::Measured;
-use crate::plugboard::System;
+use crate::plugboard::{Sync, System};
 
 #[derive(Default)]
 pub struct Table {
@@ -86,7 +86,7 @@ impl Table {
 }
 
 /// What was measured, where, and how.
-pub fn environment(rounds: &str, seconds: Duration, up: &System, cluster: &System) -> String {
+pub fn environment(rounds: &str, seconds: Duration, sync: Sync, up: &System, cluster: &System) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
@@ -97,9 +97,10 @@ pub fn environment(rounds: &str, seconds: Duration, up: &System, cluster: &Syste
         "{cores} cores ({model}), shared by the load generator, the mock vendor and everything else. {rounds} rounds, \
          interleaved, {} s each; medians. Every check on: keys, manifest, tickets, sealed accounts, egress guard, \
          journal; the bench connector's vendor limits are out of reach. Cluster: 1 gateway, 1 executor, 1 auth, catalog, \
-         nats-server (file, default sync), redis (fsync always). Memory now: up {} MB, cluster {} MB with servers. Binary: \
+         nats-server (file, {}), redis (fsync always). Memory now: up {} MB, cluster {} MB with servers. Binary: \
          {:.1} MB.\n",
         seconds.as_secs(),
+        sync.text(),
         up.memory(),
         cluster.memory(),
         crate::plugboard::binary_size() as f64 / 1e6

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +14,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::any;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// A started part; killed when dropped.
 pub struct Part {
@@ -58,6 +61,30 @@ pub async fn vendor(after: Option<&str>) -> anyhow::Result<()> {
         ([(CONTENT_TYPE, "application/json")], VENDOR_ANSWER)
     };
     serve(Router::new().fallback(any(answer))).await
+}
+
+/// Holds every answer back until `/open` is asked for. `/came`: how many requests have come.
+pub async fn gated_vendor() -> anyhow::Result<()> {
+    #[derive(Clone)]
+    struct Gate {
+        open: watch::Sender<bool>,
+        came: Arc<AtomicUsize>,
+    }
+    async fn answer(State(gate): State<Gate>) -> impl IntoResponse {
+        gate.came.fetch_add(1, Ordering::Relaxed);
+        let _ = gate.open.subscribe().wait_for(|open| *open).await;
+        ([(CONTENT_TYPE, "application/json")], VENDOR_ANSWER)
+    }
+    async fn open(State(gate): State<Gate>) -> String {
+        gate.open.send_replace(true);
+        came(State(gate)).await
+    }
+    async fn came(State(gate): State<Gate>) -> String {
+        gate.came.load(Ordering::Relaxed).to_string()
+    }
+    let gate = Gate { open: watch::Sender::new(false), came: Arc::default() };
+    let router = Router::new().route("/open", any(open)).route("/came", any(came)).fallback(any(answer));
+    serve(router.with_state(gate)).await
 }
 
 /// The least a gateway can do: one axum handler, one reqwest call.
