@@ -8,6 +8,7 @@
 //! | [`lint`] | everything that is wrong with a manifest, for authors and for CI |
 //! | [`contract`] | what callers rely on: operations, and what each must be given |
 //! | [`diff`] | what a change of manifests means for callers |
+//! | [`import`] | the draft of a manifest from an OpenAPI document |
 //! | [`schema`] | the JSON Schema that editors use |
 //! | [`readme`] | the table of connectors in the README |
 //!
@@ -18,6 +19,7 @@ pub mod config;
 pub mod contract;
 pub mod diff;
 pub mod grpc;
+pub mod import;
 mod lines;
 pub mod lint;
 pub mod load;

@@ -39,6 +39,16 @@ pub struct Account {
     pub secret: String,
     /// What the vendor sees in every request of this account, and of no other: its mark.
     pub mark: String,
+    /// Its requests are signed and show no credential: the mark is the vendor's domain, which other accounts share.
+    pub only_signs: bool,
+}
+
+impl Account {
+    /// What must not be seen anywhere, in the form in which it travels too.
+    pub fn secrets(&self) -> Vec<String> {
+        let mark = (!self.only_signs).then(|| self.mark.clone());
+        [self.secret.clone()].into_iter().chain(mark).collect()
+    }
 }
 
 impl Tenant {
@@ -78,13 +88,14 @@ impl Tenant {
     /// When the vendor's answers do not connect an account.
     pub async fn connect_by(&self, manifest: &Manifest, flow: &Flow, label: &str, vendor: &Vendor) -> Account {
         let service = manifest.key.clone();
-        let account = |id, fields, token: Option<String>, secret, mark| Account {
+        let account = |id, fields, token: Option<String>, secret, mark: String| Account {
             id,
             service: service.clone(),
             label: label.to_owned(),
             fields: with_defaults(manifest, fields),
             token,
             secret,
+            only_signs: manifest.modules.values().any(|module| module.base_url.contains(&mark)),
             mark,
         };
         if flow.kind != FlowKind::Credentials {

@@ -156,9 +156,10 @@ pub(crate) async fn a_fresh_key_makes_every_test_call_and_first_recipe(stack: &S
     let (mut tests, mut recipes) = (0, 0);
     for manifest in manifests() {
         let named = |id: &str| manifest.operations.iter().find(|operation| operation.id == id).unwrap();
-        let test = named(manifest.auth.test.as_deref().unwrap_or_else(|| panic!("{} has no test", manifest.key)));
-        let mut calls = vec![test];
-        tests += 1;
+        // A few vendors have no read that needs nothing.
+        let test = manifest.auth.test.as_deref().map(named);
+        let mut calls = Vec::from_iter(test);
+        tests += calls.len();
         for module in manifest.modules.keys() {
             let passport = client.tool("describe_service", json!({"service": manifest.key, "module": module})).await;
             // A thin passport shows none, and an open module may have none.

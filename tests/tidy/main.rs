@@ -191,6 +191,10 @@ fn no_machine_no_registry_nothing_unfinished() {
 #[test]
 fn versions_stand_once() {
     for name in files().iter().filter(|name| name.ends_with("/Cargo.toml")) {
+        // A workspace of its own cannot point to ours.
+        if read(name).starts_with("[workspace]") || read(name).contains("\n[workspace]") {
+            continue;
+        }
         let mut section = String::new();
         for line in read(name).lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if line.starts_with('[') {
@@ -243,7 +247,7 @@ fn scripts_are_strict_and_executable() {
     use std::os::unix::fs::PermissionsExt;
     for name in files() {
         let text = read(&name);
-        if !text.starts_with("#!") {
+        if !text.starts_with("#!/") {
             continue;
         }
         let mode = std::fs::metadata(root().join(&name)).unwrap().permissions().mode();

@@ -277,6 +277,17 @@ pub enum ConnectorsCommand {
     Show { service: String, module: Option<String> },
     /// Say what changed for callers between two files or directories; fails when something breaks them.
     Diff { old: PathBuf, new: PathBuf },
+    /// Draft a manifest from an OpenAPI document; what is left to decide is said on stderr.
+    Import {
+        /// OpenAPI 3 or Swagger 2.0, as JSON or YAML.
+        document: PathBuf,
+        /// Key of the connector; from the document's title when absent.
+        #[arg(long)]
+        key: Option<String>,
+        /// One of the catalog's categories.
+        #[arg(long, default_value = "developer_tools")]
+        category: String,
+    },
     /// Print the JSON Schema of the manifest format.
     Schema,
     /// Print the README's table of connectors.

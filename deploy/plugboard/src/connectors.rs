@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use catalog_service::{diff, lint, load, readme, schema};
+use catalog_service::{diff, import, lint, load, readme, schema};
 use plugboard_core::catalog::{Listed, Snapshot};
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::manifest::{Manifest, document, passport, suggest};
@@ -24,6 +24,7 @@ pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
         }
         ConnectorsCommand::Show { service, module } => print_answer(&show(&service, module.as_deref())?),
         ConnectorsCommand::Diff { old, new } => return compare(&old, &new),
+        ConnectorsCommand::Import { document, key, category } => return draft(&document, key, &category),
         ConnectorsCommand::Schema => print_answer(&schema::manifest_schema_text()),
         ConnectorsCommand::Table => {
             let table = readme::table().map_err(|findings| anyhow::anyhow!("{} findings", findings.len()))?;
@@ -59,6 +60,24 @@ fn compare(old: &Path, new: &Path) -> anyhow::Result<ExitCode> {
     let breaking = changes.iter().filter(|change| change.breaks).count();
     print_answer(&format!("{} changes, {breaking} of them break callers", changes.len()));
     Ok(if breaking == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn draft(document: &Path, key: Option<String>, category: &str) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(document).with_context(|| document.display().to_string())?;
+    let category = serde_json::from_value(category.into()).with_context(|| format!("--category {category}"))?;
+    let wanted = import::Wanted { key, category, today: import::today() };
+    let draft = import::draft(&text, &wanted).with_context(|| document.display().to_string())?;
+    print_answer(&draft.text);
+    let source = load::Source { file: "draft".to_owned(), text: draft.text };
+    for left in draft.remarks.into_iter().chain(lint::source(&source).iter().map(ToString::to_string)) {
+        remark(&left);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[allow(clippy::print_stderr, reason = "for the person at the terminal; stdout is the draft")]
+fn remark(text: &str) {
+    eprintln!("{text}");
 }
 
 fn manifests(path: &Path) -> anyhow::Result<Vec<Manifest>> {
