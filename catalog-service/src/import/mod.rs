@@ -15,6 +15,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use plugboard_core::clock::{Clock, SystemClock};
 use plugboard_core::manifest::{Category, Manifest};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -111,7 +112,8 @@ pub fn draft(text: &str, wanted: &Wanted) -> Result<Draft, ImportError> {
 /// As manifests write dates.
 #[must_use]
 pub fn today() -> String {
-    OffsetDateTime::now_utc().date().to_string()
+    let now = OffsetDateTime::from_unix_timestamp(SystemClock.now().0 / 1_000);
+    now.unwrap_or(OffsetDateTime::UNIX_EPOCH).date().to_string()
 }
 
 /// `getOrder-byId V2` → `get_order_by_id_v2`.

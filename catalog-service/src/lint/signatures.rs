@@ -129,7 +129,7 @@ fn sources(lint: &mut Lint<'_>, pointer: &str, signature: &Signature, named: &[N
                 let key = rule.is_some_and(|rule| rule.query.as_ref() == Some(name));
                 let declared = operations.iter().any(|operation| {
                     let parts = |declared: &String| name.starts_with(&format!("{declared}["));
-                    operation.query.contains_key(name) || operation.query.keys().any(|declared| parts(declared))
+                    operation.query.contains_key(name) || operation.query.keys().any(parts)
                 });
                 ("query parameter", name, own || key || declared)
             }
