@@ -47,8 +47,7 @@ impl ToolServer for Tools {
         match tool {
             LIST_SERVICES => page(self.0.list_page(&cx.principal, &arguments).await),
             DESCRIBE_SERVICE => page(self.0.passport_page(&cx.principal, &arguments)),
-            // Boxed: the two above would carry its size.
-            CONNECTOR_EXECUTE => Box::pin(self.execute(&cx, &arguments)).await,
+            CONNECTOR_EXECUTE => self.execute(&cx, &arguments).await,
             // The protocol layer has checked the name against the declared tools.
             _ => ToolReply::Error(RpcError::invalid_params(format!("there is no tool {tool:?}"))),
         }

@@ -190,13 +190,13 @@ impl Probe<'_> {
     }
 }
 
-/// A vendor's code that is one, and not a sentence that may quote what was sent.
 fn append(url: &mut url::Url, placed: &Placed) {
     for (name, value) in &placed.query {
         url.query_pairs_mut().append_pair(name, value);
     }
 }
 
+/// A vendor's code that is one, and not a sentence that may quote what was sent.
 fn plain_code(value: &Value) -> Option<String> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');

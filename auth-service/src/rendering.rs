@@ -1,12 +1,10 @@
 //! Templates of a manifest, filled in with the fields of an account.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use plugboard_core::manifest::{Manifest, Template, Variable};
+use plugboard_core::percent::UNRESERVED;
 use plugboard_core::secret::AccountFields;
 use serde_json::Value;
-
-/// What stands for itself in a URL (RFC 3986 §2.3).
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `None` when a field is not there, or the text is no template (which `connectors lint` refuses).
 pub(crate) fn text(template: &str, fields: &AccountFields) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::{Effect, Manifest, Operation};
 use serde_json::Value;
 
@@ -166,7 +167,7 @@ fn visit(schema: &Value, place: &str, changes: &mut Vec<(String, Value)>) {
         return;
     };
     for (name, value) in members {
-        let place = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let place = child(place, name);
         let mut change = |value: Value| changes.push((place.clone(), value));
         match (name.as_str(), value) {
             ("required", Value::Bool(required)) => change(Value::from(!required)),

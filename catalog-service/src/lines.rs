@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use plugboard_core::json_pointer::child;
 use serde_saphyr::granit_parser::{Event, Parser};
 
 /// Line of every value, by JSON pointer (RFC 6901).
@@ -83,11 +84,6 @@ impl Lines {
         self.0.entry(pointer.clone()).or_insert(line);
         pointer
     }
-}
-
-/// The pointer of a member.
-pub(crate) fn child(pointer: &str, name: &str) -> String {
-    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 
 use std::sync::OnceLock;
 
+use plugboard_core::json_pointer::child;
 use plugboard_core::json_schema::{self, ValidationErrorKind as Kind, Validator};
 use plugboard_core::manifest::{Manifest, suggest};
 use serde_json::Value;
 
-use crate::lines::{Lines, child};
+use crate::lines::Lines;
 use crate::load::{Finding, Source};
 
 /// The schema.

@@ -18,6 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use plugboard_core::percent::UNRESERVED;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
@@ -30,7 +31,7 @@ pub(crate) const LEAST: usize = 4;
 pub(crate) const ANYWHERE: usize = 8;
 
 const MASK: &str = "***";
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// What `encodeURI` of JavaScript leaves as it is: vendors print addresses with it.
 const ADDRESS: &AsciiSet = &UNRESERVED
     .remove(b';')

@@ -159,7 +159,7 @@ fn decoded(text: &str) -> String {
 /// How calls of the module are signed. What the signature says is compared with other implementations in `executor`.
 fn signature_of<'m>(manifest: &'m Manifest, operation: &Operation) -> Option<&'m Signature> {
     let mut all = manifest.transport.signatures.values();
-    all.find(|signature| signature.modules.is_empty() || signature.modules.contains(&operation.module))
+    all.find(|signature| signature.signs(&operation.module))
 }
 
 /// The JSON that was sent; the claims of a JWS that stands in its place.

@@ -329,7 +329,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             ToolReply::Envelope(reply) => {
                 Outcome::ok(respond::envelope(id, version, &self.advert, &reply), label(reply.is_error))
             }
-            ToolReply::Written(reply) => Outcome::ok(respond::written(id, version, &self.advert, &reply), "ok"),
+            ToolReply::Written(reply) => Outcome::ok(respond::written(id, version, &self.advert, reply.bytes()), "ok"),
             ToolReply::Content(reply) => {
                 Outcome::ok(respond::content(id, version, &self.advert, &reply), label(reply.is_error))
             }

@@ -17,7 +17,6 @@ mod era;
 mod frame;
 mod headers;
 pub(crate) mod json;
-mod message;
 mod notify;
 mod observe;
 mod origin;

@@ -72,10 +72,6 @@ impl Written {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
-
-    pub(super) fn shared(&self) -> Bytes {
-        self.0.clone()
-    }
 }
 
 /// Content blocks as the protocol defines them.

@@ -3,10 +3,9 @@
 use http::{HeaderValue, StatusCode};
 
 use super::advert::Advert;
-use super::message::Message;
 use super::plain;
 use super::protocol::{Era, ProtocolVersion, code};
-use super::reply::{ContentReply, Envelope, InputRequired, MethodResult, RpcError, Written};
+use super::reply::{ContentReply, Envelope, InputRequired, MethodResult, RpcError};
 
 /// The id slot of an answer.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +21,7 @@ pub(super) enum Id<'a> {
 pub(super) struct Outcome {
     pub(super) status: StatusCode,
     /// One JSON-RPC message; `None` for what needs no answer.
-    pub(super) body: Option<Message>,
+    pub(super) body: Option<Vec<u8>>,
     pub(super) challenge: Option<HeaderValue>,
     /// Seconds.
     pub(super) retry_after: Option<u64>,
@@ -31,8 +30,8 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn ok(body: impl Into<Message>, label: &'static str) -> Self {
-        Self { status: StatusCode::OK, body: Some(body.into()), challenge: None, retry_after: None, label }
+    pub(super) fn ok(body: Vec<u8>, label: &'static str) -> Self {
+        Self { status: StatusCode::OK, body: Some(body), challenge: None, retry_after: None, label }
     }
 
     pub(super) fn accepted() -> Self {
@@ -42,7 +41,7 @@ impl Outcome {
 
     pub(super) fn error(status: StatusCode, id: Id<'_>, error: &RpcError) -> Self {
         let label = error_label(error.code);
-        Self { status, body: Some(error_body(id, error).into()), challenge: None, retry_after: None, label }
+        Self { status, body: Some(error_body(id, error)), challenge: None, retry_after: None, label }
     }
 }
 
@@ -90,10 +89,11 @@ pub(super) fn envelope(id: &str, version: ProtocolVersion, advert: &Advert, repl
 }
 
 /// An envelope whose members were written before.
-pub(super) fn written(id: &str, version: ProtocolVersion, advert: &Advert, members: &Written) -> Message {
-    let mut head = begin(id, 0);
-    complete(&mut head, version);
-    Message::around(head, members.shared(), finish(Vec::new(), version, advert))
+pub(super) fn written(id: &str, version: ProtocolVersion, advert: &Advert, members: &[u8]) -> Vec<u8> {
+    let mut out = begin(id, members.len());
+    complete(&mut out, version);
+    out.extend_from_slice(members);
+    finish(out, version, advert)
 }
 
 fn text(reply: &Envelope) -> &[u8] {

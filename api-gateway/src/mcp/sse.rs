@@ -12,7 +12,6 @@ use futures::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response};
 
-use super::message::Message;
 use super::notify::Events;
 use super::respond::Outcome;
 
@@ -67,7 +66,7 @@ impl Open {
                 self.call = None;
                 let mut chunk = Vec::new();
                 drain(&mut self.events, &mut chunk);
-                push_event(&mut chunk, &outcome.body.map(Message::joined).unwrap_or_default());
+                push_event(&mut chunk, &outcome.body.unwrap_or_default());
                 Some(chunk.into())
             }
             () = tokio::time::sleep(self.keep_alive) => Some(KEEP_ALIVE),
@@ -81,7 +80,7 @@ fn last_chunk(events: &mut Events, mut chunk: Vec<u8>, outcome: Outcome) -> Resu
     if chunk.is_empty() {
         return Ok(outcome);
     }
-    push_event(&mut chunk, &outcome.body.map(Message::joined).unwrap_or_default());
+    push_event(&mut chunk, &outcome.body.unwrap_or_default());
     Err(chunk.into())
 }
 

@@ -23,7 +23,6 @@ use super::cancel::Detachable;
 use super::dispatch::Step;
 use super::era::VersionHeader;
 use super::headers::Accept;
-use super::message::Message;
 use super::observe::Tally;
 use super::origin::{self, Browser};
 use super::protocol::{Era, ProtocolVersion, code};
@@ -199,7 +198,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             }
         }));
         let outcomes = Detachable::new(all, &tasks).await;
-        let bodies: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.body.map(Message::joined)).collect();
+        let bodies: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.body).collect();
         if bodies.is_empty() {
             return json(Outcome::accepted());
         }
@@ -237,9 +236,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Answers in a form the client listed.
 fn finish(outcome: Outcome, accept: Accept) -> Response<Body> {
-    match outcome.body {
-        Some(body) if !accept.json && outcome.status == StatusCode::OK => sse::single(&body.joined()),
-        body => json(Outcome { body, ..outcome }),
+    match &outcome.body {
+        Some(body) if !accept.json && outcome.status == StatusCode::OK => sse::single(body),
+        _ => json(outcome),
     }
 }
 
@@ -247,7 +246,7 @@ fn json(outcome: Outcome) -> Response<Body> {
     let mut response = match outcome.body {
         None => Response::new(Body::empty()),
         Some(body) => {
-            let mut response = Response::new(body.into_body());
+            let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }

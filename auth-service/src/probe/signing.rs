@@ -3,7 +3,7 @@
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::IdentityError;
 use plugboard_core::manifest::signature::{FieldValues, Stamp};
-use plugboard_core::manifest::{Connector, CredentialField, Manifest, Variable};
+use plugboard_core::manifest::{Connector, Manifest, Variable};
 use plugboard_core::secret::AccountFields;
 
 /// The account as a signature sees it.
@@ -12,27 +12,13 @@ pub(super) struct Account<'a> {
     pub(super) fields: &'a AccountFields,
 }
 
-impl Account<'_> {
-    fn field(&self, name: &str) -> Option<&CredentialField> {
-        self.manifest.auth.flows.iter().find_map(|flow| flow.fields.get(name))
-    }
-}
-
 impl FieldValues for Account<'_> {
     fn get(&self, variable: &Variable) -> Option<&str> {
-        let value = match variable {
-            Variable::Account(name) => {
-                let own = self.fields.get(name).filter(|value| !value.is_empty());
-                own.or_else(|| self.field(name)?.default.as_deref())
-            }
-            Variable::Token => self.fields.token.as_ref().map(|token| token.expose()),
-            Variable::Method => None,
-        };
-        value.filter(|value| !value.is_empty())
+        self.manifest.value_of(self.fields, variable)
     }
 
     fn is_optional(&self, variable: &Variable) -> bool {
-        matches!(variable, Variable::Account(name) if self.field(name).is_some_and(|field| field.optional))
+        matches!(variable, Variable::Account(name) if self.manifest.credential(name).is_some_and(|field| field.optional))
     }
 
     /// What is derived stays here: nothing of the answer but its meaning leaves the test.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::host::normalize_host;
 use plugboard_core::manifest::{BodyEncoding, CredentialField, Template, TokenGrant, TokenGrantKind, Variable};
 use serde_json::Value;
 
 use super::general::{is_snake, is_token};
 use super::{Lint, matches_whole, oauth, signatures};
-use crate::lines::child;
 
 /// Headers that frame the request or carry somebody's identity: no caller may set them.
 const CLOSED_HEADERS: [&str; 13] = [

@@ -1,11 +1,11 @@
 //! Schemas of bodies.
 
+use plugboard_core::json_pointer::child;
 use plugboard_core::json_schema;
 use plugboard_core::manifest::{BodyEncoding, Operation, body};
 use serde_json::Value;
 
 use super::Lint;
-use crate::lines::child;
 
 /// Keywords of the draft that manifests use, and ours. Another word is a mistake, such as a comma in a text that stands
 /// without quotes: the draft would pass over it.

@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::{
     CallArguments, Connector, ConnectorOperation, Effect, Operation, RequestExample, Style,
 };
+use plugboard_core::percent::UNRESERVED;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Lint;
-use crate::lines::child;
 
-/// What an encoder of path segments leaves alone.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-const REST: &AsciiSet = &SEGMENT.remove(b'/');
+/// Of a path with several segments.
+const REST: &AsciiSet = &UNRESERVED.remove(b'/');
 
 pub(super) fn check(lint: &mut Lint<'_>, connector: &Connector) {
     let mut seen: HashMap<String, &str> = HashMap::new();
@@ -65,7 +65,7 @@ fn request(
                 .names()
                 .iter()
                 .filter_map(|name| {
-                    let set = if rest.ends_with(&format!("{{{name}")) { REST } else { SEGMENT };
+                    let set = if rest.ends_with(&format!("{{{name}")) { REST } else { UNRESERVED };
                     let text = match example.path_params.get(name)? {
                         Value::String(text) => text.clone(),
                         other => other.to_string(),

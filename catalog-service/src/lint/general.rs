@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use plugboard_core::ids::ServiceKey;
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::{Condition, SuccessRule, body};
 use serde_json::Value;
 
 use super::Lint;
-use crate::lines::child;
 
 const TAGLINE: usize = 32;
 const DESCRIPTION: usize = 200;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::{Flow, FlowKind, KeptField, OAuthFlow, Source, Template, Variable};
 
 use super::Lint;
 use super::general::is_snake;
-use crate::lines::child;
 
 const AUTHORIZE: [&str; 7] =
     ["response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"];

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::{Effect, Idempotency, KNOWN_FORMATS, Operation, Param, ParamType, PathTemplate, Style};
 use serde_json::Value;
 
 use super::general::{is_snake, is_token, success};
 use super::{Lint, bodies};
-use crate::lines::child;
 
 const VERBS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const SUMMARY: usize = 160;

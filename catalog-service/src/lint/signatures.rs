@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::signature::{CompiledSignature, Named, SignedPart};
 use plugboard_core::manifest::{BodyEncoding, Operation, Signature, SignatureAlgorithm, Style, Variable};
 use serde_json::Value;
 
 use super::general::is_token;
 use super::{Lint, matches_whole};
-use crate::lines::child;
 
 /// `used` gathers the credential fields that a signature names.
 pub(super) fn check(lint: &mut Lint<'_>, used: &mut BTreeSet<String>) {
@@ -19,7 +19,7 @@ pub(super) fn check(lint: &mut Lint<'_>, used: &mut BTreeSet<String>) {
             let known = lint.manifest.modules.contains_key(module);
             lint.want(known, &format!("{pointer}/modules/{at}"), || format!("module {module} does not exist"));
         }
-        let modules = lint.manifest.modules.keys().filter(|module| signs(signature, module));
+        let modules = lint.manifest.modules.keys().filter(|module| signature.signs(module));
         for module in modules {
             let first = signed.insert(module);
             lint.want(first, &pointer, || format!("module {module} is signed twice"));
@@ -29,12 +29,8 @@ pub(super) fn check(lint: &mut Lint<'_>, used: &mut BTreeSet<String>) {
     body_fields(lint);
 }
 
-fn signs(signature: &Signature, module: &str) -> bool {
-    signature.modules.is_empty() || signature.modules.iter().any(|known| known == module)
-}
-
 fn operations<'m>(lint: &Lint<'m>, signature: &'m Signature) -> Vec<&'m Operation> {
-    lint.manifest.operations.iter().filter(|operation| signs(signature, &operation.module)).collect()
+    lint.manifest.operations.iter().filter(|operation| signature.signs(&operation.module)).collect()
 }
 
 fn signature_of(lint: &mut Lint<'_>, pointer: &str, signature: &Signature, used: &mut BTreeSet<String>) {

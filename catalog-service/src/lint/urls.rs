@@ -1,9 +1,9 @@
 //! Where requests go. A template that lets a tenant's text choose the host, or leave the path, is a hole.
 
+use plugboard_core::json_pointer::child;
 use plugboard_core::manifest::{Flow, Style, Template, Variable};
 
 use super::{Lint, matches_whole};
-use crate::lines::child;
 
 /// Values that would change more of a URL than their own place in it.
 const ESCAPES: [&str; 8] = ["a#b", "a?b", "a\\b", "..", "a/../b", "a//b", "a b", "a%2e"];

@@ -12,7 +12,7 @@ mod absence;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, StatusCode};
+use async_nats::HeaderMap;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -99,24 +99,13 @@ impl NatsJournal {
         Ok(found.filter(|entry| entry.write == identity).map(|entry| entry.revision))
     }
 
-    /// By the stream's leader.
     async fn read(&self, key: &str) -> Result<Option<Entry>, JournalError> {
-        let request = serde_json::json!({ "last_by_subj": self.subject(key)? }).to_string();
-        let understood = |answer: async_nats::Message| understand(&answer.payload);
-        self.read_at(self.link.names().journal_read(), request.into(), understood).await
-    }
-
-    async fn read_at(
-        &self,
-        subject: String,
-        request: Bytes,
-        understand: impl Fn(async_nats::Message) -> Result<Read, JournalError>,
-    ) -> Result<Option<Entry>, JournalError> {
+        let request: Bytes = serde_json::json!({ "last_by_subj": self.subject(key)? }).to_string().into();
         let until = Instant::now() + GIVE_UP;
         loop {
             let trouble = if self.link.connected_by(until).await {
-                match self.link.ask(subject.clone(), None, request.clone(), ATTEMPT).await {
-                    Ok(answer) => match understand(answer)? {
+                match self.link.ask(self.link.names().journal_read(), None, request.clone(), ATTEMPT).await {
+                    Ok(answer) => match understand(&answer.payload)? {
                         Read::Found(entry) => return Ok(Some(entry)),
                         Read::Absent => return Ok(None),
                         Read::Trouble(text) => text,
@@ -158,13 +147,7 @@ impl JournalStore for NatsJournal {
     }
 
     async fn get_recent(&self, key: &str) -> Result<Option<(Bytes, Revision)>, JournalError> {
-        let subject = self.subject(key)?;
-        if self.absence.is_sure(&self.link, subject.clone()).await {
-            return Ok(None);
-        }
-        let place = format!("{}.{subject}", self.link.names().journal_read_recent());
-        let entry = self.read_at(place, Bytes::new(), understand_direct).await?;
-        Ok(entry.map(|entry| (entry.value, entry.revision)))
+        if self.absence.is_sure(&self.link, self.subject(key)?).await { Ok(None) } else { self.get(key).await }
     }
 }
 
@@ -221,24 +204,6 @@ fn understand(answer: &[u8]) -> Result<Read, JournalError> {
     }
     let write = header(&headers, HEADER_WRITE).unwrap_or_default().to_owned();
     Ok(Read::Found(Entry { value: value.into(), revision: Revision(message.seq), write }))
-}
-
-/// The answer of a copy: the message itself, or a status.
-fn understand_direct(answer: async_nats::Message) -> Result<Read, JournalError> {
-    match answer.status {
-        None => {}
-        Some(StatusCode::NOT_FOUND) => return Ok(Read::Absent),
-        Some(status) => return Ok(Read::Trouble(answer.description.unwrap_or_else(|| status.to_string()))),
-    }
-    let headers = answer.headers.unwrap_or_default();
-    let text = |name: &'static str| headers.get(name).map(|value| value.as_str());
-    if text("KV-Operation").is_some() {
-        return Ok(Read::Absent);
-    }
-    let sequence = text("Nats-Sequence").and_then(|text| text.parse().ok());
-    let Some(sequence) = sequence else { return Err(JournalError::Unreadable("an entry without its revision".into())) };
-    let write = text(HEADER_WRITE).unwrap_or_default().to_owned();
-    Ok(Read::Found(Entry { value: answer.payload, revision: Revision(sequence), write }))
 }
 
 /// One header out of the raw block as the server stores it.

@@ -6,7 +6,8 @@ use regex::Regex;
 
 use super::host::normalize_host;
 use super::model::{CredentialField, Flow, FlowKind, Manifest};
-use crate::secret::Secret;
+use super::template::Variable;
+use crate::secret::{AccountFields, Secret};
 
 /// Longest value of one field, in bytes.
 pub const MAX_FIELD: usize = 16 * 1024;
@@ -16,6 +17,27 @@ pub const MAX_FIELD: usize = 16 * 1024;
 pub struct CheckedCredentials {
     pub public: BTreeMap<String, String>,
     pub secret: BTreeMap<String, Secret>,
+}
+
+impl Manifest {
+    /// A credential field, as the first flow that asks for it describes it.
+    pub fn credential(&self, name: &str) -> Option<&CredentialField> {
+        self.auth.flows.iter().find_map(|flow| flow.fields.get(name))
+    }
+
+    /// What a variable stands for in the requests of an account. An empty field counts as absent, because a form cannot
+    /// tell the two apart, and then has its default.
+    pub fn value_of<'a>(&'a self, fields: &'a AccountFields, variable: &Variable) -> Option<&'a str> {
+        let value = match variable {
+            Variable::Account(name) => match fields.get(name) {
+                Some(value) if !value.is_empty() => Some(value),
+                _ => self.credential(name).and_then(|field| field.default.as_deref()),
+            },
+            Variable::Token => fields.token.as_ref().map(Secret::expose),
+            Variable::Method => None,
+        };
+        value.filter(|value| !value.is_empty())
+    }
 }
 
 /// One wrong field. The message never repeats a value.

@@ -18,6 +18,17 @@ pub enum Variable {
     Method,
 }
 
+impl Variable {
+    /// What an error calls it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Account(field) => field,
+            Self::Token => "token",
+            Self::Method => "method",
+        }
+    }
+}
+
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -36,21 +47,13 @@ impl Template {
     /// # Errors
     /// When a brace is not closed or a variable is not known.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(open) = rest.find('{') {
-            if open > 0 {
-                parts.push(Part::Text(rest[..open].to_owned()));
-            }
-            let after = &rest[open + 1..];
-            let close = after.find('}').ok_or_else(|| TemplateError::Unclosed(text.to_owned()))?;
-            parts.push(Part::Variable(variable(&after[..close])?));
-            rest = &after[close + 1..];
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
-        Ok(Self { parts })
+        let parts = pieces(text).map(|piece| {
+            Ok(match piece.map_err(|Unclosed| TemplateError::Unclosed(text.to_owned()))? {
+                Piece::Plain(plain) => Part::Text(plain.to_owned()),
+                Piece::Braced(name) => Part::Variable(variable(name)?),
+            })
+        });
+        Ok(Self { parts: parts.collect::<Result<_, _>>()? })
     }
 
     /// Fills the template in. `None` when a variable has no value.
@@ -82,7 +85,43 @@ impl Template {
     }
 }
 
-fn variable(name: &str) -> Result<Variable, TemplateError> {
+/// A part of a text with braces.
+pub(super) enum Piece<'a> {
+    Plain(&'a str),
+    /// What stands between braces.
+    Braced(&'a str),
+}
+
+/// A brace is not closed.
+pub(super) struct Unclosed;
+
+/// Takes a text with braces apart.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = Result<Piece<'_>, Unclosed>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let piece = match rest.strip_prefix('{') {
+            None if rest.is_empty() => return None,
+            None => {
+                let (plain, after) = rest.split_at(rest.find('{').unwrap_or(rest.len()));
+                rest = after;
+                Ok(Piece::Plain(plain))
+            }
+            Some(opened) => match opened.split_once('}') {
+                Some((inside, after)) => {
+                    rest = after;
+                    Ok(Piece::Braced(inside))
+                }
+                None => {
+                    rest = "";
+                    Err(Unclosed)
+                }
+            },
+        };
+        Some(piece)
+    })
+}
+
+pub(super) fn variable(name: &str) -> Result<Variable, TemplateError> {
     match name {
         "token" => Ok(Variable::Token),
         "method" => Ok(Variable::Method),

@@ -158,7 +158,7 @@ impl Names {
         format!("$JS.API.STREAM.MSG.GET.{}", self.journal_stream())
     }
 
-    /// Answered by any copy of the stream, for an entry whose subject is added as a token, or for several.
+    /// Any copy of the stream answers, for several entries at once.
     pub fn journal_read_recent(&self) -> String {
         format!("$JS.API.DIRECT.GET.{}", self.journal_stream())
     }

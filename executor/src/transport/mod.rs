@@ -29,17 +29,8 @@ impl<'a> Values<'a> {
         self.connector
     }
 
-    /// An empty field counts as absent: a form cannot tell the two apart.
     pub(crate) fn get(&self, variable: &Variable) -> Option<&'a str> {
-        let value = match variable {
-            Variable::Account(field) => match self.fields.get(field) {
-                Some(value) if !value.is_empty() => Some(value),
-                _ => self.field(field).and_then(|field| field.default.as_deref()),
-            },
-            Variable::Token => self.fields.token.as_ref().map(|token| token.expose()),
-            Variable::Method => None,
-        };
-        value.filter(|value| !value.is_empty())
+        self.connector.manifest().value_of(self.fields, variable)
     }
 
     /// `None` when the template names an optional field that the account does not have: then the header, parameter
@@ -50,7 +41,7 @@ impl<'a> Values<'a> {
         }
         for variable in template.variables() {
             if self.get(variable).is_none() && !self.is_optional(variable) {
-                return Err(BuildError::MissingField(name_of(variable)));
+                return Err(BuildError::MissingField(variable.name().to_owned()));
             }
         }
         Ok(None)
@@ -58,7 +49,7 @@ impl<'a> Values<'a> {
 
     /// The field as the manifest describes it.
     pub(crate) fn field(&self, name: &str) -> Option<&'a CredentialField> {
-        self.connector.manifest().auth.flows.iter().find_map(|flow| flow.fields.get(name))
+        self.connector.manifest().credential(name)
     }
 
     /// A field that a vendor tells at sign-in.
@@ -79,13 +70,5 @@ impl<'a> Values<'a> {
                 .map_or_else(|| self.kept(name).is_some_and(|kept| kept.optional), |field| field.optional),
             Variable::Token | Variable::Method => false,
         }
-    }
-}
-
-pub(crate) fn name_of(variable: &Variable) -> String {
-    match variable {
-        Variable::Account(field) => field.clone(),
-        Variable::Token => "token".to_owned(),
-        Variable::Method => "method".to_owned(),
     }
 }

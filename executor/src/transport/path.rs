@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plugboard_core::manifest::{Template, Variable};
 
-use super::{Values, name_of};
+use super::Values;
 use crate::http::request::BuildError;
 
 /// What stands in a path segment as it is (RFC 3986, `pchar`).
@@ -36,11 +36,11 @@ pub(crate) fn base_url(values: &Values<'_>, template: &Template) -> Result<Strin
     }
     let mut filled: Vec<(&Variable, Cow<'_, str>)> = Vec::new();
     for variable in template.variables() {
-        let value = values.get(variable).ok_or_else(|| BuildError::MissingField(name_of(variable)))?;
+        let value = values.get(variable).ok_or_else(|| BuildError::MissingField(variable.name().to_owned()))?;
         let is_host = matches!(variable, Variable::Account(name) if values.is_host(name));
         if is_host {
             if !is_bare_host(value) {
-                return Err(BuildError::BadHost(name_of(variable)));
+                return Err(BuildError::BadHost(variable.name().to_owned()));
             }
             filled.push((variable, Cow::Borrowed(value)));
         } else {
@@ -56,7 +56,7 @@ pub(crate) fn rpc_path(values: &Values<'_>, template: &Template, method: &str) -
     let method = Cow::from(utf8_percent_encode(method, SEGMENT));
     let mut filled: Vec<(&Variable, Cow<'_, str>)> = Vec::new();
     for variable in template.variables().filter(|variable| **variable != Variable::Method) {
-        let value = values.get(variable).ok_or_else(|| BuildError::MissingField(name_of(variable)))?;
+        let value = values.get(variable).ok_or_else(|| BuildError::MissingField(variable.name().to_owned()))?;
         filled.push((variable, Cow::from(utf8_percent_encode(value, SEGMENT))));
     }
     let lookup = |wanted: &Variable| match wanted {

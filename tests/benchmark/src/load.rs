@@ -71,32 +71,67 @@ async fn call(connection: &mut Connection, target: &Target, turn: usize) -> anyh
     Ok(())
 }
 
-/// Every caller calls again as soon as it is answered.
-pub async fn closed(target: &Target, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+/// When callers stop.
+#[derive(Clone, Copy)]
+pub enum Until {
+    /// So many calls were begun.
+    Calls(usize),
+    Elapsed(Duration),
+}
+
+/// A call that was answered.
+pub struct Answered {
+    /// Since the first caller began.
+    pub at: Duration,
+    pub latency: Duration,
+}
+
+/// Every caller calls again as soon as it is answered. `answered` tells meanwhile how many calls were.
+pub async fn repeat(
+    target: &Target,
+    callers: usize,
+    until: Until,
+    answered: &Arc<AtomicUsize>,
+) -> anyhow::Result<Vec<Answered>> {
     let turns = Arc::new(AtomicUsize::new(0));
-    let warm_up = time / 5;
-    let mut tasks = Vec::new();
     let start = Instant::now();
-    for _ in 0..callers {
-        let (target, turns) = (target.clone(), turns.clone());
-        tasks.push(tokio::spawn(async move {
-            let mut connection = Connection::open(&target.address).await?;
-            let mut latencies = Vec::new();
-            while start.elapsed() < warm_up + time {
-                let begun = Instant::now();
-                call(&mut connection, &target, turns.fetch_add(1, Ordering::Relaxed)).await?;
-                if start.elapsed() > warm_up {
-                    latencies.push(begun.elapsed());
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let (target, turns, answered) = (target.clone(), turns.clone(), answered.clone());
+            tokio::spawn(async move {
+                let mut connection = Connection::open(&target.address).await?;
+                let mut all = Vec::new();
+                loop {
+                    let turn = turns.fetch_add(1, Ordering::Relaxed);
+                    let ended = match until {
+                        Until::Calls(calls) => turn >= calls,
+                        Until::Elapsed(time) => start.elapsed() >= time,
+                    };
+                    if ended {
+                        return anyhow::Ok(all);
+                    }
+                    let begun = Instant::now();
+                    call(&mut connection, &target, turn).await?;
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    all.push(Answered { at: start.elapsed(), latency: begun.elapsed() });
                 }
-            }
-            anyhow::Ok(latencies)
-        }));
-    }
+            })
+        })
+        .collect();
     let mut all = Vec::new();
     for task in tasks {
         all.extend(task.await?.with_context(|| format!("{} with {callers} callers", target.name))?);
     }
-    measured(all, start.elapsed() - warm_up)
+    Ok(all)
+}
+
+/// What so many callers reach, after they have warmed up.
+pub async fn closed(target: &Target, callers: usize, time: Duration) -> anyhow::Result<Measured> {
+    let warm_up = time / 5;
+    let start = Instant::now();
+    let all = repeat(target, callers, Until::Elapsed(warm_up + time), &Arc::default()).await?;
+    let warm = all.into_iter().filter(|answered| answered.at > warm_up).map(|answered| answered.latency);
+    measured(warm.collect(), start.elapsed() - warm_up)
 }
 
 /// Calls start at a fixed rate whether or not earlier ones were answered; a late start counts as latency.

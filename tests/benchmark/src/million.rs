@@ -4,13 +4,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 use crate::http::{Connection, address, post};
-use crate::plugboard::{Sync, System, directory_bytes, resident};
+use crate::load::{self, Target, Until};
+use crate::plugboard::{ORGANIZATIONS, Sync, System, directory_bytes, resident};
 use crate::yardsticks;
 
 const CALLS: usize = 1_000_000;
@@ -20,30 +20,24 @@ const WINDOW: Duration = Duration::from_secs(5);
 /// The deadline of the calls, less what their submission takes.
 const PATIENCE: Duration = Duration::from_secs(840);
 
-/// When to stop submitting.
-#[derive(Clone, Copy)]
-enum Until {
-    Submitted(usize),
-    Elapsed(Duration),
-}
-
 /// # Errors
 /// When a call is refused, or is not accounted for in the end.
 pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
     let vendor = yardsticks::spawn(&["gated-vendor"])?;
     let data = scratch.join("million");
     let system = System::cluster(&data, &vendor.url, 1, Sync::Default, &[]).await?;
+    let target = system.submissions(ORGANIZATIONS);
     // Whatever is made at first use is made now.
-    let mut accepted = submit(&system, 1, Until::Elapsed(WINDOW)).await?.len();
-    let empty = submit(&system, 1, Until::Elapsed(WINDOW)).await?;
+    let mut accepted = submit(&target, 1, Until::Elapsed(WINDOW)).await?.len();
+    let empty = submit(&target, 1, Until::Elapsed(WINDOW)).await?;
     accepted += empty.len();
     let (memory_before, disk_before) = (resident(&data)?, directory_bytes(&data.join("nats")));
     let begun = Instant::now();
-    let filling = submit(&system, SUBMITTERS, Until::Submitted(CALLS)).await?.len();
+    let filling = submit(&target, SUBMITTERS, Until::Calls(CALLS)).await?.len();
     let took = begun.elapsed();
     accepted += filling;
     eprintln!("{filling} were submitted in {took:?}");
-    let full = submit(&system, 1, Until::Elapsed(WINDOW)).await?;
+    let full = submit(&target, 1, Until::Elapsed(WINDOW)).await?;
     accepted += full.len();
     let (memory_after, disk_after) = (resident(&data)?, directory_bytes(&data.join("nats")));
 
@@ -91,40 +85,11 @@ fn mega(bytes: u64) -> f64 {
 }
 
 /// Submits for all organizations in turn; the latencies, sorted. Every call is accepted.
-async fn submit(system: &System, callers: usize, until: Until) -> anyhow::Result<Vec<Duration>> {
-    let requests: Arc<[Vec<u8>]> = system.submissions().into();
-    let turns = Arc::new(AtomicUsize::new(0));
-    let begun = Instant::now();
-    let tasks: Vec<_> = (0..callers)
-        .map(|_| {
-            let (target, requests, turns) = (address(system.url()).to_owned(), requests.clone(), turns.clone());
-            tokio::spawn(async move {
-                let mut connection = Connection::open(&target).await?;
-                let mut latencies = Vec::new();
-                loop {
-                    let turn = turns.fetch_add(1, Ordering::Relaxed);
-                    match until {
-                        Until::Submitted(calls) if turn >= calls => return anyhow::Ok(latencies),
-                        Until::Elapsed(time) if begun.elapsed() >= time => return Ok(latencies),
-                        _ => {}
-                    }
-                    let sent = Instant::now();
-                    let (status, body) = connection.exchange(&requests[turn % requests.len()]).await?;
-                    let text = std::str::from_utf8(body).unwrap_or_default();
-                    if status != 200 || !text.contains("\"running\"") {
-                        bail!("a submitted call was answered {status}: {}", &text[..text.len().min(600)]);
-                    }
-                    latencies.push(sent.elapsed());
-                }
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for task in tasks {
-        all.extend(task.await??);
-    }
-    all.sort_unstable();
-    Ok(all)
+async fn submit(target: &Target, callers: usize, until: Until) -> anyhow::Result<Vec<Duration>> {
+    let answered = load::repeat(target, callers, until, &Arc::default()).await?;
+    let mut latencies: Vec<_> = answered.into_iter().map(|answered| answered.latency).collect();
+    latencies.sort_unstable();
+    Ok(latencies)
 }
 
 /// A number the vendor tells.

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use crate::http::{Connection, address};
-use crate::load::{self, Measured, Target};
+use crate::load::{self, Measured, Target, Until};
 use crate::plugboard::{Sync, System};
 use crate::yardsticks;
 
@@ -31,29 +30,10 @@ struct Flood {
 impl Flood {
     fn start(system: &System) -> Self {
         let accepted = Arc::new(AtomicUsize::new(0));
-        let (count, request) = (accepted.clone(), system.submit());
-        let target = address(system.url()).to_owned();
+        let (target, count) = (system.submissions(1), accepted.clone());
         let took = tokio::spawn(async move {
             let begun = Instant::now();
-            let turns = Arc::new(AtomicUsize::new(0));
-            let submitters = (0..SUBMITTERS).map(|_| {
-                let (target, request, turns, count) = (target.clone(), request.clone(), turns.clone(), count.clone());
-                tokio::spawn(async move {
-                    let mut connection = Connection::open(&target).await?;
-                    while turns.fetch_add(1, Ordering::Relaxed) < CALLS {
-                        let (status, body) = connection.exchange(&request).await?;
-                        let text = std::str::from_utf8(body).unwrap_or_default();
-                        if status != 200 || !text.contains("\"running\"") {
-                            bail!("a submitted call was answered {status}: {}", &text[..text.len().min(600)]);
-                        }
-                        count.fetch_add(1, Ordering::Relaxed);
-                    }
-                    anyhow::Ok(())
-                })
-            });
-            for submitter in submitters.collect::<Vec<_>>() {
-                submitter.await??;
-            }
+            load::repeat(&target, SUBMITTERS, Until::Calls(CALLS), &count).await?;
             Ok(begun.elapsed())
         });
         Self { accepted, took }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http::{Connection, address, post};
 use crate::load::Target;
 
-const ORGANIZATIONS: usize = 100;
+pub const ORGANIZATIONS: usize = 100;
 
 /// One call as a 2026-07-28 client sends it. The yardsticks get the same bytes.
 pub const CALL_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"GET","path":"/ping","query":{"n":1}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
@@ -184,14 +184,11 @@ impl System {
         Target::new(name, &self.url, requests, FINE)
     }
 
-    /// A write whose answer the first organization does not wait for.
-    pub fn submit(&self) -> Vec<u8> {
-        self.tool_call(&self.keys[0], "connector_execute", SUBMIT_BODY)
-    }
-
-    /// The same, of every organization.
-    pub fn submissions(&self) -> Vec<Vec<u8>> {
-        self.keys.iter().map(|key| self.tool_call(key, "connector_execute", SUBMIT_BODY)).collect()
+    /// Writes whose answer nobody waits for, of the first so many organizations in turn.
+    pub fn submissions(&self, organizations: usize) -> Target {
+        let keys = self.keys.iter().take(organizations);
+        let requests = keys.map(|key| self.tool_call(key, "connector_execute", SUBMIT_BODY)).collect();
+        Target::new("submissions".to_owned(), &self.url, requests, "\"running\"")
     }
 
     pub fn url(&self) -> &str {
@@ -216,7 +213,7 @@ impl System {
         let own = rss(self.child.id());
         let tasks = format!("/proc/{0}/task/{0}/children", self.child.id());
         let children = std::fs::read_to_string(tasks).unwrap_or_default();
-        own + children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(rss).sum::<u64>()
+        (own + children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(rss).sum::<u64>()) >> 20
     }
 }
 
@@ -230,7 +227,7 @@ pub fn resident(data: &Path) -> anyhow::Result<Vec<(String, u64)>> {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".pid")) else { continue };
         let pid = std::fs::read_to_string(&path)?.trim().parse()?;
-        all.push((name.to_owned(), rss(pid) << 20));
+        all.push((name.to_owned(), rss(pid)));
     }
     all.sort();
     Ok(all)
@@ -248,10 +245,11 @@ pub fn directory_bytes(path: &Path) -> u64 {
         .sum()
 }
 
+/// Resident bytes.
 fn rss(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() / 1024
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
 fn repository() -> PathBuf {

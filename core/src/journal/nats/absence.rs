@@ -1,14 +1,15 @@
 //! Whether entries are absent, asked for many at once.
 //!
 //! Every call that may not happen twice asks for a note that hardly ever exists. Those that come while a question is under
-//! way share the next one, and "none of these" is the answer to them all. Where one does exist, each asks for its own.
+//! way share the next one, and "none of these" is the answer to them all. Where one does exist, each reads its own.
 
 use std::sync::Arc;
 
+use async_nats::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{ATTEMPT, NatsLink, StatusCode};
+use super::{ATTEMPT, NatsLink};
 
 /// Entries in one question.
 const MOST: usize = 64;

@@ -3,7 +3,8 @@
 use indexmap::IndexMap;
 
 use super::expression::{Expression, ExpressionError, Named};
-use super::{FieldSource, Signature, SignatureAlgorithm, SignatureEncoding, SignedPart};
+use super::{FieldSource, Signature, SignatureAlgorithm, SignatureEncoding, SignedPart, signs};
+use crate::json_pointer::child;
 
 /// Placements: names with what stands there.
 pub(super) type Placements = Vec<(String, Expression)>;
@@ -90,23 +91,20 @@ impl CompiledSignature {
             modules: signature.modules.clone(),
             algorithm: signature.algorithm,
             algorithm_field: signature.algorithm_field.clone(),
-            key: signature.key.as_ref().map(|text| parse("/key".to_owned(), text, Position::Key)).transpose()?,
+            key: parse_one("/key", signature.key.as_ref(), Position::Key)?,
             parts: parts.collect::<Result<_, _>>()?,
             join: signature.join.clone(),
             encoding: signature.encoding,
             headers: parse_all("/headers", &signature.headers, Position::Placement)?,
             query: parse_all("/query", &signature.query, Position::Placement)?,
             body: parse_all("/body", &signature.body, Position::Placement)?,
-            payload: match &signature.payload {
-                Some(text) => Some(parse("/payload".to_owned(), text, Position::Placement)?),
-                None => None,
-            },
+            payload: parse_one("/payload", signature.payload.as_ref(), Position::Placement)?,
         })
     }
 
     /// Whether the calls of a module are signed so.
     pub fn signs(&self, module: &str) -> bool {
-        self.modules.is_empty() || self.modules.iter().any(|known| known == module)
+        signs(&self.modules, module)
     }
 
     /// Headers that it sets.
@@ -160,14 +158,12 @@ fn compile_part(at: usize, part: &SignedPart) -> Result<Part, SignatureError> {
     })
 }
 
+fn parse_one(place: &str, text: Option<&String>, position: Position) -> Result<Option<Expression>, SignatureError> {
+    text.map(|text| parse(place.to_owned(), text, position)).transpose()
+}
+
 fn parse_all(place: &str, texts: &IndexMap<String, String>, position: Position) -> Result<Placements, SignatureError> {
-    texts
-        .iter()
-        .map(|(name, text)| {
-            let step = name.replace('~', "~0").replace('/', "~1");
-            Ok((name.clone(), parse(format!("{place}/{step}"), text, position)?))
-        })
-        .collect()
+    texts.iter().map(|(name, text)| Ok((name.clone(), parse(child(place, name), text, position)?))).collect()
 }
 
 fn parse(place: String, text: &str, position: Position) -> Result<Expression, SignatureError> {

@@ -2,14 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use zeroize::Zeroizing;
 
 use super::{SignatureAlgorithm, digest};
-use crate::manifest::template::Variable;
-
-/// RFC 3986, section 2.3.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use crate::manifest::template::{self, Unclosed, Variable, pieces, variable};
+use crate::percent::UNRESERVED;
 
 /// What an expression may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,20 +89,13 @@ impl Expression {
     /// # Errors
     /// When a brace is not closed, or a name or filter is not known.
     pub fn parse(text: &str) -> Result<Self, ExpressionError> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            if !before.is_empty() {
-                pieces.push(Piece::Text(before.to_owned()));
-            }
-            let (inside, after) = after.split_once('}').ok_or_else(|| ExpressionError::Unclosed(text.to_owned()))?;
-            pieces.push(Piece::Slot(slot(inside)?));
-            rest = after;
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
-        }
-        Ok(Self(pieces))
+        let pieces = pieces(text).map(|piece| {
+            Ok(match piece.map_err(|Unclosed| ExpressionError::Unclosed(text.to_owned()))? {
+                template::Piece::Plain(plain) => Piece::Text(plain.to_owned()),
+                template::Piece::Braced(inside) => Piece::Slot(slot(inside)?),
+            })
+        });
+        Ok(Self(pieces.collect::<Result<_, _>>()?))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &Named> {
@@ -185,7 +176,6 @@ fn slot(inside: &str) -> Result<Slot, ExpressionError> {
 
 fn named(name: &str) -> Option<Named> {
     let whole = match name {
-        "token" => Named::Credential(Variable::Token),
         "request.method" => Named::Request(RequestPart::Method),
         "request.host" => Named::Request(RequestPart::Host),
         "request.path" => Named::Request(RequestPart::Path),
@@ -202,10 +192,12 @@ fn named(name: &str) -> Option<Named> {
         "signature" => Named::Signature,
         "signed" => Named::Signed,
         _ => {
+            if let Ok(credential @ (Variable::Token | Variable::Account(_))) = variable(name) {
+                return Some(Named::Credential(credential));
+            }
             let (kind, field) = name.split_once('.').filter(|(_, field)| !field.is_empty())?;
             let field = field.to_owned();
             return match kind {
-                "account" => Some(Named::Credential(Variable::Account(field))),
                 "query" => Some(Named::Query(field)),
                 "body" => Some(Named::Body(field)),
                 _ => None,

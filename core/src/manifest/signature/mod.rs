@@ -17,6 +17,8 @@ mod tests;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 pub use compiled::{CompiledSignature, SignatureError};
@@ -69,6 +71,18 @@ pub struct Signature {
     /// Travels in place of the body, as with a JWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+}
+
+impl Signature {
+    /// Whether the calls of a module are signed so.
+    pub fn signs(&self, module: &str) -> bool {
+        signs(&self.modules, module)
+    }
+}
+
+/// No modules named: all.
+fn signs(modules: &[String], module: &str) -> bool {
+    modules.is_empty() || modules.iter().any(|known| known == module)
 }
 
 /// A text, or a list of fields.
@@ -136,21 +150,10 @@ pub enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    const NAMED: [(&'static str, Self); 10] = [
-        ("md5", Self::Md5),
-        ("sha1", Self::Sha1),
-        ("sha256", Self::Sha256),
-        ("sha384", Self::Sha384),
-        ("sha512", Self::Sha512),
-        ("hmac_md5", Self::HmacMd5),
-        ("hmac_sha1", Self::HmacSha1),
-        ("hmac_sha256", Self::HmacSha256),
-        ("hmac_sha384", Self::HmacSha384),
-        ("hmac_sha512", Self::HmacSha512),
-    ];
-
+    /// By the name that it has in a manifest.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, algorithm)| algorithm)
+        let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+        Self::deserialize(name).ok()
     }
 
     /// Takes a key.

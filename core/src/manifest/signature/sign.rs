@@ -179,7 +179,7 @@ impl<'a> Signer<'a> {
     /// An optional field that this signature cannot do without.
     fn absent(&self, text: &Expression) -> SigningError {
         let missing = text.names().find_map(|named| match named {
-            Named::Credential(variable) if self.values.get(variable).is_none() => Some(name_of(variable)),
+            Named::Credential(variable) if self.values.get(variable).is_none() => Some(variable.name().to_owned()),
             _ => None,
         });
         SigningError::MissingField(missing.unwrap_or_else(|| "key".to_owned()))
@@ -233,7 +233,7 @@ impl<'a> Signer<'a> {
             Named::Credential(variable) => match self.values.get(variable) {
                 Some(value) => Some(own(value)),
                 None if self.values.is_optional(variable) => None,
-                None => return Err(SigningError::MissingField(name_of(variable))),
+                None => return Err(SigningError::MissingField(variable.name().to_owned())),
             },
             Named::Request(part) => {
                 request.map(|request| request.part(*part)).transpose()?.flatten().map(Zeroizing::new)
@@ -392,12 +392,4 @@ fn joined(parts: &[Zeroizing<String>], separator: &str) -> String {
         out.push_str(part);
     }
     out
-}
-
-fn name_of(variable: &Variable) -> String {
-    match variable {
-        Variable::Account(field) => field.clone(),
-        Variable::Token => "token".to_owned(),
-        Variable::Method => "method".to_owned(),
-    }
 }
