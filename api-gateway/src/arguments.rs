@@ -216,9 +216,12 @@ fn look(id: &str, rest: &Given<'_>) -> Result<Request, CallError> {
         let message = format!("`{name}` does not go with `execution_id`, which asks how an earlier call ended.");
         return Err(CallError::argument(name, message));
     }
-    ExecutionId::parse(id)
-        .map(Request::Look)
-        .ok_or_else(|| CallError::argument("execution_id", "`execution_id` is not one of ours: ex_ and 32 digits."))
+    ExecutionId::parse(id).map(Request::Look).ok_or_else(|| {
+        CallError::argument(
+            "execution_id",
+            "`execution_id` is not one of ours: `ex_` and hexadecimal digits, as an answer named it.",
+        )
+    })
 }
 
 fn slice(result_id: String, mut rest: Given<'_>) -> Result<Request, CallError> {

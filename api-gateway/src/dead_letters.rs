@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plugboard_core::error::CallError;
 use plugboard_core::ids::{ExecutionId, OrganizationId};
-use plugboard_core::job::{Job, TicketFacts, TraceContext};
+use plugboard_core::job::{Acceptance, Job, TicketFacts, TraceContext};
 use plugboard_core::journal::JournalState;
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{DeadLetter, DeadLetterPage, QueueError};
@@ -71,7 +71,6 @@ impl Gateway {
             return Err(LetterError::MayBeDuplicate);
         }
         let job = Arc::new(self.anew(letter.job));
-        self.journal.note_accepted(&job).await.map_err(|error| journal_away(&error))?;
         let new_id = job.execution_id.clone();
         match self.queue.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
@@ -107,8 +106,14 @@ impl Gateway {
 
     fn anew(&self, job: Job) -> Job {
         let now = self.clock.now();
-        let execution_id = ExecutionId::generate();
         let deadline = now.plus(Duration::from_millis(MAX_DEADLINE_MS.into()));
+        let execution_id = self.execution_ids.issue(Acceptance {
+            organization: &job.organization,
+            subject: job.subject.as_ref(),
+            effect: job.effect,
+            accepted_at: now,
+            deadline,
+        });
         let ticket = self.ticket_key.sign(TicketFacts {
             execution_id: &execution_id,
             organization: &job.organization,

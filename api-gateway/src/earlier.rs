@@ -68,10 +68,6 @@ impl Gateway {
         };
         let Some(outcome) = outcome else {
             let earlier = Job { execution_id, deadline, ..job.clone() };
-            // Whoever made it may have died before it was published; its handle must come to an end all the same.
-            if let Err(error) = self.journal.note_accepted(&earlier).await {
-                tracing::warn!(%error, "the handle of an earlier call may be unknown later");
-            }
             return Answer::of(&Envelope { replayed: Some(true), ..running(&earlier, self.clock.now()) });
         };
         // Told: the next equal call is a new one.

@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use plugboard_core::lifecycle::Lifecycle;
-use plugboard_core::queue::{QueueError, Replies};
+use plugboard_core::queue::{QueueError, Replies, survey};
 use tokio::net::TcpListener;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
@@ -71,6 +71,7 @@ pub async fn run(
     let waiters = gateway.waiters.clone();
     replies.subscribe(&gateway.me, Arc::new(move |outcome| waiters.deliver(outcome))).await?;
     life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
+    life.supervise("queue survey", survey::watch(gateway.queue.clone(), life.stopping()));
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = router(gateway, loopback, beside).await?;
     let stopping = life.stopping();

@@ -4,8 +4,8 @@ use plugboard_core::blobs::BlobId;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
 use plugboard_core::identity::Principal;
 use plugboard_core::ids::{ExecutionId, OrganizationId, Subject};
-use plugboard_core::job::{CallState, Envelope, Outcome, Payload, TruncatedData};
-use plugboard_core::journal::{Accepted, Closed, JournalError, is_final};
+use plugboard_core::job::{Accepted, CallState, Envelope, Outcome, Payload, TruncatedData};
+use plugboard_core::journal::{Closed, JournalError, is_final};
 use plugboard_core::manifest::Effect;
 use serde_json::json;
 
@@ -14,6 +14,9 @@ use crate::arguments::Slice;
 use crate::config::WHOLE_ANSWER_LIMIT;
 use crate::state::Gateway;
 use crate::submit::never_started;
+
+/// The journal's entries of a call live for a day; what had none by then has been forgotten. Milliseconds.
+const KEPT: i64 = 24 * 3600 * 1_000;
 
 impl Gateway {
     /// Makes an outcome the caller's answer.
@@ -61,27 +64,26 @@ impl Gateway {
             let over = is_final(record.state) || self.clock.now() > record.deadline;
             return Ok(Answer::of(&undecided(id, over, record.effect)));
         }
-        match self.journal.accepted(id).await.map_err(away)? {
-            Some(note) if mine(&note.organization, &note.subject) => {
-                let late = self.clock.now() > note.deadline();
-                if late && note.effect != Effect::Read {
-                    return self.never_begun(id, &note).await.map_err(away);
-                }
-                Ok(Answer::of(&undecided(id, late, note.effect)))
-            }
-            _ => Err(no_such_execution()),
+        let accepted = self.execution_ids.read(id, organization, principal.subject.as_ref());
+        let accepted = accepted.ok_or_else(no_such_execution)?;
+        let late = self.clock.now().0.checked_sub(accepted.deadline.0).filter(|late| *late > 0);
+        match late {
+            Some(late) if late > KEPT => Err(no_such_execution()),
+            Some(_) if accepted.effect != Effect::Read => self.never_begun(&accepted).await.map_err(away),
+            late => Ok(Answer::of(&undecided(id, late.is_some(), accepted.effect))),
         }
     }
 
     /// A call that nobody had begun when its deadline passed.
-    async fn never_begun(&self, id: &ExecutionId, note: &Accepted) -> Result<Answer, JournalError> {
+    async fn never_begun(&self, accepted: &Accepted) -> Result<Answer, JournalError> {
+        let (id, organization) = (&accepted.execution_id, &accepted.organization);
         let envelope = Envelope { execution_id: Some(id.as_str().to_owned()), ..Envelope::failed(never_started()) };
         let unsent = Outcome { execution_id: id.clone(), envelope: Answer::of(&envelope).json, data: None };
-        Ok(match self.journal.close_accepted(id, note, &unsent).await? {
-            Closed::Yes => self.present(&note.organization, unsent).await,
-            Closed::AlreadyEnded(outcome) => self.present(&note.organization, *outcome).await,
+        Ok(match self.journal.close_accepted(accepted, &unsent).await? {
+            Closed::Yes => self.present(organization, unsent).await,
+            Closed::AlreadyEnded(outcome) => self.present(organization, *outcome).await,
             // It was begun at the last moment.
-            Closed::IntentOpen => Answer::of(&undecided(id, false, note.effect)),
+            Closed::IntentOpen => Answer::of(&undecided(id, false, accepted.effect)),
         })
     }
 

@@ -8,7 +8,7 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::{CachedDirectory, CallLog, Connect, Custody};
 use plugboard_core::ids::InstanceId;
-use plugboard_core::job::TicketKey;
+use plugboard_core::job::{ExecutionIds, TicketKey};
 use plugboard_core::journal::Journal;
 use plugboard_core::queue::{Express, JobQueue};
 
@@ -33,6 +33,7 @@ pub struct Gateway {
     pub blobs: Arc<dyn Blobs>,
     pub clock: Arc<dyn Clock>,
     pub ticket_key: TicketKey,
+    pub execution_ids: ExecutionIds,
     pub me: InstanceId,
     pub waiters: Waiters,
     pub callers: Callers,

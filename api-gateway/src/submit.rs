@@ -10,7 +10,7 @@ use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::{CallNote, IdentityError, Principal, Scope};
 use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{
-    AccountRef, CallState, Envelope, Job, Outcome, Payload, RequestParts, TicketFacts, TraceContext,
+    Acceptance, AccountRef, CallState, Envelope, Job, Outcome, Payload, RequestParts, TicketFacts, TraceContext,
 };
 use plugboard_core::journal::{Closed, JournalError};
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
@@ -148,7 +148,13 @@ impl Gateway {
         let now = self.clock.now();
         let deadline_ms = call.deadline_ms.unwrap_or(self.config.default_deadline_ms);
         let deadline = now.plus(Duration::from_millis(deadline_ms.into()));
-        let execution_id = ExecutionId::generate();
+        let execution_id = self.execution_ids.issue(Acceptance {
+            organization,
+            subject: principal.subject.as_ref(),
+            effect: checked.effect,
+            accepted_at: now,
+            deadline,
+        });
         let request_hash = RequestParts {
             account: &account.id,
             module: &checked.module,
@@ -206,8 +212,26 @@ impl Gateway {
         Ok(Payload::Blob { id, bytes })
     }
 
+    /// A call whose line has waited for half of the time that it has would hardly make it; told now, its caller can do
+    /// something else.
+    fn admit(&self, job: &Job) -> Result<(), CallError> {
+        let (ahead, left) = (self.queue.wait_ahead(job), self.clock.now().until(job.deadline));
+        if ahead * 2 <= left || ahead.is_zero() {
+            return Ok(());
+        }
+        metrics::counter!("plugboard_refused_total", "reason" => "age").increment(1);
+        let message = format!(
+            "Calls wait for {} s already, and this one has {} s. Nothing was sent.",
+            ahead.as_secs(),
+            left.as_secs()
+        );
+        let fix = Fix::new(FixKind::Wait).hint(
+            "Repeat it after retry_after_ms, or let it run in the background: wait_ms 0 and a later deadline_ms.",
+        );
+        Err(CallError::overloaded(message, u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)).fix(fix))
+    }
+
     async fn run_in_background(&self, job: Arc<Job>) -> Result<Answer, CallError> {
-        self.note(&job).await?;
         let handle = running(&job, self.clock.now());
         match self.publish(job).await {
             // Whether an unconfirmed one runs is what the handle will tell.
@@ -221,10 +245,6 @@ impl Gateway {
         let published = self.queue.publish(job.clone()).await;
         failpoint("after_publish_before_answer", job.execution_id.as_str());
         published
-    }
-
-    async fn note(&self, job: &Job) -> Result<(), CallError> {
-        self.journal.note_accepted(job).await.map_err(|error| journal_away(&error))
     }
 
     async fn run_and_wait(self: &Arc<Self>, job: Arc<Job>, wait: Duration) -> Result<Answer, CallError> {
@@ -244,10 +264,7 @@ impl Gateway {
         match outcome {
             Some(outcome) => Ok(self.present(&job.organization, outcome).await),
             // The caller's patience is over before the deadline: it gets a handle, and the call goes on.
-            None if wait < until_deadline => {
-                self.note(&job).await?;
-                Ok(Answer::of(&running(&job, self.clock.now())))
-            }
+            None if wait < until_deadline => Ok(Answer::of(&running(&job, self.clock.now()))),
             None => Ok(self.settle(&job).await),
         }
     }
@@ -257,6 +274,7 @@ impl Gateway {
         if let Some(outcome) = self.express.clone().run(job.clone()).await {
             return Ok(outcome);
         }
+        self.admit(&job)?;
         let mut waiter = self.waiters.register(&job.execution_id);
         match self.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
@@ -290,6 +308,7 @@ impl Gateway {
     /// Publishes a call that is not a read and waits for its outcome. `None`: there was none in time, and the call goes
     /// on, to be found by its handle.
     async fn write(self: &Arc<Self>, job: &Arc<Job>, within: Duration) -> Result<Option<Outcome>, CallError> {
+        self.admit(job)?;
         let mut waiter = self.waiters.register(&job.execution_id);
         let departure = Departure::watch(self, job);
         match self.publish(job.clone()).await {

@@ -12,7 +12,7 @@ use plugboard_core::identity::{
     ServiceRole, service_token,
 };
 use plugboard_core::ids::InstanceId;
-use plugboard_core::job::TicketKey;
+use plugboard_core::job::{ExecutionIds, TicketKey};
 use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
@@ -86,6 +86,7 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
         journal: Journal::new(parts.journal, clock.clone(), me.clone()),
         blobs: parts.blobs,
         clock,
+        execution_ids: ExecutionIds::new(&parts.ticket_key.derive("execution ids")),
         ticket_key: TicketKey::new(parts.ticket_key),
         me,
         waiters: Waiters::default(),

@@ -4,12 +4,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
+/// Space: no text of ours begins with less.
+const FIRST_OF_TEXT: u8 = b' ';
+
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal $(, or $digits:literal)?) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -23,11 +27,29 @@ macro_rules! id {
                 Self([$prefix, digits].concat().into())
             }
 
-            /// Accepts what [`Self::generate`] makes and nothing else: the prefix and 32 lower-case hex digits.
+            /// Accepts what is generated and nothing else: the prefix and 32 lower-case hex digits, or as many as said.
             pub fn parse(text: &str) -> Option<Self> {
                 let digits = text.strip_prefix($prefix)?;
                 let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-                (digits.len() == 32 && digits.bytes().all(hex)).then(|| Self(text.into()))
+                let long = [Simple::LENGTH $(, $digits)?].contains(&digits.len());
+                (long && digits.bytes().all(hex)).then(|| Self(text.into()))
+            }
+
+            /// For the wire: the bare bytes of one that was generated, half as long as its text; of any other, its text.
+            pub fn to_bytes(&self) -> Bytes {
+                let digits = Self::parse(&self.0).and_then(|id| hex::decode(&id.0[$prefix.len()..]).ok());
+                // The first bytes of a UUIDv7 are the time, so for some centuries none begins like a text.
+                let bare = digits.filter(|bytes| bytes.first().is_some_and(|first| *first < FIRST_OF_TEXT));
+                bare.unwrap_or_else(|| self.0.as_bytes().to_vec()).into()
+            }
+
+            /// What [`Self::to_bytes`] made, or the text that earlier versions wrote. `None`: neither.
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                let text = match bytes.first() {
+                    Some(first) if *first < FIRST_OF_TEXT => [$prefix, &hex::encode(bytes)].concat(),
+                    _ => std::str::from_utf8(bytes).ok()?.to_owned(),
+                };
+                Some(Self::trusted(text))
             }
 
             /// Takes a value from one of our own records or services as it is.
@@ -55,8 +77,8 @@ macro_rules! id {
 }
 
 id!(
-    /// One accepted call, over all its attempts.
-    ExecutionId, "ex_"
+    /// One accepted call, over all its attempts. Those of gateways tell more: [`crate::job::ExecutionIds`].
+    ExecutionId, "ex_", or 44
 );
 id!(
     /// A tenant.
@@ -153,6 +175,23 @@ mod tests {
         assert_eq!(OrganizationId::parse(id.as_str()), None);
         assert_eq!(ExecutionId::parse("ex_../../../../../../../../../../.."), None);
         assert_eq!(ExecutionId::parse(""), None);
+        let long = ExecutionId::trusted(format!("{id}0123456789ab"));
+        assert_eq!(ExecutionId::parse(long.as_str()), Some(long));
+        let organization = format!("{}0123456789ab", OrganizationId::generate());
+        assert_eq!(OrganizationId::parse(&organization), None);
+    }
+
+    #[test]
+    fn on_the_wire_an_id_is_short_and_any_other_text_is_itself() {
+        let id = AccountId::generate();
+        assert_eq!((id.to_bytes().len(), AccountId::from_bytes(&id.to_bytes())), (16, Some(id.clone())));
+        // As written by earlier versions.
+        assert_eq!(AccountId::from_bytes(id.as_str().as_bytes()), Some(id));
+        for text in ["acc_sandbox", "", "another form", "acc_ffffffffffffffffffffffffffffffff"] {
+            let id = AccountId::trusted(text);
+            assert_eq!(AccountId::from_bytes(&id.to_bytes()), Some(id));
+        }
+        assert_eq!(AccountId::from_bytes(&[0xff, 0xfe]), None);
     }
 
     #[test]

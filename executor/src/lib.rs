@@ -47,7 +47,7 @@ use plugboard_core::clock::Clock;
 use plugboard_core::identity::{CallLog, Vault};
 use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
-use plugboard_core::limits::Limiter;
+use plugboard_core::limits::Limits;
 use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use tokio::sync::Semaphore;
@@ -78,7 +78,7 @@ pub struct Deps {
     /// Enters each call in the audit log; `None`: nowhere.
     pub calls: Option<CallLog>,
     /// Keeps the vendors' limits; `None`: nobody does, in the sandbox.
-    pub limiter: Option<Arc<dyn Limiter>>,
+    pub limits: Option<Limits>,
     pub(crate) lines: Lines,
     /// `None`: spans are roots.
     pub adopt_trace: Option<AdoptTrace>,

@@ -23,9 +23,7 @@ use plugboard_core::job::{Job, Outcome, Payload, TraceContext};
 use plugboard_core::journal::{Journal, JournalError, JournalStore, Revision};
 use plugboard_core::manifest::signature::Stamp;
 use plugboard_core::manifest::{Connector, Manifest, document};
-use plugboard_core::queue::{
-    DeadLetters, Delivery, Hold, Inbox, JobQueue, NoDeadLetters, QueueDepth, QueueError, Replies,
-};
+use plugboard_core::queue::{DeadLetters, Delivery, Hold, Inbox, JobQueue, NoDeadLetters, QueueError, Replies, Survey};
 use plugboard_core::secret::{AccountFields, Secret, SecretKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -303,8 +301,12 @@ impl JobQueue for World {
         Ok(())
     }
 
-    async fn depth(&self) -> Result<QueueDepth, QueueError> {
-        Ok(QueueDepth::default())
+    async fn survey(&self) -> Result<Survey, QueueError> {
+        Ok(Survey::default())
+    }
+
+    fn wait_ahead(&self, _: &Job) -> Duration {
+        Duration::ZERO
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {
@@ -416,7 +418,7 @@ impl Bench {
             clock,
             idempotency_root: SecretKey::new([1; 32]),
             calls: None,
-            limiter: None,
+            limits: None,
             lines: Lines::default(),
             adopt_trace: None,
         };

@@ -17,7 +17,8 @@ use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::limits::leased::LeasedLimiter;
 use plugboard_core::limits::local::LocalLimiter;
 use plugboard_core::limits::redis::RedisLimiter;
-use plugboard_core::limits::{LimitError, Limiter, Soft};
+use plugboard_core::limits::redis_slots::RedisSlots;
+use plugboard_core::limits::{Concurrency, LimitError, Limits, Soft};
 use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
 use plugboard_core::queue::{JobQueue, QueueError, Replies, Shares};
 use plugboard_core::secret::SecretKey;
@@ -40,8 +41,8 @@ pub struct Parts {
     pub custody: Arc<dyn Custody>,
     pub catalog: Arc<CatalogHandle>,
     pub egress: Egress,
-    /// Keeps the vendors' limits; `None` in the sandbox.
-    pub limiter: Option<Arc<dyn Limiter>>,
+    /// The vendors' limits; `None` in the sandbox.
+    pub limits: Option<Limits>,
     pub idempotency_root: SecretKey,
 }
 
@@ -84,9 +85,12 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
     // Calls that are being finished during a drain are entered too.
     let ended = CancellationToken::new();
     life.supervise("call log", writer.run(ended.clone()));
+    if let Some(limits) = &parts.limits {
+        life.supervise("slots", limits.slots.clone().keep(ended.clone()));
+    }
     let deps = Deps {
         calls: Some(calls),
-        limiter: parts.limiter,
+        limits: parts.limits,
         lines: Lines::default(),
         queue: parts.queue,
         replies: parts.replies,
@@ -130,7 +134,7 @@ pub async fn distributed(
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
         catalog: catalog.clone(),
         egress,
-        limiter: remote.limits.as_ref().map(|redis| shared_limits(redis, clock.clone())).transpose()?,
+        limits: remote.limits.as_ref().map(|redis| shared_limits(redis, clock.clone())).transpose()?,
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);
@@ -140,7 +144,9 @@ pub async fn distributed(
     Ok((executor, Arc::new(ready)))
 }
 
-fn shared_limits(redis: &RedisConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Limiter>, LimitError> {
-    let shared = LeasedLimiter::new(RedisLimiter::new(redis)?);
-    Ok(Arc::new(Soft::new(Arc::new(shared), LocalLimiter::new(clock))))
+fn shared_limits(redis: &RedisConfig, clock: Arc<dyn Clock>) -> Result<Limits, LimitError> {
+    let redis = RedisLimiter::new(redis)?;
+    let leases = RedisSlots::new(redis.clone(), InstanceId::generate());
+    let rates = Soft::new(Arc::new(LeasedLimiter::new(redis)), LocalLimiter::new(clock));
+    Ok(Limits { rates: Arc::new(rates), slots: Arc::new(Concurrency::new(Arc::new(leases))) })
 }

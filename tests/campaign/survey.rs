@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use plugboard_core::ids::ExecutionId;
 use plugboard_proto::jobs::v1::DeadLetter as Letter;
 use plugboard_tests::leaks::found_in;
 use plugboard_tests::stack::binary;
@@ -35,7 +36,7 @@ pub(crate) async fn streams(site: &Site, facts: &mut Facts) {
         let message = dead.get_raw_message(sequence).await.unwrap();
         let letter = Letter::decode(message.payload).unwrap_or_default();
         facts.dead_letters.push(DeadLetter {
-            execution_id: letter.job.as_ref().map(|job| job.execution_id.clone()).unwrap_or_default(),
+            execution_id: letter.job.as_ref().and_then(execution_of).unwrap_or_default(),
             reason: letter.reason,
             starts: letter.starts,
             has_job: letter.job.is_some(),
@@ -97,4 +98,9 @@ pub(crate) fn processes(site: &Site, at: u64, facts: &mut Facts) {
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.count() as u64);
         facts.processes.entry(name).or_default().push((at, kilobytes.unwrap_or(0) / 1024, files));
     }
+}
+
+/// The bare bytes of an id are its form on the wire.
+fn execution_of(job: &plugboard_proto::jobs::v1::Job) -> Option<String> {
+    Some(ExecutionId::from_bytes(&job.execution_id)?.as_str().to_owned())
 }

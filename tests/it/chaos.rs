@@ -197,3 +197,48 @@ pub(crate) async fn nothing_is_answered_while_the_broker_stands_still() {
     })
     .await;
 }
+
+/// While no executor takes anything, a call is told so as soon as it is clear that it would wait in vain; one that has
+/// time is taken, and what is never begun ends as not sent.
+pub(crate) async fn a_call_that_would_not_make_it_is_refused_at_once() {
+    let vendor = Vendor::start();
+    let stack = Stack::cluster().executors(2).vendor(&vendor).start();
+    let tenant = Tenant::new(&stack).await;
+    let account = tenant.connect("hubspot", "Shop", &vendor).await;
+    vendor.on(&account.mark, Answer::json(200, &json!({"id": "1"})));
+    let client = tenant.mcp();
+    assert_eq!(client.execute(hubspot_write("a")).await["ok"], true);
+    let executors = |what: &str| ["executor-1", "executor-2"].iter().for_each(|name| stack.signal(name, what));
+    executors("STOP");
+    let call = |name: &str, deadline_ms: u64, wait_ms: u64| {
+        let mut call = hubspot_write(name);
+        (call["deadline_ms"], call["wait_ms"]) = (json!(deadline_ms), json!(wait_ms));
+        call
+    };
+    let (never, late) = (unique(), unique());
+    // Nobody takes it before its deadline.
+    let unbegun = client.execute(call(&never, 3_000, 0)).await;
+    assert_eq!(unbegun["state"], "running", "{unbegun}");
+    let waiting = client.execute(call(&late, 120_000, 100)).await;
+    assert_eq!(waiting["state"], "running", "{waiting}");
+    let refused = eventually("a call is refused", Duration::from_secs(20), || async {
+        let began = tokio::time::Instant::now();
+        let told = client.execute(call("c", 5_000, 2_000)).await;
+        (told["error"]["code"] == "OVERLOADED").then(|| (told, began.elapsed()))
+    })
+    .await;
+    let (told, took) = refused;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!((&told["error"]["outcome"], &told["error"]["fix"]["kind"]), (&json!("not_sent"), &json!("wait")));
+    assert!(told["error"]["retry_after_ms"].as_u64().is_some_and(|wait| wait >= 2_000), "{told}");
+    // Whoever has time is taken.
+    assert_eq!(client.execute(call("d", 300_000, 100)).await["state"], "running");
+    let ended = crate::handles::end_of(&client, &unbegun).await;
+    assert_eq!(
+        (&ended["error"]["code"], &ended["error"]["outcome"]),
+        (&json!("DEADLINE_EXCEEDED"), &json!("not_sent"))
+    );
+    executors("CONT");
+    assert_eq!(crate::handles::end_of(&client, &waiting).await["ok"], true);
+    assert_eq!((vendor.count(&never), vendor.count(&late)), (0, 1));
+}

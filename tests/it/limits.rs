@@ -25,6 +25,7 @@ pub(crate) async fn the_vendors_limits_are_kept(shape: Shape) {
     let site = Site { stack: Stack::options(shape).vendor(&vendor).start(), vendor };
     a_limit_is_kept_before_the_vendor_has_to_say_so(&site).await;
     a_vendor_that_wants_to_be_left_alone_is(&site).await;
+    no_more_calls_are_under_way_than_the_connector_says(&site).await;
 }
 
 async fn a_limit_is_kept_before_the_vendor_has_to_say_so(site: &Site) {
@@ -70,4 +71,39 @@ async fn a_vendor_that_wants_to_be_left_alone_is(site: &Site) {
     let asked = site.vendor.count(&account.mark);
     let envelope = client.execute(hurried).await;
     assert_eq!((&envelope["error"]["code"], site.vendor.count(&account.mark)), (&json!("RATE_LIMITED"), asked));
+}
+
+/// 64 where a manifest says nothing, by all executors together.
+async fn no_more_calls_are_under_way_than_the_connector_says(site: &Site) {
+    const MOST: usize = 64;
+    const TAKES: Duration = Duration::from_millis(700);
+    let tenant = Tenant::new(&site.stack).await;
+    let account = tenant.connect("hubspot", "HS", &site.vendor).await;
+    site.vendor.on(&account.mark, Answer::json(200, &json!({"results": []})).after(TAKES));
+    let client = tenant.mcp();
+    let calls = (0..90).map(|_| client.execute(hubspot_read()));
+    for envelope in futures::future::join_all(calls).await {
+        assert_eq!(envelope["ok"], true, "{envelope}");
+    }
+    let came: Vec<Instant> = site.vendor.received(&account.mark).iter().map(|request| request.at).collect();
+    let under_way =
+        |at: &Instant| came.iter().filter(|other| **other <= *at && at.duration_since(**other) < TAKES).count();
+    let most = came.iter().map(under_way).max();
+    assert_eq!((came.len(), most.is_some_and(|most| most > MOST / 2 && most <= MOST)), (90, true), "{most:?}");
+
+    // Whoever would wait for too long is told at once that it was us, and that nothing was sent.
+    site.vendor.on(&account.mark, Answer::json(200, &json!({"results": []})).after(Duration::from_secs(4)));
+    let calls = (0..70).map(|_| {
+        let mut hurried = hubspot_read();
+        hurried["deadline_ms"] = json!(2_500);
+        client.execute(hurried)
+    });
+    let told = futures::future::join_all(calls).await;
+    let refused: Vec<_> = told.iter().filter(|envelope| envelope["error"]["code"] == "RATE_LIMITED").collect();
+    assert!(!refused.is_empty() && refused.len() <= 70 - MOST, "{} of {told:?}", refused.len());
+    for envelope in refused {
+        let error = &envelope["error"];
+        assert_eq!((&error["origin"], &error["outcome"]), (&json!("policy"), &json!("not_sent")), "{envelope}");
+        assert!(error["retry_after_ms"].as_u64().is_some(), "{envelope}");
+    }
 }

@@ -194,6 +194,11 @@ mod distributed_only {
     }
 
     #[test]
+    fn a_call_that_would_not_make_it_is_refused_at_once() {
+        crate::shared::block_on(crate::chaos::a_call_that_would_not_make_it_is_refused_at_once());
+    }
+
+    #[test]
     fn nothing_is_answered_while_the_broker_stands_still() {
         crate::shared::block_on(crate::chaos::nothing_is_answered_while_the_broker_stands_still());
     }

@@ -1,12 +1,14 @@
 //! One accepted call, and how it ended.
 
 mod envelope;
+mod execution_ids;
 mod ticket;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 pub use envelope::{AccountRef, CallState, Envelope, LimitUse, Page, TruncatedData};
+pub use execution_ids::{Acceptance, Accepted, ExecutionIds};
 pub use ticket::{TicketFacts, TicketKey};
 
 use crate::blobs::BlobId;

@@ -20,7 +20,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-pub use accepted::Accepted;
 pub use keys::{Binding, Earlier};
 pub use lost::LostNote;
 pub use record::{JournalState, Record, is_final, may_follow};

@@ -6,11 +6,15 @@
 //! [`redis`] holds the buckets of a deployment, [`local`] those of one process; [`leased`] takes tokens of fast buckets in
 //! handfuls, and [`Soft`] goes on with a local limit while the shared one is away: a vendor that is asked too often says so,
 //! a vendor that is not asked at all helps nobody.
+//!
+//! [`concurrency`] bounds the calls under way at once; [`redis_slots`] divides them among the executors of a deployment.
 
+pub mod concurrency;
 mod gcra;
 pub mod leased;
 pub mod local;
 pub mod redis;
+pub mod redis_slots;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +22,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use concurrency::Concurrency;
+
+use self::concurrency::Alone;
+use crate::clock::Clock;
 use crate::manifest::RateLimit;
 
 /// One bucket of one account, app or address.
@@ -71,6 +79,20 @@ pub trait Limiter: Send + Sync + 'static {
     /// # Errors
     /// When the buckets cannot be reached.
     async fn rest(&self, bucket: &Bucket, rest: Duration) -> Result<(), LimitError>;
+}
+
+/// What an executor asks before it calls.
+#[derive(Clone)]
+pub struct Limits {
+    pub rates: Arc<dyn Limiter>,
+    pub slots: Arc<Concurrency>,
+}
+
+impl Limits {
+    /// Of a process that is alone.
+    pub fn alone(clock: Arc<dyn Clock>) -> Self {
+        Self { rates: Arc::new(local::LocalLimiter::new(clock)), slots: Arc::new(Concurrency::new(Arc::new(Alone))) }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -76,12 +76,12 @@ impl RedisLimiter {
         Ok(Self { connection, prefix: format!("{}:limit:", config.namespace) })
     }
 
-    /// Each bucket has a slot of its own in a cluster.
-    fn key(&self, bucket: &Bucket) -> String {
-        format!("{}{}", self.prefix, bucket.key)
+    /// Each has a slot of its own in a cluster.
+    pub(super) fn key_of(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
-    async fn run<T: ::redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, LimitError> {
+    pub(super) async fn run<T: ::redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, LimitError> {
         let mut connection = self.connection.clone();
         match tokio::time::timeout(WITHIN, script.invoke_async(&mut connection)).await {
             Ok(answer) => answer.map_err(away),
@@ -93,7 +93,7 @@ impl RedisLimiter {
 #[async_trait]
 impl Limiter for RedisLimiter {
     async fn take(&self, bucket: &Bucket, cost: u32, patience: Duration) -> Result<Turn, LimitError> {
-        let mut script = TAKE.key(self.key(bucket));
+        let mut script = TAKE.key(self.key_of(&bucket.key));
         let patience = to_micros(patience.min(Duration::from_secs(86_400)));
         script.arg(bucket.interval).arg(bucket.burst).arg(cost.clamp(1, bucket.burst)).arg(patience);
         let (verdict, number): (u8, i64) = self.run(&script).await?;
@@ -105,7 +105,7 @@ impl Limiter for RedisLimiter {
     }
 
     async fn rest(&self, bucket: &Bucket, rest: Duration) -> Result<(), LimitError> {
-        let mut script = REST.key(self.key(bucket));
+        let mut script = REST.key(self.key_of(&bucket.key));
         script.arg(bucket.interval).arg(bucket.burst).arg(to_micros(rest));
         self.run::<u8>(&script).await.map(drop)
     }

@@ -62,6 +62,10 @@ pub struct Manifest {
     /// Named buckets; an operation names the one it spends from, else `default` applies when present.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub rate_limits: IndexMap<String, RateLimit>,
+    /// Calls of one organization that may be under way at once, all executors together.
+    #[serde(default = "default_concurrency", skip_serializing_if = "is_default_concurrency")]
+    #[schemars(range(min = 1))]
+    pub concurrency: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
     /// Short advice on fields and habits of this API.
@@ -76,6 +80,15 @@ pub struct Manifest {
 
 fn default_ttl() -> u32 {
     86_400
+}
+
+/// More than vendors like, and few enough that one connector does not take all that an organization has.
+fn default_concurrency() -> u32 {
+    64
+}
+
+fn is_default_concurrency(value: &u32) -> bool {
+    *value == default_concurrency()
 }
 
 fn is_false(value: &bool) -> bool {

@@ -73,6 +73,7 @@ impl DeadLetters for NoDeadLetters {
 
 pub(crate) fn decode(letter: &[u8]) -> Result<DeadLetter, QueueError> {
     let letter = proto::DeadLetter::decode(letter).map_err(|error| QueueError::Unreadable(error.to_string()))?;
+    wire::known_job(letter.format)?;
     let job = letter.job.ok_or_else(|| QueueError::Unreadable("a dead letter without its job".to_owned()))?;
     Ok(DeadLetter {
         job: wire::job_from_wire(job)?,

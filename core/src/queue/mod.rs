@@ -19,6 +19,7 @@ pub mod nats;
 mod ready;
 mod shares;
 pub mod subjects;
+pub mod survey;
 pub mod wire;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::job::{Job, Outcome};
 pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, NoDeadLetters};
 pub use express::{Express, NoExpress};
 pub use shares::{Share, Shares};
+pub use survey::{Line, Survey};
 
 /// A job is given up and put among the dead letters after this many starts.
 pub const MAX_STARTS: u32 = 5;
@@ -60,11 +62,22 @@ pub trait JobQueue: Send + Sync + 'static {
     /// When it could not be stored; the delivery must then not be acked.
     async fn bury(&self, job: &Job, reason: &str, starts: u32) -> Result<(), QueueError>;
 
+    /// A look at everything that lies here.
+    ///
+    /// # Errors
+    /// When the queue cannot be reached.
+    async fn survey(&self) -> Result<Survey, QueueError>;
+
+    /// How long the first in the line that this job would join has waited, as the last [`JobQueue::survey`] saw it.
+    fn wait_ahead(&self, job: &Job) -> Duration;
+
     /// Jobs waiting and jobs held by executors.
     ///
     /// # Errors
     /// When the queue cannot be reached.
-    async fn depth(&self) -> Result<QueueDepth, QueueError>;
+    async fn depth(&self) -> Result<QueueDepth, QueueError> {
+        Ok(self.survey().await?.depth())
+    }
 
     /// What [`JobQueue::bury`] has put aside.
     fn dead_letters(&self) -> &dyn DeadLetters;

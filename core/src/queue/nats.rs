@@ -8,6 +8,7 @@
 //! | `publish`, `recent` | packing and publishing; what was published a short while ago |
 //! | `intake`, `demand` | pulling while somebody receives, taking packs apart |
 //! | `holds`, `keeper` | acks, signs of life, jobs that leave their pack |
+//! | `survey` | how much lies in the stream, and since when |
 //! | `replies` | outcomes back to the gateways |
 //! | `express` | reads whose callers wait, without a stream |
 //! | `packing` | packets of what is sent without a stream |
@@ -29,6 +30,7 @@ mod publish;
 mod recent;
 mod replies;
 mod spread;
+mod survey;
 mod topology;
 
 use std::sync::Arc;
@@ -52,7 +54,8 @@ use self::holds::{Command, Fetched, Ledger};
 use self::intake::Intake;
 use self::keeper::Keeper;
 use self::publish::Publisher;
-use super::{DeadLetters, Delivery, JobQueue, QueueDepth, QueueError, Shares, wire};
+use self::survey::Looks;
+use super::{DeadLetters, Delivery, JobQueue, QueueError, Shares, Survey, wire};
 use crate::clock::Clock;
 use crate::job::Job;
 
@@ -78,12 +81,13 @@ impl Default for NatsQueueConfig {
 
 /// [`JobQueue`] on JetStream.
 ///
-/// [`QueueDepth`] counts messages here, so a pack counts once.
+/// [`Survey`] counts messages here, so a pack counts once.
 pub struct NatsQueue {
     link: NatsLink,
     config: NatsQueueConfig,
     clock: Arc<dyn Clock>,
     publisher: Publisher,
+    looks: Looks,
     ledger: Arc<Ledger>,
     demand: Arc<Demand>,
     /// Started with the first `receive`, because a gateway never receives. The keeper lives as long as its senders: we
@@ -117,6 +121,7 @@ impl NatsQueue {
             config,
             clock,
             publisher: Publisher::new(link),
+            looks: Looks::default(),
             demand: Arc::new(Demand::new(shares, ledger.room.clone())),
             ledger,
             receiving: OnceCell::new(),
@@ -197,8 +202,13 @@ impl JobQueue for NatsQueue {
         }
     }
 
-    async fn depth(&self) -> Result<QueueDepth, QueueError> {
-        topology::depth(&self.link).await
+    async fn survey(&self) -> Result<Survey, QueueError> {
+        self.looks.look(&self.link).await
+    }
+
+    fn wait_ahead(&self, job: &Job) -> Duration {
+        let lanes = self.publisher.lanes_of(job);
+        lanes.into_iter().flatten().map(|lane| self.looks.wait(lane.source())).min().unwrap_or_default()
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

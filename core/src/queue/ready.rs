@@ -78,6 +78,18 @@ impl<T: Waits> Ready<T> {
         self.waiting.len + self.background.len
     }
 
+    /// How many jobs with waiting callers, or without, are here, and the first of each organization.
+    pub(super) fn waiting(&self, waiting_callers: bool) -> (usize, impl Iterator<Item = &T>) {
+        let turns = if waiting_callers { &self.waiting } else { &self.background };
+        (turns.len, turns.lanes.values().filter_map(VecDeque::front))
+    }
+
+    /// The first of those after which this one would come.
+    pub(super) fn ahead_of(&self, job: &Job) -> Option<&T> {
+        let turns = if job.interactive() { &self.waiting } else { &self.background };
+        turns.lanes.get(&job.organization)?.front()
+    }
+
     pub(super) fn push_back(&mut self, item: T) {
         self.turns(&item).push(item, VecDeque::push_back);
     }

@@ -299,6 +299,10 @@ impl Source {
         }
     }
 
+    pub fn class_name(self) -> &'static str {
+        self.class.as_str()
+    }
+
     /// Whether organizations with many jobs are here.
     pub fn is_bulk(self) -> bool {
         self.class.is_bulk()

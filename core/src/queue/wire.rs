@@ -11,11 +11,15 @@ use crate::ids::{AccountId, ExecutionId, InstanceId, KeyId, OrganizationId, Serv
 use crate::job::{Job, Outcome, Payload, TraceContext};
 use crate::manifest::Effect;
 
+/// Of what has a job in it. The one before had ids as texts, which are understood still.
+const JOB_FORMAT: u32 = 2;
+const JOB_FORMATS: std::ops::RangeInclusive<u32> = 1..=JOB_FORMAT;
+/// Of everything else.
 const FORMAT: u32 = 1;
 
 /// One queue message with one job. Messages joined end to end are one message with the jobs of all.
 pub fn encode_job(job: &Job) -> Bytes {
-    let pack = wire::JobPack { format: FORMAT, jobs: vec![job_to_wire(job.clone())] };
+    let pack = wire::JobPack { format: JOB_FORMAT, jobs: vec![job_to_wire(job.clone())] };
     pack.encode_to_vec().into()
 }
 
@@ -23,7 +27,7 @@ pub fn encode_job(job: &Job) -> Bytes {
 /// When the message is not of a known format.
 pub fn decode_jobs(message: Bytes) -> Result<Vec<Job>, QueueError> {
     let pack = wire::JobPack::decode(message).map_err(|error| QueueError::Unreadable(error.to_string()))?;
-    known(pack.format)?;
+    known_job(pack.format)?;
     pack.jobs.into_iter().map(job_from_wire).collect()
 }
 
@@ -89,7 +93,7 @@ pub fn decode_express_news(message: Bytes) -> Result<ExpressNews, QueueError> {
 
 pub fn encode_dead_letter(job: &Job, reason: &str, starts: u32, at: Millis) -> Bytes {
     let letter = wire::DeadLetter {
-        format: FORMAT,
+        format: JOB_FORMAT,
         job: Some(job_to_wire(job.clone())),
         reason: reason.to_owned(),
         starts,
@@ -100,6 +104,23 @@ pub fn encode_dead_letter(job: &Job, reason: &str, starts: u32, at: Millis) -> B
 
 fn known(format: u32) -> Result<(), QueueError> {
     if format == FORMAT { Ok(()) } else { Err(QueueError::Unreadable(format!("format {format}"))) }
+}
+
+pub(super) fn known_job(format: u32) -> Result<(), QueueError> {
+    if JOB_FORMATS.contains(&format) { Ok(()) } else { Err(QueueError::Unreadable(format!("format {format}"))) }
+}
+
+/// Hex digits as bytes.
+fn digest_to_wire(digest: &str) -> Bytes {
+    hex::decode(digest).unwrap_or_default().into()
+}
+
+/// Format 1 had the digits themselves.
+fn digest_from_wire(digest: &[u8]) -> String {
+    match std::str::from_utf8(digest) {
+        Ok(digits) if digits.len() == 64 => digits.to_owned(),
+        _ => hex::encode(digest),
+    }
 }
 
 pub(crate) fn effect_to_wire(effect: Effect) -> wire::Effect {
@@ -124,16 +145,16 @@ pub(crate) fn effect_from_wire(effect: wire::Effect) -> Effect {
 fn job_to_wire(job: Job) -> wire::Job {
     let (body, body_blob) = split(job.body);
     wire::Job {
-        execution_id: job.execution_id.as_str().to_owned(),
-        organization_id: job.organization.as_str().to_owned(),
+        execution_id: job.execution_id.to_bytes(),
+        organization_id: job.organization.to_bytes(),
         subject: job.subject.map(|subject| subject.0).unwrap_or_default(),
-        key_id: job.key_id.as_str().to_owned(),
+        key_id: job.key_id.to_bytes(),
         service: job.service.as_str().to_owned(),
-        connection_id: job.account.as_str().to_owned(),
+        connection_id: job.account.to_bytes(),
         connection_label: job.account_label,
         module: job.module,
         operation: job.operation.unwrap_or_default(),
-        manifest_digest: job.manifest_digest,
+        manifest_digest: digest_to_wire(&job.manifest_digest),
         effect: effect_to_wire(job.effect).into(),
         method: job.method,
         path: job.path,
@@ -152,24 +173,25 @@ fn job_to_wire(job: Job) -> wire::Job {
 }
 
 pub(super) fn job_from_wire(job: wire::Job) -> Result<Job, QueueError> {
+    let unreadable = |what: &str| QueueError::Unreadable(what.to_owned());
     let fixed = |bytes: &Bytes, what: &str| -> Result<[u8; 32], QueueError> {
-        bytes.as_ref().try_into().map_err(|_| QueueError::Unreadable(what.to_owned()))
+        bytes.as_ref().try_into().map_err(|_| unreadable(what))
     };
     Ok(Job {
         effect: effect_from_wire(job.effect()),
         request_hash: fixed(&job.request_hash, "request hash")?,
         ticket: fixed(&job.ticket, "ticket")?,
         body: join(job.body, job.body_blob, 0),
-        execution_id: ExecutionId::trusted(job.execution_id),
-        organization: OrganizationId::trusted(job.organization_id),
+        execution_id: ExecutionId::from_bytes(&job.execution_id).ok_or_else(|| unreadable("execution id"))?,
+        organization: OrganizationId::from_bytes(&job.organization_id).ok_or_else(|| unreadable("organization"))?,
         subject: some(job.subject).map(Subject),
-        key_id: KeyId::trusted(job.key_id),
+        key_id: KeyId::from_bytes(&job.key_id).ok_or_else(|| unreadable("key"))?,
         service: ServiceKey::trusted(job.service),
-        account: AccountId::trusted(job.connection_id),
+        account: AccountId::from_bytes(&job.connection_id).ok_or_else(|| unreadable("account"))?,
         account_label: job.connection_label,
         module: job.module,
         operation: some(job.operation),
-        manifest_digest: job.manifest_digest,
+        manifest_digest: digest_from_wire(&job.manifest_digest),
         method: job.method,
         path: job.path,
         query: pairs_from_wire(job.query),
@@ -227,3 +249,7 @@ fn pairs_to_wire(pairs: Vec<(String, String)>) -> Vec<wire::Pair> {
 fn pairs_from_wire(pairs: Vec<wire::Pair>) -> Vec<(String, String)> {
     pairs.into_iter().map(|pair| (pair.name, pair.value)).collect()
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, timeout};
 
 use super::{JobBuilder, World, eventually};
+use crate::clock::Clock as _;
 use crate::ids::{ExecutionId, InstanceId, OrganizationId};
 use crate::job::Job;
 use crate::manifest::Effect;
@@ -51,6 +52,7 @@ pub async fn queue_contract<W: QueueWorld>(make: impl AsyncFn() -> W) {
     loses_nothing_to_cancelled_receivers(make().await).await;
     loses_nothing_to_receivers_dropped_at_any_point(make().await).await;
     counts_waiting_and_held(make().await).await;
+    tells_how_long_jobs_have_waited(make().await).await;
     what_is_confirmed_survives(make().await).await;
     starts_are_counted_over_a_crash(make().await).await;
     one_organization_cannot_fill_the_queue(make().await).await;
@@ -351,6 +353,45 @@ async fn counts_waiting_and_held<W: QueueWorld>(mut world: W) {
     depth_is(0, 3).await;
     held.drain(..).for_each(Delivery::ack);
     depth_is(0, 0).await;
+}
+
+/// A line in which nobody is served grows older, for its own class only, until it is empty.
+async fn tells_how_long_jobs_have_waited<W: QueueWorld>(mut world: W) {
+    let (gateway, organization) = (InstanceId::generate(), OrganizationId::generate());
+    let clock = world.clock();
+    let job = || {
+        let mut job = JobBuilder::new(Effect::Once).organization(&organization).reply_to(&gateway).build();
+        job.accepted_at = clock.as_ref().map_or(job.accepted_at, |clock| clock.now());
+        job
+    };
+    // Somebody must have come once, for an adapter may not know its lines before; then everybody has left.
+    let executor = world.open().await;
+    executor.publish(job().into()).await.unwrap();
+    next(&executor).await.ack();
+    let empty = async |queue: &Port| {
+        queue.depth().await.unwrap() == QueueDepth::default() && queue.wait_ahead(&job()).is_zero()
+    };
+    eventually(SOON, "the line is empty", || empty(&executor)).await;
+    drop(executor);
+    let queue = world.open().await;
+    for _ in 0..50 {
+        queue.publish(job().into()).await.unwrap();
+    }
+    eventually(SOON, "the line grows older", || async {
+        if let Some(clock) = &clock {
+            clock.advance(Duration::from_millis(100));
+        }
+        let survey = queue.survey().await.unwrap();
+        let oldest = survey.lines.iter().map(|line| line.oldest).max().unwrap_or_default();
+        let ahead = queue.wait_ahead(&job());
+        survey.unaccounted == 0 && ahead > Duration::from_millis(200) && oldest >= ahead
+    })
+    .await;
+    assert!(queue.wait_ahead(&JobBuilder::new(Effect::Once).organization(&organization).build()).is_zero());
+    for _ in 0..50 {
+        next(&queue).await.ack();
+    }
+    eventually(SOON, "the line is empty again", || empty(&queue)).await;
 }
 
 /// Jobs of every kind but the interactive read come back after the death of all processes, held or not.

@@ -96,7 +96,7 @@ def load_secrets(data, binary):
 
 
 # What the scripts of the limits do, and what a client says when it connects.
-LIMIT_COMMANDS = "+eval +evalsha +script|load +get +set +time +ping +hello +auth +select"
+LIMIT_COMMANDS = "+eval +evalsha +script|load +get +set +hgetall +hset +hdel +pexpire +time +ping +hello +auth +select"
 
 
 def handed_on(*names):

@@ -23,8 +23,7 @@ use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::embedded::EmbeddedJournal;
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
-use plugboard_core::limits::Limiter;
-use plugboard_core::limits::local::LocalLimiter;
+use plugboard_core::limits::Limits;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
 use plugboard_core::queue::{Express, Replies, Shares};
 use plugboard_core::secret::{Secret, SecretKey};
@@ -66,10 +65,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let first_keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
     // The built-in vendor has no limits.
-    let limiter: Option<Arc<dyn Limiter>> = (settings.executor.vendor_limits && !args.sandbox)
-        .then(|| Arc::new(LocalLimiter::new(Arc::new(SystemClock))) as Arc<dyn Limiter>);
+    let limits = (settings.executor.vendor_limits && !args.sandbox).then(|| Limits::alone(Arc::new(SystemClock)));
     let executor_stop = drained.clone();
-    let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, limiter, &life, executor_stop);
+    let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, limits, &life, executor_stop);
     let pages = auth_service::http::router(auth.clone());
     let gateway = shape.gateway(settings.gateway, &args, auth.clone(), catalog.clone(), express, master, &life);
     api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
@@ -146,7 +144,7 @@ impl Shape {
         catalog: Arc<CatalogHandle>,
         egress: Egress,
         master: &SecretKey,
-        limiter: Option<Arc<dyn Limiter>>,
+        limits: Option<Limits>,
         life: &Lifecycle,
         stop: CancellationToken,
     ) -> Arc<dyn Express> {
@@ -160,7 +158,7 @@ impl Shape {
             custody: auth,
             catalog,
             egress,
-            limiter,
+            limits,
             idempotency_root: master.derive("vendor idempotency keys"),
         };
         let (executor, _) = executor::wiring::assemble(executor::Config::default(), parts, life);

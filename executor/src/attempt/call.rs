@@ -69,7 +69,7 @@ pub(super) fn jitter(most: Duration) -> Duration {
 
 /// Makes the call. For everything but a `read` the intent must be held. `followed`: an earlier start may have made it.
 pub(super) async fn call(deps: &Deps, job: &Job, followed: bool, ready: Ready) -> Called {
-    let Ready { connector, body, fields, resolved_at, outgoing, limits } = ready;
+    let Ready { connector, body, fields, resolved_at, outgoing, limits, slot: _slot } = ready;
     let resolved_at = Some(resolved_at);
     let left = deps.clock.now().until(job.deadline);
     let deadline = Instant::now() + left.saturating_sub(WAY_BACK.min(left / 4));

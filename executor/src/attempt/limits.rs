@@ -1,9 +1,11 @@
-//! A call's turn at its vendor's limit.
+//! A call's place among those under way, and its turn at its vendor's limit.
 
 use std::time::Duration;
 
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
+use plugboard_core::ids::ServiceKey;
 use plugboard_core::job::{Job, LimitUse};
+use plugboard_core::limits::concurrency::Slot;
 use plugboard_core::limits::{Bucket, Turn};
 use plugboard_core::manifest::{Connector, LimitScope, RateLimit};
 
@@ -49,7 +51,7 @@ pub(super) async fn turn(
     job: &Job,
     left: Duration,
 ) -> Result<Option<LimitUse>, Box<CallError>> {
-    let Some(limiter) = &deps.limiter else { return Ok(None) };
+    let Some(limits) = &deps.limits else { return Ok(None) };
     let Some(Spent { name, limit, bucket }) = spent(connector, job) else { return Ok(None) };
     let used = |remaining, waited: Option<Duration>| LimitUse {
         bucket: name.to_owned(),
@@ -57,7 +59,7 @@ pub(super) async fn turn(
         reset_ms: Some(to_millis(bucket.full_after())),
         waited_ms: waited.map(to_millis),
     };
-    match limiter.take(&bucket, 1, patience(job, left)).await {
+    match limits.rates.take(&bucket, 1, patience(job, left)).await {
         Ok(Turn::Now { remaining }) => Ok(Some(used(remaining, None))),
         Ok(Turn::After(wait)) => {
             metrics::histogram!("executor_limit_wait_ms").record(wait.as_secs_f64() * 1_000.0);
@@ -76,6 +78,23 @@ pub(super) async fn turn(
     }
 }
 
+/// A place among the calls of its organization to this connector that are under way.
+pub(super) async fn slot(
+    deps: &Deps,
+    connector: &Connector,
+    job: &Job,
+    left: Duration,
+) -> Result<Option<Slot>, Box<CallError>> {
+    let Some(limits) = &deps.limits else { return Ok(None) };
+    let most = connector.manifest().concurrency;
+    let slot = limits.slots.enter(&job.organization, &job.service, most, patience(job, left)).await;
+    if slot.is_none() {
+        metrics::counter!("plugboard_concurrency_refused_total").increment(1);
+        return Err(Box::new(too_many(&job.service, most)));
+    }
+    Ok(slot)
+}
+
 /// How long a call with this much time left waits for a vendor.
 pub(super) fn patience(job: &Job, left: Duration) -> Duration {
     let left = left.saturating_sub(LEAST_TIME);
@@ -84,12 +103,24 @@ pub(super) fn patience(job: &Job, left: Duration) -> Duration {
 
 /// The vendor says that it is asked too often: everybody waits for as long as it wants.
 pub(super) async fn rest(deps: &Deps, connector: &Connector, job: &Job, asked: Option<Duration>) {
-    let Some(limiter) = &deps.limiter else { return };
+    let Some(limits) = &deps.limits else { return };
     let Some(Spent { bucket, .. }) = spent(connector, job) else { return };
     let rest = asked.unwrap_or(SHORT_REST).min(LONGEST_REST);
-    if let Err(error) = limiter.rest(&bucket, rest).await {
+    if let Err(error) = limits.rates.rest(&bucket, rest).await {
         tracing::warn!(%error, "a vendor's wish to be left alone could not be told to the others");
     }
+}
+
+fn too_many(service: &ServiceKey, most: u32) -> CallError {
+    let message = format!(
+        "This organization has {most} calls to {service} under way, which is as many as go at once, and none ended in time. \
+         Nothing was sent."
+    );
+    let fix = Fix::new(FixKind::Wait)
+        .hint("Make fewer calls at once, or let them run in the background: wait_ms 0 and a later deadline_ms.");
+    let mut error = CallError::new(ErrorCode::RateLimited, message).retryable(true).fix(fix);
+    error.retry_after_ms = Some(to_millis(SHORT_REST));
+    error
 }
 
 fn too_late(name: &str, limit: &RateLimit, wait: Duration) -> CallError {

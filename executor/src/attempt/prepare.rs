@@ -9,6 +9,7 @@ use plugboard_core::catalog::CatalogError;
 use plugboard_core::error::CallError;
 use plugboard_core::identity::{Grant, IdentityError};
 use plugboard_core::job::{Job, LimitUse, Payload};
+use plugboard_core::limits::concurrency::Slot;
 use plugboard_core::manifest::Connector;
 use plugboard_core::secret::AccountFields;
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ pub(super) struct Ready {
     pub(super) resolved_at: Instant,
     pub(super) outgoing: Outgoing,
     pub(super) limits: Option<LimitUse>,
+    /// Its place among the calls under way, kept to the end.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Why it cannot. Nothing was sent.
@@ -49,8 +52,9 @@ pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
     let connector = connector(deps, job).await?;
     let body = body(deps, job).await?;
     // Before the fields, which are good for a moment only, and before the intent: who waits has begun nothing.
-    let limits =
-        limits::turn(deps, &connector, job, deps.clock.now().until(job.deadline)).await.map_err(Stop::Failed)?;
+    let left = || deps.clock.now().until(job.deadline);
+    let slot = limits::slot(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
+    let limits = limits::turn(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
     let resolved_at = Instant::now();
     let fields = resolve(deps, job).await.map_err(|error| {
         if matches!(error, IdentityError::TicketRefused) {
@@ -71,7 +75,7 @@ pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
         stamp: signature::stamp(&connector, &*deps.clock),
     };
     let outgoing = build(&parts).map_err(|error| failed(error.into()))?;
-    Ok(Ready { connector, body, fields, resolved_at, outgoing, limits })
+    Ok(Ready { connector, body, fields, resolved_at, outgoing, limits, slot })
 }
 
 async fn connector(deps: &Deps, job: &Job) -> Result<Arc<Connector>, Stop> {

@@ -141,9 +141,6 @@ impl Gateway {
     }
 
     async fn in_background(&self, job: Arc<Job>) -> Told {
-        if self.journal.note_accepted(&job).await.is_err() {
-            return Told::Refused;
-        }
         match self.queue.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => Told::Left,
             Err(_) => Told::Refused,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use plugboard_core::job::Job;
-use plugboard_core::queue::{ACK_WAIT, DeadLetters, Delivery, Hold, JobQueue, NoDeadLetters, QueueDepth, QueueError};
+use plugboard_core::queue::{ACK_WAIT, DeadLetters, Delivery, Hold, JobQueue, NoDeadLetters, QueueError, Survey};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -186,8 +186,12 @@ impl JobQueue for QueuePort {
         }
     }
 
-    async fn depth(&self) -> Result<QueueDepth, QueueError> {
-        Ok(QueueDepth::default())
+    async fn survey(&self) -> Result<Survey, QueueError> {
+        Ok(Survey::default())
+    }
+
+    fn wait_ahead(&self, _: &Job) -> Duration {
+        Duration::ZERO
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

@@ -12,8 +12,7 @@ use plugboard_core::ids::{ExecutionId, InstanceId};
 use plugboard_core::job::{Job, Outcome, Payload, RequestParts};
 use plugboard_core::journal::memory::MemoryJournal;
 use plugboard_core::journal::{Journal, JournalStore};
-use plugboard_core::limits::Limiter;
-use plugboard_core::limits::local::LocalLimiter;
+use plugboard_core::limits::Limits;
 use plugboard_core::manifest::{Connector, Effect, document};
 use plugboard_core::queue::Shares;
 use plugboard_core::secret::SecretKey;
@@ -104,7 +103,7 @@ struct Scene {
     arrivals: Arc<Arrivals>,
     vendor: Arc<Vendor>,
     lanes: Arc<Lanes>,
-    limiter: Option<Arc<dyn Limiter>>,
+    limits: Option<Limits>,
     tokens: Arc<AtomicU32>,
     document: ManifestDocument,
 }
@@ -127,7 +126,7 @@ async fn play(stage: &Stage, seed: u64, sky: Sky, kept: bool) -> Report {
         arrivals: Arc::default(),
         vendor: Vendor::new(&world),
         lanes: Arc::default(),
-        limiter: limited.then(|| Arc::new(LocalLimiter::new(clock.clone())) as Arc<dyn Limiter>),
+        limits: limited.then(|| Limits::alone(clock.clone())),
         tokens: Arc::default(),
         document: stage.document.clone(),
         world: world.clone(),
@@ -197,7 +196,7 @@ impl Scene {
             clock,
             idempotency_root: SecretKey::new([1; 32]),
             calls: None,
-            limiter: self.limiter.clone(),
+            limits: self.limits.clone(),
             lines: Lines::default(),
             adopt_trace: None,
         }

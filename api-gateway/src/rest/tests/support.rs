@@ -19,7 +19,7 @@ use plugboard_core::identity::{
     IssuedKey, Key, NewAccount, NewKey, Organization, Principal, Scope, Scopes, fold_label,
 };
 use plugboard_core::ids::{AccountId, InstanceId, KeyId, OrganizationId, Subject};
-use plugboard_core::job::TicketKey;
+use plugboard_core::job::{ExecutionIds, TicketKey};
 use plugboard_core::journal::Journal;
 use plugboard_core::manifest::{Manifest, document};
 use plugboard_core::secret::{Secret, SecretKey};
@@ -131,6 +131,7 @@ impl World {
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
             blobs: Arc::new(Nothing),
             clock,
+            execution_ids: ExecutionIds::new(&SecretKey::new([2; 32])),
             ticket_key: TicketKey::new(SecretKey::new([1; 32])),
             me,
             waiters,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::{CallState, Envelope, Job, Outcome};
 use plugboard_core::journal::{JournalError, JournalStore, Revision};
-use plugboard_core::queue::{DeadLetters, Delivery, JobQueue, NoDeadLetters, QueueDepth, QueueError};
+use plugboard_core::queue::{DeadLetters, Delivery, JobQueue, NoDeadLetters, QueueError, Survey};
 
 use crate::waiters::Waiters;
 
@@ -54,8 +55,12 @@ impl JobQueue for FakeVendor {
         Ok(())
     }
 
-    async fn depth(&self) -> Result<QueueDepth, QueueError> {
-        Ok(QueueDepth::default())
+    async fn survey(&self) -> Result<Survey, QueueError> {
+        Ok(Survey::default())
+    }
+
+    fn wait_ahead(&self, _: &Job) -> Duration {
+        Duration::ZERO
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

@@ -34,7 +34,7 @@ pub use replies::LocalReplies;
 use self::state::{Entry, Place, State};
 use super::ready::Pickup;
 use super::shares::{Share, Shares};
-use super::{DeadLetters, Delivery, Hold, JobQueue, QueueDepth, QueueError, wire};
+use super::{DeadLetters, Delivery, Hold, JobQueue, QueueError, Survey, wire};
 use crate::clock::Clock;
 use crate::embedded::tables::{JOBS, STARTS};
 use crate::embedded::{Embedded, EmbeddedError};
@@ -141,7 +141,7 @@ impl LocalQueue {
 
 impl std::fmt::Debug for LocalQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalQueue").field("depth", &self.inner.state.lock().depth()).finish_non_exhaustive()
+        f.debug_struct("LocalQueue").field("state", &self.inner.state.lock().depth()).finish_non_exhaustive()
     }
 }
 
@@ -185,8 +185,12 @@ impl JobQueue for LocalQueue {
         }
     }
 
-    async fn depth(&self) -> Result<QueueDepth, QueueError> {
-        Ok(self.inner.state.lock().depth())
+    async fn survey(&self) -> Result<Survey, QueueError> {
+        Ok(self.inner.state.lock().survey(self.inner.clock.now()))
+    }
+
+    fn wait_ahead(&self, job: &Job) -> Duration {
+        self.inner.state.lock().wait_ahead(job, self.inner.clock.now())
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

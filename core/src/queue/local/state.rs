@@ -8,8 +8,8 @@ use super::LocalQueueLimits;
 use crate::clock::Millis;
 use crate::ids::{ExecutionId, OrganizationId};
 use crate::job::{Job, Payload};
-use crate::queue::QueueDepth;
 use crate::queue::ready::{Ready, Waits};
+use crate::queue::{Line, QueueDepth, Survey};
 
 /// How long a published id is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -90,6 +90,26 @@ impl State {
 
     pub(super) fn depth(&self) -> QueueDepth {
         QueueDepth { waiting: self.ready.len() as u64 + self.delayed, held: self.held }
+    }
+
+    pub(super) fn survey(&self, now: Millis) -> Survey {
+        let line = |waiting_callers, class| {
+            let mut line = Line { class, waiting: 0, held: 0, oldest: Duration::ZERO };
+            let (jobs, first) = self.ready.waiting(waiting_callers);
+            line.waiting = jobs as u64;
+            line.oldest = first.map(|entry| entry.job.accepted_at.until(now)).max().unwrap_or_default();
+            line
+        };
+        let (waiting, mut background) = (line(true, "waiting"), line(false, "background"));
+        // Whose they are is not counted apart.
+        background.waiting += self.delayed;
+        background.held = self.held;
+        Survey { lines: vec![waiting, background], unaccounted: 0 }
+    }
+
+    /// Organizations take turns: a job waits behind those of its own.
+    pub(super) fn wait_ahead(&self, job: &Job, now: Millis) -> Duration {
+        self.ready.ahead_of(job).map(|entry| entry.job.accepted_at.until(now)).unwrap_or_default()
     }
 
     fn take(&mut self, lane: usize, bytes: usize) -> Place {

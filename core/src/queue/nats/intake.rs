@@ -328,9 +328,9 @@ impl Intake {
             return false;
         }
         let idle = asked().filter(|source| pulls.of[source.index()].last_job.elapsed() >= IDLE_CHECK);
-        let depths = join_all(idle.map(|source| topology::depth_of(&self.link, source))).await;
+        let consumers = join_all(idle.map(|source| topology::consumer(&self.link, source))).await;
         pulls.checked = Instant::now();
-        let waiting: u64 = depths.into_iter().flatten().flatten().map(|depth| depth.waiting).sum();
+        let waiting: u64 = consumers.into_iter().flatten().flatten().map(|consumer| consumer.num_pending).sum();
         if waiting > 0 {
             tracing::warn!(waiting, "jobs wait but none arrive; subscribing again");
         }

@@ -76,6 +76,11 @@ impl Publisher {
         Self { lanes: Lane::all().map(lane).collect(), spread: Spread::new(link), storer }
     }
 
+    /// Where this job would wait now: there, or in one of the two.
+    pub(super) fn lanes_of(&self, job: &Job) -> [Option<Lane>; 2] {
+        if self.spread.is_within_pace(job) { [Some(Lane::of(job)), None] } else { Lane::bulk(job).map(Some) }
+    }
+
     pub(super) async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         let until = Instant::now() + GIVE_UP;
         let id = job.execution_id.clone();

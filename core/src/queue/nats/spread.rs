@@ -40,6 +40,10 @@ pub(super) struct Spread {
     depths: Arc<Depths>,
 }
 
+fn pace(waiting: bool) -> f64 {
+    if waiting { PACE_WAITING } else { PACE_BACKGROUND }
+}
+
 /// A bucket of jobs that may pass.
 struct Pace {
     left: f64,
@@ -58,6 +62,14 @@ impl Spread {
         Self { link: link.clone(), paces: Mutex::default(), depths: Arc::new(depths) }
     }
 
+    /// Whether one more job would pass.
+    pub(super) fn is_within_pace(&self, job: &Job) -> bool {
+        let waiting = job.interactive();
+        let paces = self.paces.lock();
+        let own = paces.get(&(job.organization.clone(), waiting));
+        own.is_none_or(|own| own.left + own.at.elapsed().as_secs_f64() * pace(waiting) >= 1.0)
+    }
+
     pub(super) fn lane(&self, job: &Job) -> Lane {
         if self.within_pace(&job.organization, job.interactive()) {
             return Lane::of(job);
@@ -72,7 +84,7 @@ impl Spread {
     }
 
     fn within_pace(&self, organization: &OrganizationId, waiting: bool) -> bool {
-        let (now, pace) = (Instant::now(), if waiting { PACE_WAITING } else { PACE_BACKGROUND });
+        let (now, pace) = (Instant::now(), pace(waiting));
         let key = (organization.clone(), waiting);
         let mut paces = self.paces.lock();
         if paces.len() >= REMEMBERED && !paces.contains_key(&key) {
@@ -100,11 +112,11 @@ impl Spread {
             let bulk = Source::all().filter(|source| source.is_bulk());
             let answers = bulk.map(|source| {
                 let link = &link;
-                async move { (source, topology::depth_of(link, source).await) }
+                async move { (source, topology::consumer(link, source).await) }
             });
-            for (source, depth) in futures::future::join_all(answers).await {
-                if let Ok(Some(depth)) = depth {
-                    depths.waiting[source.index()].store(depth.waiting, Ordering::Relaxed);
+            for (source, consumer) in futures::future::join_all(answers).await {
+                if let Ok(Some(consumer)) = consumer {
+                    depths.waiting[source.index()].store(consumer.num_pending, Ordering::Relaxed);
                 }
             }
         });

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 
 use super::super::subjects::Source;
-use super::super::{ACK_WAIT, QueueDepth, QueueError};
+use super::super::{ACK_WAIT, QueueError};
 use super::link::NatsLink;
 
 /// Longer than any publisher repeats.
@@ -188,16 +188,23 @@ async fn ensure_consumer(link: &NatsLink, source: Source, max_ack_pending: i64) 
     match made {
         Ok(Ok(_)) => Ok(()),
         // Without the right to make one, one that is there will do.
-        Ok(Err(_)) if depth_of(link, source).await.is_ok_and(|depth| depth.is_some()) => Ok(()),
+        Ok(Err(_)) if consumer(link, source).await.is_ok_and(|state| state.is_some()) => Ok(()),
         Ok(Err(error)) => Err(QueueError::Unavailable(error.to_string())),
         Err(_) => Err(QueueError::Unavailable("no answer about a consumer".to_owned())),
     }
 }
 
-#[derive(Deserialize)]
-struct ConsumerState {
-    num_pending: u64,
-    num_ack_pending: u64,
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct ConsumerState {
+    pub(super) num_pending: u64,
+    pub(super) num_ack_pending: u64,
+    pub(super) delivered: Delivered,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Delivered {
+    /// The last message that was given out for the first time.
+    pub(super) stream_seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -205,38 +212,31 @@ struct StreamInfo {
     state: StreamState,
 }
 
-#[derive(Deserialize)]
-struct StreamState {
-    messages: u64,
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct StreamState {
+    pub(super) messages: u64,
+    pub(super) last_seq: u64,
 }
 
-/// Before the first executor there are no consumers: then everything waits.
+/// From the leader of the stream of jobs.
 ///
 /// # Errors
 /// When nobody answers.
-pub(super) async fn depth(link: &NatsLink) -> Result<QueueDepth, QueueError> {
-    let mut sum = QueueDepth::default();
-    for depth in try_join_all(Source::all().map(|source| depth_of(link, source))).await? {
-        let Some(depth) = depth else {
-            let subject = format!("$JS.API.STREAM.INFO.{}", link.names().jobs_stream());
-            return match ask::<StreamInfo>(link, subject).await? {
-                Response::Ok(info) => Ok(QueueDepth { waiting: info.state.messages, held: 0 }),
-                Response::Err { error } => Err(QueueError::Unavailable(error.to_string())),
-            };
-        };
-        sum.waiting += depth.waiting;
-        sum.held += depth.held;
+pub(super) async fn stream(link: &NatsLink) -> Result<StreamState, QueueError> {
+    let subject = format!("$JS.API.STREAM.INFO.{}", link.names().jobs_stream());
+    match ask::<StreamInfo>(link, subject).await? {
+        Response::Ok(info) => Ok(info.state),
+        Response::Err { error } => Err(QueueError::Unavailable(error.to_string())),
     }
-    Ok(sum)
 }
 
 /// From the consumer's leader; `None`: there is no such consumer yet.
 ///
 /// # Errors
 /// When nobody answers.
-pub(super) async fn depth_of(link: &NatsLink, source: Source) -> Result<Option<QueueDepth>, QueueError> {
-    match ask::<ConsumerState>(link, link.names().consumer_info(source)).await? {
-        Response::Ok(state) => Ok(Some(QueueDepth { waiting: state.num_pending, held: state.num_ack_pending })),
+pub(super) async fn consumer(link: &NatsLink, source: Source) -> Result<Option<ConsumerState>, QueueError> {
+    match ask(link, link.names().consumer_info(source)).await? {
+        Response::Ok(state) => Ok(Some(state)),
         Response::Err { error } if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND => Ok(None),
         Response::Err { error } => Err(QueueError::Unavailable(error.to_string())),
     }

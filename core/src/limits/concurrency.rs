@@ -1,0 +1,336 @@
+//! Calls at once: how many an organization may have under way at one connector, all executors together.
+//!
+//! Each executor leases slots, uses them call after call without asking anybody, and gives back what it has not used for
+//! a second. Where more is wanted than there is, each executor has its part. A lease that is not renewed ends, so an
+//! executor that dies keeps nobody's slots for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use hashbrown::{Equivalent, HashMap};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::LimitError;
+use crate::ids::{OrganizationId, ServiceKey};
+
+/// Without a renewal for this long, slots are free again.
+pub const LEASE: Duration = Duration::from_secs(10);
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// How often what is not used is given back.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How often whoever waits asks again: another executor may have given something back.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Questions under way at once while tidying.
+const TOGETHER: usize = 64;
+
+/// What a holder says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    pub wanted: u32,
+    /// Taken already; they come back when their calls end.
+    pub in_use: u32,
+    /// Slots of all holders together.
+    pub most: u32,
+}
+
+/// Divides slots among holders. An implementation knows which holder it is.
+#[async_trait]
+pub trait SlotLeases: Send + Sync + 'static {
+    /// How many this holder may use from now on, for [`LEASE`]. Fewer than are in use: some others get theirs first.
+    ///
+    /// # Errors
+    /// When nobody can be asked.
+    async fn lease(&self, key: &str, ask: Ask) -> Result<u32, LimitError>;
+}
+
+/// Of a process that is alone.
+#[derive(Debug)]
+pub struct Alone;
+
+#[async_trait]
+impl SlotLeases for Alone {
+    async fn lease(&self, _: &str, ask: Ask) -> Result<u32, LimitError> {
+        Ok(ask.wanted.min(ask.most))
+    }
+}
+
+/// The slots of this process.
+pub struct Concurrency {
+    leases: Arc<dyn SlotLeases>,
+    pools: Mutex<HashMap<Key, Arc<Pool>>>,
+}
+
+impl std::fmt::Debug for Concurrency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Concurrency").field("pools", &self.pools.lock().len()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    organization: OrganizationId,
+    service: ServiceKey,
+}
+
+/// Hashes as [`Key`] does.
+#[derive(Hash)]
+struct KeyRef<'a> {
+    organization: &'a OrganizationId,
+    service: &'a ServiceKey,
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.organization == key.organization && *self.service == key.service
+    }
+}
+
+/// Slots for the calls of one organization to one connector.
+#[derive(Debug)]
+struct Pool {
+    key: String,
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    most: u32,
+    granted: u32,
+    in_use: u32,
+    waiting: u32,
+    /// Most that were in use since the last look.
+    peak: u32,
+    renewed: Option<Instant>,
+    /// Somebody asks for more at this moment.
+    asking: bool,
+}
+
+impl State {
+    fn take(&mut self) -> bool {
+        let free = self.in_use < self.granted;
+        if free {
+            self.in_use += 1;
+            self.peak = self.peak.max(self.in_use);
+        }
+        free
+    }
+}
+
+/// A place for one call, given back when it is dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<Pool>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.state.lock().in_use -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+impl Concurrency {
+    pub fn new(leases: Arc<dyn SlotLeases>) -> Self {
+        Self { leases, pools: Mutex::default() }
+    }
+
+    /// A slot, if there is one within `patience`. `most`: those of all executors together.
+    pub async fn enter(
+        &self,
+        organization: &OrganizationId,
+        service: &ServiceKey,
+        most: u32,
+        patience: Duration,
+    ) -> Option<Slot> {
+        let pool = self.pool(organization, service, most);
+        if pool.state.lock().take() {
+            return Some(Slot(pool));
+        }
+        let _waiting = Waiting::enter(&pool);
+        let wait = async {
+            loop {
+                let freed = pool.freed.notified();
+                if pool.state.lock().take() {
+                    return;
+                }
+                if let Some(asking) = Asking::begin(&pool) {
+                    self.ask(&pool).await;
+                    drop(asking);
+                    if pool.state.lock().take() {
+                        return;
+                    }
+                }
+                let _ = tokio::time::timeout(ASK_AGAIN, freed).await;
+            }
+        };
+        tokio::time::timeout(patience, wait).await.ok().map(|()| Slot(pool.clone()))
+    }
+
+    /// Renews leases and gives back what is not used, until it is stopped.
+    pub async fn keep(self: Arc<Self>, stopping: CancellationToken) {
+        while stopping.run_until_cancelled(tokio::time::sleep(TIDY_EVERY)).await.is_some() {
+            self.tidy().await;
+        }
+    }
+
+    fn pool(&self, organization: &OrganizationId, service: &ServiceKey, most: u32) -> Arc<Pool> {
+        let mut pools = self.pools.lock();
+        if let Some(pool) = pools.get(&KeyRef { organization, service }) {
+            pool.state.lock().most = most;
+            return pool.clone();
+        }
+        let state = State { most, granted: 0, in_use: 0, waiting: 0, peak: 0, renewed: None, asking: false };
+        let key = format!("{service}:{organization}");
+        let pool = Arc::new(Pool { key, state: Mutex::new(state), freed: Notify::new() });
+        pools.insert(Key { organization: organization.clone(), service: service.clone() }, pool.clone());
+        pool
+    }
+
+    /// Asks for what is used and waited for.
+    async fn ask(&self, pool: &Pool) {
+        let ask = {
+            let mut state = pool.state.lock();
+            let used = state.peak.max(state.in_use);
+            state.peak = state.in_use;
+            Ask { wanted: used.saturating_add(state.waiting).min(state.most), in_use: state.in_use, most: state.most }
+        };
+        let granted = match self.leases.lease(&pool.key, ask).await {
+            Ok(granted) => granted,
+            // Each process keeps the bound for itself meanwhile: a vendor that is not asked at all helps nobody.
+            Err(error) => {
+                tracing::debug!(%error, "slots are not shared at the moment");
+                ask.wanted
+            }
+        };
+        let mut state = pool.state.lock();
+        state.granted = granted;
+        state.renewed = Some(Instant::now());
+        let free = granted.saturating_sub(state.in_use).min(state.waiting);
+        drop(state);
+        (0..free).for_each(|_| pool.freed.notify_one());
+    }
+
+    async fn tidy(&self) {
+        let pools: Vec<Arc<Pool>> = self.pools.lock().values().cloned().collect();
+        let due = pools.into_iter().filter(|pool| {
+            let state = pool.state.lock();
+            let old = state.renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY);
+            !state.asking && (old || state.waiting > 0 || state.granted > state.peak)
+        });
+        futures::stream::iter(due).for_each_concurrent(TOGETHER, async |pool| self.ask(&pool).await).await;
+        // Whoever enters has its pool from this table, under this lock.
+        self.pools.lock().retain(|_, pool| {
+            let state = pool.state.lock();
+            Arc::strong_count(pool) > 1 || state.granted > 0 || state.in_use > 0
+        });
+    }
+}
+
+struct Waiting<'a>(&'a Pool);
+
+impl<'a> Waiting<'a> {
+    fn enter(pool: &'a Pool) -> Self {
+        pool.state.lock().waiting += 1;
+        Self(pool)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().waiting -= 1;
+    }
+}
+
+/// One asks at a time.
+struct Asking<'a>(&'a Pool);
+
+impl<'a> Asking<'a> {
+    fn begin(pool: &'a Pool) -> Option<Self> {
+        let mut state = pool.state.lock();
+        let first = !state.asking;
+        state.asking = true;
+        first.then_some(Self(pool))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().asking = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn who() -> (OrganizationId, ServiceKey) {
+        (OrganizationId::generate(), ServiceKey::trusted("ozon"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_so_many_at_once() {
+        let slots = Arc::new(Concurrency::new(Arc::new(Alone)));
+        let ((one, ozon), (other, _)) = (who(), who());
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(slots.enter(&one, &ozon, 3, Duration::ZERO).await.expect("a slot"));
+        }
+        assert!(slots.enter(&one, &ozon, 3, SHORT).await.is_none());
+        // Another organization, and another connector, have their own.
+        assert!(slots.enter(&other, &ozon, 3, SHORT).await.is_some());
+        assert!(slots.enter(&one, &ServiceKey::trusted("hubspot"), 3, SHORT).await.is_some());
+        let waits = tokio::spawn({
+            let (slots, one, ozon) = (slots.clone(), one.clone(), ozon.clone());
+            async move { slots.enter(&one, &ozon, 3, LONG).await.is_some() }
+        });
+        tokio::time::sleep(SHORT).await;
+        assert!(!waits.is_finished());
+        held.pop();
+        assert!(waits.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_who_waits_has_a_turn() {
+        let slots = Arc::new(Concurrency::new(Arc::new(Alone)));
+        let (one, ozon) = who();
+        let began = Instant::now();
+        let calls: Vec<_> = (0..100)
+            .map(|_| {
+                let (slots, one, ozon) = (slots.clone(), one.clone(), ozon.clone());
+                tokio::spawn(async move {
+                    let slot = slots.enter(&one, &ozon, 10, LONG).await.expect("in time");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    drop(slot);
+                })
+            })
+            .collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1_200), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pools_at_rest_are_forgotten() {
+        let slots = Arc::new(Concurrency::new(Arc::new(Alone)));
+        let (one, ozon) = who();
+        let slot = slots.enter(&one, &ozon, 3, SHORT).await.expect("a slot");
+        for _ in 0..3 {
+            slots.tidy().await;
+        }
+        assert_eq!(slots.pools.lock().len(), 1);
+        drop(slot);
+        for _ in 0..3 {
+            slots.tidy().await;
+        }
+        assert_eq!(slots.pools.lock().len(), 0);
+    }
+}
