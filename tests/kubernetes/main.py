@@ -1,0 +1,61 @@
+"""Runs every check, and every check once more on something broken."""
+
+import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from checks import dashboards, images, metrics, network, scanners, schemas, secrets, servers, settings, workloads
+from checks.registry import BREAKS, CHECKS
+from checks.world import Skip, read
+
+assert all((dashboards, images, metrics, network, scanners, schemas, secrets, servers, settings, workloads))
+
+
+def seen(world, function):
+    """The problems, or why it cannot be said."""
+    try:
+        return function(world), None
+    except Skip as why:
+        return [], str(why)
+
+
+def noticed(world, checked, function):
+    broken = copy.deepcopy(world)
+    function(broken)
+    return seen(broken, checked)
+
+
+def say(word, title, problems=()):
+    print(f"{word} kubernetes: {title}", *(f"     {problem}" for problem in problems[:20]), sep="\n", flush=True)
+
+
+def main():
+    try:
+        world = read()
+    except Skip as why:
+        say("SKIP", f"everything: {why}")
+        return 0
+    say("PASS", f"kustomize renders {', '.join(world.rendered)}")
+    good, found = True, {}
+    # Most of the time goes to programs that are waited for.
+    with ThreadPoolExecutor(2) as pool:
+        looks = [(title, function, pool.submit(seen, world, function)) for title, function in CHECKS]
+        breaks = [(what, checked, pool.submit(noticed, world, checked, function)) for what, checked, function in BREAKS]
+        for title, function, look in looks:
+            found[function], why = look.result()
+            good = good and not found[function]
+            say("SKIP" if why else "FAIL" if found[function] else "PASS", f"{title}: {why}" if why else title, found[function])
+        for what, checked, look in breaks:
+            problems, why = look.result()
+            # What was wrong before is not what was broken now.
+            fine = set(problems) - set(found[checked])
+            good = good and bool(fine or why)
+            if why:
+                say("SKIP", f"notices {what}: {why}")
+            else:
+                say("PASS" if fine else "FAIL", f"{'notices' if fine else 'does not notice'} {what}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
