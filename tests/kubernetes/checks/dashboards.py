@@ -39,14 +39,21 @@ def dashboard(world):
     problems += [f"{name} is not shown" for name in SHOWN if name not in seen]
     for place in ("production",):
         shipped = world.find(place, "ConfigMap", "plugboard-dashboard")
-        if shipped["data"]["dashboard.json"] != world.texts[FILE] or "grafana_dashboard" not in shipped["metadata"]["labels"]:
+        if (
+            shipped["data"]["dashboard.json"] != world.texts[FILE]
+            or "grafana_dashboard" not in shipped["metadata"]["labels"]
+        ):
             problems.append(f"{place}: Grafana does not get it")
     return problems
 
 
 def overlap(one, other):
-    apart = (one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-             or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"])
+    apart = (
+        one["x"] + one["w"] <= other["x"]
+        or other["x"] + other["w"] <= one["x"]
+        or one["y"] + one["h"] <= other["y"]
+        or other["y"] + other["h"] <= one["y"]
+    )
     return not apart
 
 

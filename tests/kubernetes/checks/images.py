@@ -14,10 +14,14 @@ DOCKERFILE = "deploy/docker/Dockerfile"
 COMPOSE = "deploy/compose/compose.yaml"
 
 
-@check("the Dockerfile has no fault that hadolint sees, ends without a shell, not as root, and pins what it begins with")
+@check(
+    "the Dockerfile has no fault that hadolint sees, ends without a shell, not as root, and pins what it begins with"
+)
 def dockerfile(world):
     text = world.texts[DOCKERFILE]
-    done = subprocess.run([TOOLS / "python/bin/hadolint", "--no-color", "-"], input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [TOOLS / "python/bin/hadolint", "--no-color", "-"], input=text, capture_output=True, text=True, check=False
+    )
     problems = (done.stdout + done.stderr).strip().splitlines() if done.returncode else []
     stages = re.split(r"^FROM ", text, flags=re.M)[1:]
     last = stages[-1]
@@ -75,12 +79,16 @@ def compose(world):
 
 @notices(compose, "a privileged service")
 def _(world):
-    world.texts[COMPOSE] = world.texts[COMPOSE].replace("    command: [executor]", "    command: [executor]\n    privileged: true")
+    world.texts[COMPOSE] = world.texts[COMPOSE].replace(
+        "    command: [executor]", "    command: [executor]\n    privileged: true"
+    )
 
 
 @notices(compose, "a key that Compose does not know")
 def _(world):
-    world.texts[COMPOSE] = world.texts[COMPOSE].replace("    command: [executor]", "    command: [executor]\n    replica: 2")
+    world.texts[COMPOSE] = world.texts[COMPOSE].replace(
+        "    command: [executor]", "    command: [executor]\n    replica: 2"
+    )
 
 
 @notices(compose, "a version other than the cluster's")

@@ -99,7 +99,9 @@ def policies(world):
         closed = [
             one["spec"]
             for there, one in world.of_kind("NetworkPolicy")
-            if there == place and one["spec"]["podSelector"] == {} and sorted(one["spec"]["policyTypes"]) == ["Egress", "Ingress"]
+            if there == place
+            and one["spec"]["podSelector"] == {}
+            and sorted(one["spec"]["policyTypes"]) == ["Egress", "Ingress"]
         ]
         if not any("egress" not in one and "ingress" not in one for one in closed):
             problems.append(f"{place}: nothing is closed by default")

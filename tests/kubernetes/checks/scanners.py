@@ -20,9 +20,23 @@ def scan(world, places):
         for place in places:
             (Path(folder) / f"{place}.yaml").write_text(yaml.safe_dump_all(world.rendered[place]))
         (Path(folder) / "Dockerfile").write_text(world.texts["deploy/docker/Dockerfile"])
-        command = [TOOLS / "python/bin/checkov", "--directory", folder, "--framework", "kubernetes", "dockerfile", "secrets",
-                   "--output", "json", "--quiet", "--compact", "--skip-download"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LOG_LEVEL": "ERROR"})
+        command = [
+            TOOLS / "python/bin/checkov",
+            "--directory",
+            folder,
+            "--framework",
+            "kubernetes",
+            "dockerfile",
+            "secrets",
+            "--output",
+            "json",
+            "--quiet",
+            "--compact",
+            "--skip-download",
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "LOG_LEVEL": "ERROR"}
+        )
     reports = json.loads(done.stdout)
     failed, passed = {}, 0
     for report in reports if isinstance(reports, list) else [reports]:

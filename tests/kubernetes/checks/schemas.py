@@ -70,17 +70,24 @@ def others(world):
     kinds = sorted({(OTHERS[one["apiVersion"]], one["kind"]) for one in objects.values()})
     imports = [f'import {{ {kind} }} from "{package}/{kind}";' for package, kind in kinds]
     # The constructor sets these two.
-    typed = [f"new {one['kind']}({json.dumps({key: one[key] for key in one if key not in ('apiVersion', 'kind')})});"
-             for one in objects.values()]
-    tried = [f"try {{ new {one['kind']}({text}).validate(); }} catch (problem) "
-             f"{{ console.log('{one['kind']}:', problem.message); }}" for text, one in objects.items()]
+    typed = [
+        f"new {one['kind']}({json.dumps({key: one[key] for key in one if key not in ('apiVersion', 'kind')})});"
+        for one in objects.values()
+    ]
+    tried = [
+        f"try {{ new {one['kind']}({text}).validate(); }} catch (problem) "
+        f"{{ console.log('{one['kind']}:', problem.message); }}"
+        for text, one in objects.items()
+    ]
     # Packages are looked for beside the script.
     with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
         # Fresh literals: only of those does the compiler say that a name is unknown.
         (Path(folder) / "names.ts").write_text("\n".join(imports + typed))
         (Path(folder) / "values.mjs").write_text("\n".join(imports + tried))
         values = run([node, "values.mjs"], folder)
-        options = "--noEmit --skipLibCheck --strict --module esnext --target es2022 --moduleResolution bundler --pretty false"
+        options = (
+            "--noEmit --skipLibCheck --strict --module esnext --target es2022 --moduleResolution bundler --pretty false"
+        )
         names = run([node, TOOLS / "node_modules/typescript/bin/tsc", *options.split(), "names.ts"], folder)
     problems = [line[:300] for line in (values.stdout + names.stdout).splitlines() if line.strip()]
     if values.returncode:

@@ -10,9 +10,21 @@ from .world import ROOT
 # accounts.
 MAY_HAVE = {
     "gateway": {"CLUSTER_SECRET", "TICKET_KEY", "PAYLOAD_KEY", "NATS_GATEWAY_PASSWORD"},
-    "executor": {"CLUSTER_SECRET", "PAYLOAD_KEY", "NATS_EXECUTOR_PASSWORD", "REDIS_LIMITS_PASSWORD", "REDIS_LIMITS_URL"},
+    "executor": {
+        "CLUSTER_SECRET",
+        "PAYLOAD_KEY",
+        "NATS_EXECUTOR_PASSWORD",
+        "REDIS_LIMITS_PASSWORD",
+        "REDIS_LIMITS_URL",
+    },
     "auth": {
-        "CLUSTER_SECRET", "TICKET_KEY", "MASTER_KEY", "REDIS_PASSWORD", "REDIS_URL", "SEED_OPERATOR_KEY", "SEED_API_KEY",
+        "CLUSTER_SECRET",
+        "TICKET_KEY",
+        "MASTER_KEY",
+        "REDIS_PASSWORD",
+        "REDIS_URL",
+        "SEED_OPERATOR_KEY",
+        "SEED_API_KEY",
     },
     "catalog": {"CLUSTER_SECRET"},
     "nats": {"NATS_GATEWAY_PASSWORD", "NATS_EXECUTOR_PASSWORD"},
@@ -82,9 +94,11 @@ def references(spec):
 
 @check("each part is given its own secrets only, all of one Secret that deploy/secrets makes")
 def given(world):
-    fake = '{"PLUGBOARD_SECRETS__CLUSTER_SECRET": "a", "PLUGBOARD_SECRETS__TICKET_KEY": "b", ' \
-           '"PLUGBOARD_SECRETS__PAYLOAD_KEY": "c", "PLUGBOARD_SECRETS__MASTER_KEY": "d", ' \
-           '"PLUGBOARD_SEED_OPERATOR_KEY": "e", "PLUGBOARD_SEED_API_KEY": "f"}'
+    fake = (
+        '{"PLUGBOARD_SECRETS__CLUSTER_SECRET": "a", "PLUGBOARD_SECRETS__TICKET_KEY": "b", '
+        '"PLUGBOARD_SECRETS__PAYLOAD_KEY": "c", "PLUGBOARD_SECRETS__MASTER_KEY": "d", '
+        '"PLUGBOARD_SEED_OPERATOR_KEY": "e", "PLUGBOARD_SEED_API_KEY": "f"}'
+    )
     made = subprocess.run([ROOT / "deploy" / "secrets"], input=fake, capture_output=True, text=True, check=True).stdout
     there = {line.split("=")[0] for line in made.splitlines()}
     problems = []

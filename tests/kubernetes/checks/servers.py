@@ -31,8 +31,10 @@ def users(text):
     """{user: (what it may publish, what it may subscribe to)} of a configuration of NATS."""
     found = {}
     for block in re.split(r"\buser:", text)[1:]:
-        lists = {side: set(re.findall(r'"([^"]+)"', re.search(side + r":\s*\[(.*?)\]", block, re.S).group(1)))
-                 for side in ("publish", "subscribe")}
+        lists = {
+            side: set(re.findall(r'"([^"]+)"', re.search(side + r":\s*\[(.*?)\]", block, re.S).group(1)))
+            for side in ("publish", "subscribe")
+        }
         found[re.match(r"\s*(\w+)", block).group(1)] = (lists["publish"], lists["subscribe"])
     return found
 
@@ -50,7 +52,9 @@ def nats_users(world):
         text = nats_files(world, place)["nats.conf"]
         found = users(text)
         for name in sorted(set(wanted) | set(found)):
-            for side, here, there in zip(("publish", "subscribe"), found.get(name, ((), ())), wanted.get(name, ((), ()))):
+            for side, here, there in zip(
+                ("publish", "subscribe"), found.get(name, ((), ())), wanted.get(name, ((), ()))
+            ):
                 if set(here) != set(there):
                     problems.append(f"{place} {name} {side}: differs in {sorted(set(here) ^ set(there))}")
         if not re.search(r"sync_interval:\s*always", text) or not re.search(r"max_payload:\s*1MB", text):
@@ -82,8 +86,9 @@ def nats_accepts(world):
             container = world.find(place, "StatefulSet", "nats")["spec"]["template"]["spec"]["containers"][0]
             # A password as deploy/secrets makes them.
             env = {one["name"]: one.get("value", "p0e1") for one in container["env"]}
-            done = subprocess.run([server, "-t", "--config", f"{folder}/nats.conf"], env=env, capture_output=True, text=True,
-                                  check=False)
+            done = subprocess.run(
+                [server, "-t", "--config", f"{folder}/nats.conf"], env=env, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 problems.append(f"{place}: {done.stderr.strip()[:300]}")
     return problems
@@ -100,8 +105,12 @@ def acl(folder, conf, password):
     client = shutil.which("redis-cli") or server.replace("redis-server", "redis-cli")
     socket = f"{folder}/redis.sock"
     ask = [client, "-s", socket, "--no-auth-warning", "-a", password]
-    process = subprocess.Popen([server, conf, "--port", "0", "--unixsocket", socket, "--dir", folder],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [server, conf, "--port", "0", "--unixsocket", socket, "--dir", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         for _ in range(100):
             if process.poll() is not None:
@@ -115,7 +124,9 @@ def acl(folder, conf, password):
             # Commands come in no certain order; passwords differ.
             said[user] = sorted(re.sub(r"\b[0-9a-f]{64}\b", "", answer).split())
         for name in ("appendonly", "appendfsync", "maxmemory-policy", "save"):
-            said[name] = subprocess.run([*ask, "CONFIG", "GET", name], capture_output=True, text=True, check=False).stdout
+            said[name] = subprocess.run(
+                [*ask, "CONFIG", "GET", name], capture_output=True, text=True, check=False
+            ).stdout
         return said
     finally:
         process.kill()
@@ -142,16 +153,23 @@ def redis(world):
         files = world.find(place, "ConfigMap", "redis")["data"]
         with tempfile.TemporaryDirectory() as folder:
             # As in the pod, with its folders elsewhere.
-            moved = {name: text.replace("/etc/redis", folder).replace("/var/run/redis", f"{folder}/run").replace("/data", folder)
-                     for name, text in files.items()}
+            moved = {
+                name: text.replace("/etc/redis", folder)
+                .replace("/var/run/redis", f"{folder}/run")
+                .replace("/data", folder)
+                for name, text in files.items()
+            }
             (Path(folder) / "run").mkdir()
             for name, text in moved.items():
                 (Path(folder) / name).write_text(text)
             env = {"PATH": os.environ["PATH"], "REDIS_PASSWORD": "p1e2", "REDIS_LIMITS_PASSWORD": "p3e4"}
             subprocess.run(["sh", f"{folder}/users.sh"], env=env, check=True)
             found = acl(folder, f"{folder}/redis.conf", "p1e2")
-        problems += [f"{place} {name}: {found.get(name)!r}, wanted {wanted.get(name)!r}"
-                     for name in sorted(set(wanted) | set(found)) if found.get(name) != wanted.get(name)]
+        problems += [
+            f"{place} {name}: {found.get(name)!r}, wanted {wanted.get(name)!r}"
+            for name in sorted(set(wanted) | set(found))
+            if found.get(name) != wanted.get(name)
+        ]
     return problems
 
 

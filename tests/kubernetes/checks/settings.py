@@ -72,8 +72,10 @@ def addresses(world):
         if place == "compose":
             continue
         services = {one["metadata"]["name"]: one["spec"] for there, one in world.of_kind("Service") if there == place}
-        for host, port in re.findall(r"(?:http|nats)://([a-z0-9.-]+):(\d+)", f"{given['PLUGBOARD_PEERS__AUTH']} "
-                                     f"{given['PLUGBOARD_PEERS__CATALOG']} {given['PLUGBOARD_NATS__URLS']}"):
+        for host, port in re.findall(
+            r"(?:http|nats)://([a-z0-9.-]+):(\d+)",
+            f"{given['PLUGBOARD_PEERS__AUTH']} {given['PLUGBOARD_PEERS__CATALOG']} {given['PLUGBOARD_NATS__URLS']}",
+        ):
             name = host.split(".")[-1]
             if int(port) not in {one["port"] for one in services.get(name, {}).get("ports", [])}:
                 problems.append(f"{where}: nobody listens at {host}:{port}")
@@ -115,7 +117,9 @@ def starts(program, given):
         "PLUGBOARD_CATALOG__LISTEN": f'"127.0.0.1:{port}"',
         "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
     }
-    process = subprocess.Popen([program, "catalog"], env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [program, "catalog"], env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     try:
         for _ in range(100):
             if process.poll() is not None:

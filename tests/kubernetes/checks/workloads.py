@@ -112,7 +112,9 @@ def _(world):
 
 @notices(images, "a nats-server that is too old")
 def _(world):
-    world.find("base", "StatefulSet", "nats")["spec"]["template"]["spec"]["containers"][0]["image"] = "nats:2.14.5-alpine"
+    world.find("base", "StatefulSet", "nats")["spec"]["template"]["spec"]["containers"][0]["image"] = (
+        "nats:2.14.5-alpine"
+    )
 
 
 @check("selectors of Services and disruption budgets find pods, and named ports exist")
@@ -121,11 +123,7 @@ def selectors(world):
     for place, one in world.of_kind("Service", "PodDisruptionBudget"):
         spec = one["spec"]
         wanted = spec["selector"].get("matchLabels", {}) if one["kind"] == "PodDisruptionBudget" else spec["selector"]
-        found = [
-            pod
-            for there, _, labels, pod in world.pods()
-            if there == place and wanted.items() <= labels.items()
-        ]
+        found = [pod for there, _, labels, pod in world.pods() if there == place and wanted.items() <= labels.items()]
         title = f"{place} {one['kind']} {one['metadata']['name']}"
         if len(found) != 1:
             problems.append(f"{title}: {wanted} finds {len(found)} kinds of pods")

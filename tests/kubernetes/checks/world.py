@@ -1,5 +1,6 @@
 """What is looked at: everything that a check reads, read once, so that a check can also be shown a broken one."""
 
+import os
 import re
 import subprocess
 import tempfile
@@ -73,20 +74,23 @@ def render(folder):
 
 
 def external_redis():
-    """Production with a component that no overlay has by itself. Built inside the tree: kustomize reads nothing outside."""
-    with tempfile.TemporaryDirectory(dir=KUBERNETES / "overlays", prefix=".check-") as folder:
+    """Production with a component that no overlay has by itself."""
+    with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
+        ours = os.path.relpath(KUBERNETES, Path(folder).resolve())
         wanted = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": ["../production"],
-            "components": ["../../components/external-redis"],
+            "resources": [f"{ours}/overlays/production"],
+            "components": [f"{ours}/components/external-redis"],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
         return render(folder)
 
 
 def read():
-    overlays = {path.name: path for path in sorted((KUBERNETES / "overlays").iterdir()) if not path.name.startswith(".")}
+    overlays = {
+        path.name: path for path in sorted((KUBERNETES / "overlays").iterdir()) if not path.name.startswith(".")
+    }
     rendered = {"base": render(KUBERNETES / "base")}
     rendered |= {name: render(path) for name, path in overlays.items()}
     rendered["external-redis"] = external_redis()
