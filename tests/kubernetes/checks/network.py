@@ -62,8 +62,13 @@ def peers(pods, rule, side):
 
 
 def arrows(world, place):
-    """What policies let out, and what they let in."""
-    pods = {name: labels for there, name, labels, _ in world.pods() if there == place}
+    """What policies let out, and what they let in; a port by the name that the pod behind it has for it."""
+    pods, names = {}, {}
+    for there, name, labels, spec in world.pods():
+        if there == place:
+            pods[name] = labels
+            ports = [port for container in spec["containers"] for port in container.get("ports", [])]
+            names[name] = {port["containerPort"]: port["name"] for port in ports}
     out, into = set(), set()
     for there, one in world.of_kind("NetworkPolicy"):
         if there != place:
@@ -75,7 +80,7 @@ def arrows(world, place):
                     for peer in peers(pods, rule, key):
                         for port in rule.get("ports", [{"port": "any"}]):
                             pair = (name, peer) if side == "egress" else (peer, name)
-                            found.add((*pair, port["port"]))
+                            found.add((*pair, names.get(pair[1], {}).get(port["port"], port["port"])))
     return out, into
 
 
@@ -117,7 +122,7 @@ def _(world):
 @notices(policies, "a gateway that may reach Redis")
 def _(world):
     world.find("production", "NetworkPolicy", "gateway")["spec"]["egress"].append(
-        {"to": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "redis"}}}], "ports": [{"port": "redis"}]}
+        {"to": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "redis"}}}], "ports": [{"port": 6379}]}
     )
 
 
