@@ -56,7 +56,7 @@ def _(world):
     world.texts[README] += "\n`kubectl rollout undo deployment/worker`\n"
 
 
-@check("every command of the binary that the README and runbooks name is one, with its flags")
+@check("every command of the binary that the README and runbooks name is one, with its flags", plain=True)
 def commands(world):
     program, problems, helps = binary(), [], {}
     for where, text in pages(world):

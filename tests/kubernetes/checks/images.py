@@ -15,7 +15,8 @@ COMPOSE = "deploy/compose/compose.yaml"
 
 
 @check(
-    "the Dockerfile has no fault that hadolint sees, ends without a shell, not as root, and pins what it begins with"
+    "the Dockerfile has no fault that hadolint sees, ends without a shell, not as root, and pins what it begins with",
+    plain=True,
 )
 def dockerfile(world):
     text = world.texts[DOCKERFILE]

@@ -2,13 +2,17 @@
 
 CHECKS = []
 BREAKS = []
+# Those that look at nothing kustomize makes.
+PLAIN = set()
 
 
-def check(title):
+def check(title, plain=False):
     """A function of the world that gives the problems it sees."""
 
     def register(function):
         CHECKS.append((title, function))
+        if plain:
+            PLAIN.add(function)
         return function
 
     return register

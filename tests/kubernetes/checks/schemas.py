@@ -15,7 +15,7 @@ from .world import TOOLS, Skip
 
 # The oldest and the newest version that the README names.
 VERSIONS = ("1.30", "1.37")
-# Kinds of others: which package knows them. Its validators hold values and what is required; its types hold names, which
+# Kinds of others: which package knows them. Validators hold values and what is required; types hold names, which
 # the validators let pass, as the API server drops them without a word.
 OTHERS = {
     "keda.sh/v1alpha1": "@kubernetes-models/keda/keda.sh/v1alpha1",

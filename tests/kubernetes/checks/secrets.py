@@ -6,8 +6,8 @@ import subprocess
 from .registry import check, notices
 from .world import ROOT
 
-# Which of the Secret's keys a part may have: the ticket key makes what an executor must not make, and the master key opens
-# accounts.
+# Which of the Secret's keys a part may have: the ticket key makes what an executor must not make, and the master key
+# opens accounts.
 MAY_HAVE = {
     "gateway": {"CLUSTER_SECRET", "TICKET_KEY", "PAYLOAD_KEY", "NATS_GATEWAY_PASSWORD"},
     "executor": {

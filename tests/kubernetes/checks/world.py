@@ -57,9 +57,9 @@ def kubectl():
     program = TOOLS / "bin" / "kubectl"
     try:
         version = subprocess.run([program, "version", "--client"], capture_output=True, text=True, check=False).stdout
-    except OSError as error:
+    except OSError:
         # Absent, or for another processor.
-        version = str(error)
+        version = ""
     found = re.search(r"v1\.(\d+)\.", version)
     if not found or int(found.group(1)) < 30:
         raise Skip(f"kubectl 1.30 or later is not to be had here (found {version.strip() or 'none'})")
@@ -87,13 +87,16 @@ def external_redis():
         return render(folder)
 
 
-def read():
-    overlays = {
-        path.name: path for path in sorted((KUBERNETES / "overlays").iterdir()) if not path.name.startswith(".")
-    }
+def all_rendered():
+    overlays = {path.name: path for path in sorted((KUBERNETES / "overlays").iterdir())}
     rendered = {"base": render(KUBERNETES / "base")}
     rendered |= {name: render(path) for name, path in overlays.items()}
     rendered["external-redis"] = external_redis()
+    return rendered
+
+
+def read():
+    """The world, and why nothing is rendered in it, if so."""
     names = [
         "deploy/docker/Dockerfile",
         "deploy/compose/compose.yaml",
@@ -103,4 +106,7 @@ def read():
         "tests/kubernetes/alerts_test.yaml",
     ]
     texts = {name: (ROOT / name).read_text() for name in names}
-    return World(rendered, texts)
+    try:
+        return World(all_rendered(), texts), None
+    except Skip as why:
+        return World({}, texts), str(why)
