@@ -418,6 +418,7 @@ impl Bench {
             calls: None,
             limiter: None,
             lines: Lines::default(),
+            meters: crate::meters::Meters::default(),
             adopt_trace: None,
         };
         Self { connector: Connector::from_manifest(manifest).unwrap(), world, store, deps }

@@ -20,11 +20,13 @@ use plugboard_core::limits::redis::RedisLimiter;
 use plugboard_core::limits::{LimitError, Limiter, Soft};
 use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
 use plugboard_core::queue::{JobQueue, QueueError, Replies, Shares};
+use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::RedisConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::lines::Lines;
+use crate::meters::Meters;
 use crate::{Config, Deps, Executor};
 
 /// What an executor stands on, whichever shape it runs in.
@@ -88,6 +90,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
         calls: Some(calls),
         limiter: parts.limiter,
         lines: Lines::default(),
+        meters: Meters::default(),
         queue: parts.queue,
         replies: parts.replies,
         journal: Journal::new(parts.journal, clock.clone(), InstanceId::generate()),
@@ -112,7 +115,7 @@ pub async fn distributed(
     remote: Remote,
     egress: impl FnOnce(&Arc<CatalogHandle>) -> Result<Egress, PolicyError>,
     life: &Lifecycle,
-) -> Result<(Executor, Arc<dyn Fn() -> bool + Send + Sync>), WiringError> {
+) -> Result<(Executor, Readiness), WiringError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = service_token(&remote.cluster_secret, ServiceRole::Executor);
     let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
@@ -120,6 +123,7 @@ pub async fn distributed(
     let egress = egress(&catalog)?;
     let link = NatsLink::connect(&remote.nats).await?;
     let shares = Shares::new(config.slots);
+    let limits = remote.limits.as_ref().map(|redis| shared_limits(redis, clock.clone())).transpose()?;
     let parts = Parts {
         queue: Arc::new(NatsQueue::open(&link, remote.queue, shares.clone(), clock.clone()).await?),
         shares,
@@ -130,17 +134,27 @@ pub async fn distributed(
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
         catalog: catalog.clone(),
         egress,
-        limiter: remote.limits.as_ref().map(|redis| shared_limits(redis, clock.clone())).transpose()?,
+        limiter: limits.clone().map(|limits| limits as Arc<dyn Limiter>),
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);
     let express = NatsExpressHost::open(&link, clock, executor.express()).await?;
     life.supervise("express lane", express.run(life.stopping(), config.grace()));
-    let ready = move || link.connected() && catalog.is_ready() && vault.is_fresh();
-    Ok((executor, Arc::new(ready)))
+    let readiness = Readiness::new(life.leaving())
+        .with("nats", move || Health::up_if(link.connected(), "no connection"))
+        .with("catalog", move || catalog.health())
+        .with("auth", move || Health::up_if(vault.is_fresh(), "no connection"));
+    let readiness = match limits {
+        None => readiness,
+        Some(limits) => readiness.with("redis", move || match limits.is_shared() {
+            true => Health::Up,
+            false => Health::Reduced("no answer: each process keeps the limits for itself"),
+        }),
+    };
+    Ok((executor, readiness))
 }
 
-fn shared_limits(redis: &RedisConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Limiter>, LimitError> {
+fn shared_limits(redis: &RedisConfig, clock: Arc<dyn Clock>) -> Result<Arc<Soft>, LimitError> {
     let shared = LeasedLimiter::new(RedisLimiter::new(redis)?);
     Ok(Arc::new(Soft::new(Arc::new(shared), LocalLimiter::new(clock))))
 }

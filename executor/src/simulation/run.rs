@@ -199,6 +199,7 @@ impl Scene {
             calls: None,
             limiter: self.limiter.clone(),
             lines: Lines::default(),
+            meters: crate::meters::Meters::default(),
             adopt_trace: None,
         }
     }
