@@ -85,3 +85,25 @@ impl Injector for Sent<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_trace_context_is_none() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let received = |parent: &str, state: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("traceparent", parent.parse().unwrap());
+            metadata.insert("tracestate", state.parse().unwrap());
+            received_trace(&metadata)
+        };
+        let good = received(parent, "a=1");
+        assert_eq!((good.traceparent.as_str(), good.tracestate.as_str()), (parent, "a=1"));
+        assert_eq!(trace_id(&good), Some("0af7651916cd43dd8448eb211c80319c"));
+        assert_eq!(received("00-1-2-01", "a=1"), TraceContext::default());
+        assert_eq!(received(parent, &"x".repeat(600)), TraceContext::default());
+        assert_eq!(trace_id(&TraceContext::default()), None);
+    }
+}

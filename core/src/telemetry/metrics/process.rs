@@ -54,6 +54,7 @@ fn open_files() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, SystemClock};
 
     #[test]
     #[cfg(target_os = "linux")]
@@ -67,7 +68,7 @@ mod tests {
         assert!(value("process_resident_memory_bytes") > 1e6);
         assert!(value("process_open_fds") >= 3.0);
         assert!(value("process_cpu_seconds_total") >= 0.0);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let now = SystemClock.now().0 as f64 / 1000.0;
         let age = now - value("process_start_time_seconds");
         assert!((-5.0..86_400.0).contains(&age), "{age}");
     }
