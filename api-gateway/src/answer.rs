@@ -1,7 +1,7 @@
 //! The envelope as it leaves: serialized once by whoever knows the outcome, the vendor's data spliced in as it came.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use plugboard_core::error::{CallError, ErrorCode};
+use plugboard_core::error::{CallError, ErrorCode, Origin};
 use plugboard_core::job::{CallState, Envelope};
 use serde::Deserialize;
 
@@ -27,6 +27,7 @@ pub struct Summary {
 #[derive(Debug, Deserialize)]
 pub struct ErrorSummary {
     pub code: ErrorCode,
+    pub origin: Origin,
 }
 
 impl Answer {
@@ -59,13 +60,22 @@ impl Answer {
         Self { json: json.freeze(), ok }
     }
 
+    /// What went wrong and whose it is, if something did.
+    pub fn failure(&self) -> Option<(ErrorCode, Origin)> {
+        if self.ok {
+            return None;
+        }
+        let error = self.summary().error;
+        Some(error.map_or((ErrorCode::Internal, Origin::Platform), |error| (error.code, error.origin)))
+    }
+
     /// Reads the parts a transport maps to its own terms.
     pub fn summary(&self) -> Summary {
         serde_json::from_slice(&self.json).unwrap_or(Summary {
             ok: false,
             state: CallState::Failed,
             execution_id: None,
-            error: Some(ErrorSummary { code: ErrorCode::Internal }),
+            error: Some(ErrorSummary { code: ErrorCode::Internal, origin: Origin::Platform }),
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::mcp::{Envelope, Written};
 use crate::pages::{Connected, Wanted};
 use crate::principal::require;
 use crate::state::Gateway;
-use crate::submit::auth_away;
+use crate::submit::{auth_away, noted};
 use crate::tool_specs::{DESCRIBE_SERVICE, LIST_SERVICES};
 
 #[derive(Debug, Default, Deserialize)]
@@ -171,7 +171,7 @@ impl Gateway {
             return Ok(Connected::All);
         }
         let Some(organization) = &principal.organization else { return Ok(Connected::of(std::iter::empty())) };
-        let all = self.directory.accounts(organization).await.map_err(auth_away)?;
+        let all = self.directory.accounts(organization).await.map_err(|error| noted(auth_away(error)))?;
         let usable = accounts::visible(&all, principal).filter(|account| account.state.is_usable());
         Ok(Connected::of(usable.map(|account| account.service.clone())))
     }

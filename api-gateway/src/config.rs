@@ -20,6 +20,8 @@ pub struct GatewayConfig {
     pub default_wait_ms: u32,
     /// Deadline of a call that names none, in ms.
     pub default_deadline_ms: u32,
+    /// After a stop was asked for: how long calls are still taken, while the gateway says that it is not ready, in ms.
+    pub stop_grace_ms: u32,
 }
 
 /// No call may take longer.

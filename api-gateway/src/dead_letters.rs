@@ -12,7 +12,7 @@ use plugboard_core::queue::{DeadLetter, DeadLetterPage, QueueError};
 
 use crate::config::MAX_DEADLINE_MS;
 use crate::state::Gateway;
-use crate::submit::{journal_away, queue_away};
+use crate::submit::{journal_away, noted, queue_away};
 
 /// Why a dead letter stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +74,7 @@ impl Gateway {
         let new_id = job.execution_id.clone();
         match self.queue.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
-            Err(error) => return Err(queue_away(&error).into()),
+            Err(error) => return Err(noted(queue_away(&error)).into()),
         }
         tracing::info!(execution_id = id.as_str(), replay = new_id.as_str(), "a dead letter is made again");
         if let Err(error) = self.queue.dead_letters().remove(id).await {
@@ -99,7 +99,7 @@ impl Gateway {
         if matches!(job.effect, Effect::Read | Effect::Idempotent) {
             return Ok(false);
         }
-        let record = self.journal.look(&job.execution_id).await.map_err(|error| journal_away(&error))?;
+        let record = self.journal.look(&job.execution_id).await.map_err(|error| noted(journal_away(&error)))?;
         // The journal forgets after a day; from then on nobody knows.
         Ok(record.is_none_or(|record| record.state != JournalState::Closed))
     }

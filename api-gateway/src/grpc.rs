@@ -9,7 +9,8 @@ use std::sync::Arc;
 use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::identity::{Principal, Scope};
 use plugboard_core::ids::ExecutionId;
-use plugboard_core::job::{CallState, TraceContext};
+use plugboard_core::job::CallState;
+use plugboard_core::telemetry::SPANS;
 use plugboard_proto::gateway::v1 as wire;
 use plugboard_proto::gateway::v1::execution_server::{Execution, ExecutionServer};
 use serde_json::value::RawValue;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::answer::Answer;
 use crate::arguments::{Call, Request as Wanted};
@@ -78,8 +80,14 @@ impl Execution for GrpcExecution {
 
     async fn execute(&self, request: Request<wire::ExecuteRequest>) -> Result<Response<wire::ExecuteResponse>, Status> {
         let principal = self.caller(request.metadata()).await?;
-        let received = trace_context(request.metadata());
-        let span = tracing::info_span!("connector_execute", transport = "grpc");
+        let received = plugboard_core::telemetry::received_trace(request.metadata());
+        let span = tracing::info_span!(
+            target: SPANS,
+            "grpc request",
+            otel.kind = "server",
+            otel.status_code = Empty,
+            rpc.method = "Execute",
+        );
         plugboard_core::telemetry::continue_trace(&span, &received);
         let trace = plugboard_core::telemetry::trace_to_send(&span, &received);
         let executed = async {
@@ -88,7 +96,12 @@ impl Execution for GrpcExecution {
                 Err(error) => Ok(Answer::failed(error)),
             }
         };
-        let answer = executed.instrument(span).await.map_err(|error| status(&error))?;
+        let answer = executed.instrument(span.clone()).await;
+        if !answer.as_ref().is_ok_and(|answer| answer.ok) {
+            span.record("otel.status_code", "ERROR");
+        }
+        drop(span);
+        let answer = answer.map_err(|error| status(&error))?;
         Ok(Response::new(response(self.0.with_link(&principal, answer).await)))
     }
 }
@@ -183,11 +196,6 @@ fn status(error: &CallError) -> Status {
         _ => Code::Internal,
     };
     Status::new(code, error.to_string())
-}
-
-fn trace_context(metadata: &MetadataMap) -> TraceContext {
-    let value = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    TraceContext { traceparent: value("traceparent"), tracestate: value("tracestate") }
 }
 
 fn some(text: String) -> Option<String> {

@@ -21,11 +21,13 @@ mod departure;
 mod earlier;
 pub mod grpc;
 pub mod mcp;
+mod meters;
 mod pages;
 mod policy;
 mod principal;
 pub mod rest;
 mod results;
+mod seen;
 mod state;
 mod submit;
 mod tool_specs;
@@ -41,6 +43,7 @@ use plugboard_core::queue::{QueueError, Replies, survey};
 use tokio::net::TcpListener;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
+pub use meters::Meters;
 pub use state::Gateway;
 pub use waiters::{Callers, Waiters};
 

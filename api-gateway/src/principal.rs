@@ -36,6 +36,18 @@ impl Gateway {
     /// # Errors
     /// When no key was sent, it is not valid, or the auth service cannot be asked (the door stays closed).
     pub async fn principal(&self, headers: &HeaderMap) -> Result<Arc<Principal>, KeyProblem> {
+        let checked = self.check_key(headers).await;
+        let checks = &self.meters.keys;
+        match &checked {
+            Ok(_) => checks.ok.increment(1),
+            Err(KeyProblem::Missing) => checks.missing.increment(1),
+            Err(KeyProblem::Refused) => checks.refused.increment(1),
+            Err(KeyProblem::Unavailable) => checks.unavailable.increment(1),
+        }
+        checked
+    }
+
+    async fn check_key(&self, headers: &HeaderMap) -> Result<Arc<Principal>, KeyProblem> {
         if !headers.contains_key(AUTHORIZATION) {
             return Err(KeyProblem::Missing);
         }

@@ -11,9 +11,11 @@ use plugboard_core::ids::InstanceId;
 use plugboard_core::job::{ExecutionIds, TicketKey};
 use plugboard_core::journal::Journal;
 use plugboard_core::queue::{Express, JobQueue};
+use plugboard_core::readiness::Readiness;
 
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
+use crate::meters::Meters;
 use crate::pages::Pages;
 use crate::waiters::{Callers, Waiters};
 
@@ -37,6 +39,8 @@ pub struct Gateway {
     pub me: InstanceId,
     pub waiters: Waiters,
     pub callers: Callers,
+    pub meters: Meters,
+    pub readiness: Readiness,
     /// Every organization has an account for every service.
     pub sandbox: bool,
 }
@@ -48,9 +52,9 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// All that a call needs is there: the catalog is loaded and the auth service is heard.
+    /// All that a call needs is there, and no stop was asked for.
     pub fn ready(&self) -> bool {
-        self.catalog.is_ready() && self.directory.is_fresh()
+        self.readiness.is_ready()
     }
 
     /// Returns when no caller waits any more, or after `limit`.

@@ -15,13 +15,19 @@ use plugboard_core::job::{
 use plugboard_core::journal::{Closed, JournalError};
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
 use plugboard_core::queue::QueueError;
+use plugboard_core::telemetry::SPANS;
+use plugboard_core::telemetry::metrics::Stage;
+use tokio::time::Instant;
+use tracing::{Instrument, info_span};
 
 use crate::accounts::{Chosen, Named};
 use crate::answer::Answer;
 use crate::arguments::{Call, Request};
 use crate::departure::Departure;
+use crate::meters::{AGE, BACKLOG};
 use crate::policy;
 use crate::principal::require;
+use crate::seen::Seen;
 use crate::state::Gateway;
 
 /// After the deadline the executor still has this long to say how it ended.
@@ -43,28 +49,31 @@ impl Gateway {
         Ok(match request {
             Request::Look(id) => self.look(principal, organization, &id).await,
             Request::Slice(slice) => self.slice(organization, &slice).await,
-            Request::Call(call) => match self.call(principal, organization, &call, trace).await {
-                Ok(answer) => answer,
-                Err(error) => self.refuse(principal, organization, &call.service, error),
-            },
+            Request::Call(call) => {
+                let mut seen = Seen::new(trace);
+                let called = self.call(principal, organization, &call, &mut seen).await;
+                let answer = called.unwrap_or_else(|error| self.refuse(principal, organization, &seen, error));
+                self.answered(&seen, &answer);
+                answer
+            }
         })
     }
 
     /// A call that never became a job. What became one is entered in the audit log by its executor, which knows the
     /// outcome.
-    fn refuse(&self, principal: &Principal, organization: &OrganizationId, service: &str, error: CallError) -> Answer {
-        let key = service.split(':').next().and_then(|key| ServiceKey::parse(key.trim()));
+    fn refuse(&self, principal: &Principal, organization: &OrganizationId, seen: &Seen, error: CallError) -> Answer {
         // What is no service of ours could be anything, and nothing that callers write belongs in the log.
-        let known = key.filter(|key| self.catalog.snapshot().listed(key).is_some());
+        let known = seen.service();
         self.call_log.note(CallNote {
             organization,
             key: &principal.key_id,
             subject: principal.subject.as_ref(),
-            service: known.as_ref().unwrap_or(&ServiceKey::trusted("unknown")),
+            service: known.unwrap_or(&ServiceKey::trusted("unknown")),
             account: None,
             operation: None,
-            code: &error.code.to_string(),
+            code: error.code.as_str(),
         });
+        self.refused(organization, seen, &error);
         let service = known.map(|key| key.as_str().to_owned());
         Answer::of(&Envelope { service, ..Envelope::failed(error) })
     }
@@ -74,9 +83,37 @@ impl Gateway {
         principal: &Principal,
         organization: &OrganizationId,
         call: &Call,
-        trace: TraceContext,
+        seen: &mut Seen,
     ) -> Result<Answer, CallError> {
+        let accepted =
+            self.accept(principal, organization, call, seen).instrument(info_span!(target: SPANS, "check")).await;
+        seen.checked(&self.meters);
+        let job = accepted?;
+        seen.job = Some(job.clone());
+        let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
+        if let Some(earlier) = self.earlier(&job, call).await? {
+            return Ok(self.replay(&job, earlier, wait).await);
+        }
+        let answer = match wait {
+            Duration::ZERO => self.run_in_background(job.clone()).await,
+            wait => self.run_and_wait(job.clone(), wait).await,
+        };
+        if let (Err(error), Some(_)) = (&answer, &call.idempotency_key) {
+            self.free_key(&job, error).await;
+        }
+        answer
+    }
+
+    /// Checks a call and makes a job of it.
+    async fn accept(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+        call: &Call,
+        seen: &mut Seen,
+    ) -> Result<Arc<Job>, CallError> {
         let (connector, label) = self.service(&call.service)?;
+        seen.connector = Some(connector.clone());
         policy::connector(principal, connector.key())?;
         if connector.manifest().admin_only && !principal.scopes.has(Scope::Admin) {
             let message = format!("{} is for admins only: use a key with the scope `admin`.", connector.key());
@@ -91,23 +128,21 @@ impl Gateway {
             body: call.body.as_deref(),
             headers: call.headers.as_ref(),
         })?;
-        policy::effect(principal, checked.effect)?;
-        let accounts = self.directory.accounts(organization).await.map_err(auth_away)?;
         let named = Named { label, instance_id: call.instance_id.as_deref() };
-        let account = policy::account(&accounts, principal, connector.key(), named, self.sandbox)?;
-        let job = Arc::new(self.job(principal, organization, &connector, checked, account, call, trace).await?);
-        let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
-        if let Some(earlier) = self.earlier(&job, call).await? {
-            return Ok(self.replay(&job, earlier, wait).await);
-        }
-        let answer = match wait {
-            Duration::ZERO => self.run_in_background(job.clone()).await,
-            wait => self.run_and_wait(job.clone(), wait).await,
+        let account = async {
+            policy::effect(principal, checked.effect)?;
+            let accounts = self.directory.accounts(organization).await.map_err(auth_away)?;
+            policy::account(&accounts, principal, connector.key(), named, self.sandbox)
         };
-        if let (Err(error), Some(_)) = (&answer, &call.idempotency_key) {
-            self.free_key(&job, error).await;
-        }
-        answer
+        let account = match account.await {
+            Ok(account) => account,
+            Err(error) => {
+                seen.operation = checked.operation;
+                return Err(error);
+            }
+        };
+        let job = self.job(principal, organization, &connector, checked, account, call, seen.trace.clone()).await?;
+        Ok(Arc::new(job))
     }
 
     /// `ozon:Top Zip` → the connector and the label.
@@ -206,8 +241,7 @@ impl Gateway {
     async fn keep_body(&self, organization: &OrganizationId, body: Vec<u8>) -> Result<Payload, CallError> {
         let bytes = body.len() as u64;
         let id = self.blobs.put(organization, body.into()).await.map_err(|error| {
-            tracing::warn!(%error, "a request body could not be stored");
-            CallError::overloaded("Large requests cannot be taken right now.", 1_000)
+            CallError::overloaded("Large requests cannot be taken right now.", 1_000).because(error.to_string())
         })?;
         Ok(Payload::Blob { id, bytes })
     }
@@ -219,7 +253,6 @@ impl Gateway {
         if ahead * 2 <= left || ahead.is_zero() {
             return Ok(());
         }
-        metrics::counter!("plugboard_refused_total", "reason" => "age").increment(1);
         let message = format!(
             "Calls wait for {} s already, and this one has {} s. Nothing was sent.",
             ahead.as_secs(),
@@ -228,7 +261,7 @@ impl Gateway {
         let fix = Fix::new(FixKind::Wait).hint(
             "Repeat it after retry_after_ms, or let it run in the background: wait_ms 0 and a later deadline_ms.",
         );
-        Err(CallError::overloaded(message, u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)).fix(fix))
+        Err(CallError::overloaded(message, u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)).fix(fix).because(AGE))
     }
 
     async fn run_in_background(&self, job: Arc<Job>) -> Result<Answer, CallError> {
@@ -242,7 +275,9 @@ impl Gateway {
 
     async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
         failpoint("accepted_before_publish", job.execution_id.as_str());
-        let published = self.queue.publish(job.clone()).await;
+        let began = Instant::now();
+        let published = self.queue.publish(job.clone()).instrument(info_span!(target: SPANS, "publish")).await;
+        self.meters.stages.record(Stage::Publish, began.elapsed());
         failpoint("after_publish_before_answer", job.execution_id.as_str());
         published
     }
@@ -350,6 +385,7 @@ impl Gateway {
         };
         if job.effect == Effect::Read {
             let message = "No answer came before the deadline. It was a read: repeating it is safe.";
+            self.tell_of(job, &never_started());
             return unknown(ErrorCode::DeadlineExceeded, true, message);
         }
         let begun = || {
@@ -358,7 +394,11 @@ impl Gateway {
         };
         let unsent = self.unsent(job, never_started());
         match self.journal.close(job, &unsent).await {
-            Ok(Closed::Yes) => self.present(&job.organization, unsent).await,
+            Ok(Closed::Yes) => {
+                self.tell_of(job, &never_started());
+                self.present(&job.organization, unsent).await
+            }
+            // Whoever wrote the entry tells of it.
             Ok(Closed::AlreadyEnded(outcome)) => self.present(&job.organization, *outcome).await,
             Ok(Closed::IntentOpen) => begun(),
             Err(error) => {
@@ -400,29 +440,30 @@ pub(crate) fn about(envelope: Envelope, job: &Job, now: Millis) -> Envelope {
     }
 }
 
+/// Of a request that is no call, and so has no line in the log by itself.
+pub(crate) fn noted(error: CallError) -> CallError {
+    tracing::warn!(code = error.code.as_str(), cause = error.cause.as_deref(), "a request could not be served");
+    error
+}
+
 /// The journal did not answer, and nothing was published.
 pub(crate) fn journal_away(error: &JournalError) -> CallError {
-    tracing::warn!(%error, "the journal did not answer");
-    CallError::overloaded("Calls cannot be taken right now.", 1_000)
+    CallError::overloaded("Calls cannot be taken right now.", 1_000).because(error.to_string())
 }
 
 pub(crate) fn auth_away(error: IdentityError) -> CallError {
-    tracing::warn!(%error, "the auth service did not answer");
-    CallError::overloaded("Accounts cannot be looked up right now.", 1_000)
+    CallError::overloaded("Accounts cannot be looked up right now.", 1_000).because(error.to_string())
 }
 
 pub(crate) fn queue_away(error: &QueueError) -> CallError {
     match error {
         QueueError::Full => {
             CallError::overloaded("Too many calls of this organization are waiting. Slow down, then repeat.", 2_000)
+                .because(BACKLOG)
         }
         QueueError::Unavailable(_) | QueueError::Closed => {
-            tracing::warn!(%error, "a job could not be published");
-            CallError::overloaded("Calls cannot be taken right now.", 1_000)
+            CallError::overloaded("Calls cannot be taken right now.", 1_000).because(error.to_string())
         }
-        QueueError::Unconfirmed(_) | QueueError::Unreadable(_) => {
-            tracing::error!(%error, "a job could not be published");
-            CallError::internal()
-        }
+        QueueError::Unconfirmed(_) | QueueError::Unreadable(_) => CallError::internal().because(error.to_string()),
     }
 }

@@ -8,7 +8,9 @@ use http::HeaderMap;
 use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::identity::Principal;
 use plugboard_core::job::TraceContext;
+use plugboard_core::telemetry::SPANS;
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::answer::Answer;
 use crate::arguments::Request;
@@ -95,7 +97,14 @@ impl Tools {
             traceparent: cx.trace.traceparent.as_deref().unwrap_or_default().to_owned(),
             tracestate: cx.trace.tracestate.as_deref().unwrap_or_default().to_owned(),
         };
-        let span = tracing::info_span!("connector_execute", transport = "mcp");
+        let span = tracing::info_span!(
+            target: SPANS,
+            "mcp request",
+            otel.kind = "server",
+            otel.status_code = Empty,
+            mcp.method.name = "tools/call",
+            gen_ai.tool.name = CONNECTOR_EXECUTE,
+        );
         plugboard_core::telemetry::continue_trace(&span, &received);
         let trace = plugboard_core::telemetry::trace_to_send(&span, &received);
         let executed = async {
@@ -104,7 +113,11 @@ impl Tools {
                 Err(error) => Ok(Answer::failed(error)),
             }
         };
-        executed.instrument(span).await
+        let answer = executed.instrument(span.clone()).await;
+        if !answer.as_ref().is_ok_and(|answer| answer.ok) {
+            span.record("otel.status_code", "ERROR");
+        }
+        answer
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
+use metrics::Gauge;
 use parking_lot::Mutex;
 use plugboard_core::ids::ExecutionId;
 use plugboard_core::job::Outcome;
@@ -61,27 +62,44 @@ impl Waiters {
 }
 
 /// Counts callers that wait, whichever way their call takes.
-#[derive(Debug, Clone, Default)]
-pub struct Callers(Arc<AtomicUsize>);
+#[derive(Clone)]
+pub struct Callers {
+    waiting: Arc<AtomicUsize>,
+    shown: Gauge,
+}
+
+impl Default for Callers {
+    fn default() -> Self {
+        Self { waiting: Arc::default(), shown: metrics::gauge!("plugboard_callers_waiting") }
+    }
+}
+
+impl std::fmt::Debug for Callers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Callers").field(&self.waiting).finish()
+    }
+}
 
 impl Callers {
     /// Counts until it is dropped.
     pub fn enter(&self) -> Caller {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Caller(self.0.clone())
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.shown.increment(1.0);
+        Caller(self.clone())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 }
 
 #[derive(Debug)]
-pub struct Caller(Arc<AtomicUsize>);
+pub struct Caller(Callers);
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.shown.decrement(1.0);
     }
 }
 

@@ -18,10 +18,12 @@ use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::nats::{NatsConfig, NatsExpress, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
 use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
+use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
 
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
+use crate::meters::Meters;
 use crate::pages::Pages;
 use crate::state::Gateway;
 use crate::waiters::{Callers, Waiters};
@@ -39,6 +41,8 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     pub ticket_key: SecretKey,
     pub sandbox: bool,
+    /// What stands behind these parts; the catalog and the auth service are added.
+    pub readiness: Readiness,
 }
 
 /// Where the other services are, and how to be let in.
@@ -72,9 +76,15 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (call_log, writer) = CallLog::new(Arc::new(parts.custody.clone()), clock.clone());
     life.supervise("call log", writer.run(life.stopping()));
+    let directory = CachedDirectory::new(parts.directory, clock.clone());
+    let (manifests, keys) = (parts.catalog.clone(), directory.clone());
+    let readiness = parts
+        .readiness
+        .with("catalog", move || manifests.health())
+        .with("auth", move || Health::up_if(keys.is_fresh(), "no connection"));
     Arc::new(Gateway {
         config,
-        directory: CachedDirectory::new(parts.directory, clock.clone()),
+        directory,
         custody: parts.custody,
         call_log,
         connect: parts.connect,
@@ -91,6 +101,8 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
         me,
         waiters: Waiters::default(),
         callers: Callers::default(),
+        meters: Meters::default(),
+        readiness,
         sandbox: parts.sandbox,
     })
 }
@@ -113,6 +125,7 @@ pub async fn distributed(
     // It receives nothing, so it has no slots to divide.
     let queue = NatsQueue::open(&link, remote.queue, Shares::new(0), clock).await?;
     let me = InstanceId::generate();
+    let replies: Arc<dyn Replies> = Arc::new(NatsReplies::new(&link));
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
@@ -124,6 +137,8 @@ pub async fn distributed(
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
         ticket_key: remote.ticket_key,
         sandbox: remote.sandbox,
+        readiness: Readiness::new(life.leaving())
+            .with("nats", move || Health::up_if(link.connected(), "no connection")),
     };
-    Ok((assemble(config, me, parts, life), Arc::new(NatsReplies::new(&link))))
+    Ok((assemble(config, me, parts, life), replies))
 }

@@ -5,6 +5,7 @@
 //! every cache closes by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -40,11 +41,19 @@ pub(crate) struct Feed {
     committed: Arc<Notify>,
     ticks: broadcast::Sender<Tick>,
     closed: CancellationToken,
+    /// The log could be read when it was last looked at.
+    reads: AtomicBool,
 }
 
 impl Feed {
     pub(crate) fn new(store: Arc<dyn Store>, committed: Arc<Notify>) -> Self {
-        Self { store, committed, ticks: broadcast::Sender::new(BUFFERED), closed: CancellationToken::new() }
+        Self {
+            store,
+            committed,
+            ticks: broadcast::Sender::new(BUFFERED),
+            closed: CancellationToken::new(),
+            reads: AtomicBool::new(false),
+        }
     }
 
     /// Follows the log until told to stop; then every stream ends. Runs once.
@@ -57,6 +66,7 @@ impl Feed {
                 () = stop.cancelled() => return,
                 read = tokio::time::timeout(PATIENCE, self.store.changes_after(reader.upto.unwrap_or(0))) => read,
             };
+            self.reads.store(matches!(read, Ok(Ok(_))), Ordering::Relaxed);
             match read {
                 Ok(Ok(changes)) => {
                     let told = reader.read(changes);
@@ -71,6 +81,11 @@ impl Feed {
                 () = self.committed.notified() => {}
             }
         }
+    }
+
+    /// Whether the store answers.
+    pub(crate) fn reads(&self) -> bool {
+        self.reads.load(Ordering::Relaxed)
     }
 
     fn tell(&self, ticks: impl Iterator<Item = Tick>) {

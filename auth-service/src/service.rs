@@ -40,7 +40,7 @@ use crate::revoker::{Revoker, VendorRevoker};
 use crate::rotation::Rotations;
 use crate::sessions::Sessions;
 use crate::tokens::Tokens;
-use crate::vault::VaultDesk;
+use crate::vault::{Resolves, VaultDesk};
 
 /// What the service needs from the outside.
 pub struct Deps {
@@ -125,6 +125,7 @@ impl AuthService {
                 tokens: Tokens::new(egress, clock.clone()),
                 refresh: refresh.clone(),
                 sandbox: config.sandbox,
+                resolves: Resolves::default(),
             },
             refresh,
             accounts,
@@ -180,6 +181,11 @@ impl AuthService {
             self.revoker.run(stop),
         );
         self.refresh.drain().await;
+    }
+
+    /// Whether the store could be read when its change log was last looked at, some ten times a second.
+    pub fn hears_store(&self) -> bool {
+        self.feed.reads()
     }
 
     /// Browsers reach us over https, so cookies may insist on it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use metrics::Counter;
 use plugboard_core::broken::broken;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
@@ -33,10 +34,49 @@ pub(crate) struct VaultDesk {
     pub tokens: Tokens,
     pub refresh: Arc<Refresh>,
     pub sandbox: bool,
+    pub resolves: Resolves,
+}
+
+/// How questions for fields ended.
+pub(crate) struct Resolves {
+    ok: Counter,
+    refused: Counter,
+    vendor: Counter,
+    unavailable: Counter,
+}
+
+impl Default for Resolves {
+    fn default() -> Self {
+        let counter = |result| metrics::counter!("plugboard_resolves_total", "result" => result);
+        Self {
+            ok: counter("ok"),
+            refused: counter("refused"),
+            vendor: counter("vendor"),
+            unavailable: counter("unavailable"),
+        }
+    }
+}
+
+impl Resolves {
+    fn count<T>(&self, resolved: &Result<T, IdentityError>) {
+        let counter = match resolved {
+            Ok(_) => &self.ok,
+            Err(IdentityError::VendorDown { .. } | IdentityError::VendorRefused { .. }) => &self.vendor,
+            Err(IdentityError::Unavailable(_)) => &self.unavailable,
+            Err(_) => &self.refused,
+        };
+        counter.increment(1);
+    }
 }
 
 impl VaultDesk {
     pub(crate) async fn resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
+        let resolved = self.try_resolve(grant).await;
+        self.resolves.count(&resolved);
+        resolved
+    }
+
+    async fn try_resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
         self.check_ticket(grant)?;
         let left = self.clock.now().until(grant.deadline);
         match tokio::time::timeout(left, self.fields(grant)).await {

@@ -1,5 +1,7 @@
 //! How a call fails: one closed list of codes, and for each failure what a caller may do next.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -70,6 +72,40 @@ impl ErrorCode {
         Self::Internal,
     ];
 
+    /// As in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::UnknownService => "UNKNOWN_SERVICE",
+            Self::UnknownModule => "UNKNOWN_MODULE",
+            Self::UnknownOperation => "UNKNOWN_OPERATION",
+            Self::NotConnected => "NOT_CONNECTED",
+            Self::AccountAmbiguous => "ACCOUNT_AMBIGUOUS",
+            Self::AccountExpired => "ACCOUNT_EXPIRED",
+            Self::AccountRevoked => "ACCOUNT_REVOKED",
+            Self::ScopeMissingAtVendor => "SCOPE_MISSING_AT_VENDOR",
+            Self::AuthRequired => "AUTH_REQUIRED",
+            Self::AuthPermissionDenied => "AUTH_PERMISSION_DENIED",
+            Self::AdminOnly => "ADMIN_ONLY",
+            Self::PolicyDenied => "POLICY_DENIED",
+            Self::ApprovalPending => "APPROVAL_PENDING",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::UpstreamRateLimited => "UPSTREAM_RATE_LIMITED",
+            Self::Overloaded => "OVERLOADED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::UpstreamRejected => "UPSTREAM_REJECTED",
+            Self::UpstreamFailed => "UPSTREAM_FAILED",
+            Self::UpstreamUnreachable => "UPSTREAM_UNREACHABLE",
+            Self::CircuitOpen => "CIRCUIT_OPEN",
+            Self::EgressBlocked => "EGRESS_BLOCKED",
+            Self::ResponseTooLarge => "RESPONSE_TOO_LARGE",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Self::IdempotencyConflict => "IDEMPOTENCY_CONFLICT",
+            Self::Cancelled => "CANCELLED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
     /// Who is to act on it, unless the failure says otherwise.
     pub fn origin(self) -> Origin {
         match self {
@@ -98,7 +134,7 @@ impl ErrorCode {
 
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.serialize(f)
+        f.write_str(self.as_str())
     }
 }
 
@@ -112,6 +148,19 @@ pub enum Origin {
     Credential,
     Network,
     Upstream,
+}
+
+impl Origin {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Policy => "policy",
+            Self::Platform => "platform",
+            Self::Credential => "credential",
+            Self::Network => "network",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 /// What happened at the vendor.
@@ -211,6 +260,9 @@ pub struct CallError {
     pub field: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamError>,
+    /// For the log: what a caller has no use for. It does not travel.
+    #[serde(skip)]
+    pub cause: Option<Cow<'static, str>>,
 }
 
 impl CallError {
@@ -232,6 +284,7 @@ impl CallError {
             fix: None,
             field: None,
             upstream: None,
+            cause: None,
         }
     }
 
@@ -281,6 +334,12 @@ impl CallError {
         self
     }
 
+    /// What stands behind it, for the log alone.
+    pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
     pub fn outcome(mut self, outcome: EffectOutcome, safe_to_retry: bool) -> Self {
         self.outcome = outcome;
         self.safe_to_retry = safe_to_retry;
@@ -304,6 +363,10 @@ mod tests {
     fn codes_print_as_in_the_contract() {
         assert_eq!(ErrorCode::InvalidArgument.to_string(), "INVALID_ARGUMENT");
         assert_eq!(ErrorCode::ScopeMissingAtVendor.to_string(), "SCOPE_MISSING_AT_VENDOR");
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert_eq!(serde_json::to_value(code.origin()).unwrap(), code.origin().as_str());
+        }
         let unique: std::collections::HashSet<_> = ErrorCode::ALL.iter().collect();
         assert_eq!(unique.len(), 28);
     }

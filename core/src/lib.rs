@@ -5,7 +5,7 @@
 //! | [`ids`], [`error`], [`clock`], [`secret`], [`job`], [`manifest`] | pure rules: no runtime, no network |
 //! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`] | ports, each with its adapters beside it |
 //! | [`egress`] | the only way out of the building |
-//! | [`config`], [`lifecycle`], [`telemetry`] | process furniture |
+//! | [`config`], [`lifecycle`], [`readiness`], [`telemetry`] | process furniture |
 //! | [`failpoint`], [`broken`] | what fault tests need; nothing in an ordinary build |
 //!
 //! This crate does not know axum, MCP, REST shapes, command lines, which processes exist, the master key, or any
@@ -33,6 +33,7 @@ pub mod limits;
 pub mod manifest;
 pub mod percent;
 pub mod queue;
+pub mod readiness;
 pub mod seal;
 pub mod secret;
 pub mod store;

@@ -1,4 +1,4 @@
-//! Start, run, drain: two tokens, tracked tasks, a limit on the drain.
+//! Start, run, leave, drain: three tokens, tracked tasks, a limit on the drain.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 /// Handed to everything that runs.
 #[derive(Clone)]
 pub struct Lifecycle {
+    /// A stop was asked for; everything is still served.
+    leaving: CancellationToken,
     /// Finish what was begun, take nothing new.
     soft: CancellationToken,
     /// Drop everything.
@@ -37,11 +39,18 @@ impl std::fmt::Debug for Lifecycle {
 impl Lifecycle {
     pub fn new() -> Self {
         Self {
+            leaving: CancellationToken::new(),
             soft: CancellationToken::new(),
             hard: CancellationToken::new(),
             tracker: TaskTracker::new(),
             failure: Arc::default(),
         }
+    }
+
+    /// Fires when a stop was asked for. What is served is served on for a while, so that a balancer that looks at the
+    /// readiness stops sending before the listener closes.
+    pub fn leaving(&self) -> CancellationToken {
+        self.leaving.clone()
     }
 
     /// Fires when nothing new may be taken.
@@ -56,7 +65,25 @@ impl Lifecycle {
 
     /// Asks everything to finish.
     pub fn stop(&self) {
+        self.leaving.cancel();
         self.soft.cancel();
+    }
+
+    /// Runs a task that nobody waits for: it serves for as long as the process lives, also while that drains. One that
+    /// fails takes the process down.
+    pub fn beside<E: std::fmt::Display + Send + 'static>(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = task.await {
+                tracing::error!(task = name, %error, "it failed; shutting down");
+                this.failure.lock().get_or_insert(format!("{name}: {error}"));
+                this.stop();
+            }
+        });
     }
 
     /// Runs a task for as long as the process lives. One that ends before it was asked to takes the process down: a
@@ -83,7 +110,7 @@ impl Lifecycle {
             };
             tracing::error!(task = name, "{why}; shutting down");
             this.failure.lock().get_or_insert(why);
-            this.soft.cancel();
+            this.stop();
         });
     }
 
@@ -117,28 +144,36 @@ impl Lifecycle {
         self.failure.lock().take().map_or(Ok(()), Err)
     }
 
-    /// Stops on SIGTERM or SIGINT; a second signal drops everything.
+    /// Leaves on SIGTERM or SIGINT, and stops after `grace`. Another signal ends the grace, one during the drain drops
+    /// everything.
     ///
     /// # Errors
     /// When the process cannot listen for signals.
-    pub fn stop_on_signals(&self) -> std::io::Result<()> {
+    pub fn stop_on_signals(&self, grace: Duration) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let this = self.clone();
         tokio::spawn(async move {
-            for count in 0.. {
+            let mut signalled = async || {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
-                if count == 0 {
-                    tracing::info!("stopping: finishing what was begun");
-                    this.soft.cancel();
-                } else {
-                    this.hard.cancel();
-                }
+            };
+            signalled().await;
+            this.leaving.cancel();
+            if !grace.is_zero() {
+                tracing::info!(
+                    grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+                    "leaving: not ready any more"
+                );
+                let _ = tokio::time::timeout(grace, signalled()).await;
             }
+            tracing::info!("stopping: finishing what was begun");
+            this.soft.cancel();
+            signalled().await;
+            this.hard.cancel();
         });
         Ok(())
     }

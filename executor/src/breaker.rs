@@ -28,6 +28,7 @@ pub(crate) struct Breaker {
     state: State,
     present: Half,
     before: Half,
+    open: Option<Open>,
 }
 
 /// Half a window.
@@ -97,9 +98,27 @@ impl Breaker {
     }
 
     fn open(&mut self, rest: Duration, now: Instant) {
-        metrics::counter!("executor_breaker_opened_total").increment(1);
+        metrics::counter!("plugboard_breaker_opened_total").increment(1);
+        let open = self.open.take().or_else(|| Some(Open::new()));
         let jitter = rest.mul_f64(0.25 * chance::fraction());
-        *self = Self { state: State::Open { until: now + rest + jitter, rest }, ..Self::default() };
+        *self = Self { state: State::Open { until: now + rest + jitter, rest }, open, ..Self::default() };
+    }
+}
+
+/// Counts a breaker that is not closed, also when it is forgotten as it is.
+#[derive(Debug)]
+struct Open(());
+
+impl Open {
+    fn new() -> Self {
+        metrics::gauge!("plugboard_breakers_open").increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("plugboard_breakers_open").decrement(1.0);
     }
 }
 

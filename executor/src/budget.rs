@@ -35,7 +35,7 @@ impl RetryBudget {
         if may {
             self.repeats -= 1.0;
         } else {
-            metrics::counter!("executor_repeats_refused_total").increment(1);
+            metrics::counter!("plugboard_repeats_refused_total").increment(1);
         }
         may
     }

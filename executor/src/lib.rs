@@ -8,6 +8,7 @@
 //! | `http` | job → request, answer → outcome; pure |
 //! | `transport` | where credentials go in a request, one file a placement |
 //! | `lines`, `breaker`, `budget` | when a host is left alone, and how often it is asked again |
+//! | `meters` | what is counted on every call |
 //! | `upstream` | the port to the vendors |
 //! | `chance`, `broken` | what a test decides: random parts of waits, nonces, and which rule is broken |
 //! | `scrub` | takes secret values out of what vendors send |
@@ -27,6 +28,7 @@ mod config;
 pub mod fuzz;
 mod http;
 mod lines;
+mod meters;
 pub mod sandbox;
 mod scrub;
 #[cfg(test)]
@@ -57,6 +59,7 @@ pub use config::Config;
 pub use upstream::Upstream;
 
 use crate::lines::Lines;
+use crate::meters::Meters;
 
 /// Makes the span of a job the child of the trace that came with it.
 pub type AdoptTrace = Arc<dyn Fn(&tracing::Span, &TraceContext) + Send + Sync>;
@@ -80,6 +83,7 @@ pub struct Deps {
     /// Keeps the vendors' limits; `None`: nobody does, in the sandbox.
     pub limits: Option<Limits>,
     pub(crate) lines: Lines,
+    pub(crate) meters: Meters,
     /// `None`: spans are roots.
     pub adopt_trace: Option<AdoptTrace>,
 }
@@ -98,7 +102,9 @@ pub struct Executor {
 
 impl Executor {
     pub fn new(config: Config, deps: Deps, shares: Arc<Shares>) -> Self {
-        let slots = Semaphore::new(config.slots.clamp(1, Semaphore::MAX_PERMITS));
+        let slots = config.slots.clamp(1, Semaphore::MAX_PERMITS);
+        metrics::gauge!("plugboard_executor_slots").set(slots as f64);
+        let slots = Semaphore::new(slots);
         Self { config, deps: Arc::new(deps), slots: Arc::new(slots), shares, ended: None }
     }
 

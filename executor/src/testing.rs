@@ -420,6 +420,7 @@ impl Bench {
             calls: None,
             limits: None,
             lines: Lines::default(),
+            meters: crate::meters::Meters::default(),
             adopt_trace: None,
         };
         Self { connector: Connector::from_manifest(manifest).unwrap(), world, store, deps }

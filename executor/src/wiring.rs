@@ -21,11 +21,13 @@ use plugboard_core::limits::redis_slots::RedisSlots;
 use plugboard_core::limits::{Concurrency, LimitError, Limits, Soft};
 use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
 use plugboard_core::queue::{JobQueue, QueueError, Replies, Shares};
+use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::RedisConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::lines::Lines;
+use crate::meters::Meters;
 use crate::{Config, Deps, Executor};
 
 /// What an executor stands on, whichever shape it runs in.
@@ -92,6 +94,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
         calls: Some(calls),
         limits: parts.limits,
         lines: Lines::default(),
+        meters: Meters::default(),
         queue: parts.queue,
         replies: parts.replies,
         journal: Journal::new(parts.journal, clock.clone(), InstanceId::generate()),
@@ -116,7 +119,7 @@ pub async fn distributed(
     remote: Remote,
     egress: impl FnOnce(&Arc<CatalogHandle>) -> Result<Egress, PolicyError>,
     life: &Lifecycle,
-) -> Result<(Executor, Arc<dyn Fn() -> bool + Send + Sync>), WiringError> {
+) -> Result<(Executor, Readiness), WiringError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = service_token(&remote.cluster_secret, ServiceRole::Executor);
     let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
@@ -124,6 +127,7 @@ pub async fn distributed(
     let egress = egress(&catalog)?;
     let link = NatsLink::connect(&remote.nats).await?;
     let shares = Shares::new(config.slots);
+    let shared = remote.limits.as_ref().map(|redis| shared_limits(redis, clock.clone())).transpose()?;
     let parts = Parts {
         queue: Arc::new(NatsQueue::open(&link, remote.queue, shares.clone(), clock.clone()).await?),
         shares,
@@ -134,19 +138,31 @@ pub async fn distributed(
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
         catalog: catalog.clone(),
         egress,
-        limits: remote.limits.as_ref().map(|redis| shared_limits(redis, clock.clone())).transpose()?,
+        limits: shared.as_ref().map(|(limits, _)| limits.clone()),
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);
     let express = NatsExpressHost::open(&link, clock, executor.express()).await?;
     life.supervise("express lane", express.run(life.stopping(), config.grace()));
-    let ready = move || link.connected() && catalog.is_ready() && vault.is_fresh();
-    Ok((executor, Arc::new(ready)))
+    let readiness = Readiness::new(life.leaving())
+        .with("nats", move || Health::up_if(link.connected(), "no connection"))
+        .with("catalog", move || catalog.health())
+        .with("auth", move || Health::up_if(vault.is_fresh(), "no connection"));
+    let readiness = match shared {
+        None => readiness,
+        Some((_, rates)) => readiness.with("redis", move || match rates.is_shared() {
+            true => Health::Up,
+            false => Health::Reduced("no answer: each process keeps the limits for itself"),
+        }),
+    };
+    Ok((executor, readiness))
 }
 
-fn shared_limits(redis: &RedisConfig, clock: Arc<dyn Clock>) -> Result<Limits, LimitError> {
+/// The limits that executors keep together, and the part of them that tells whether they are shared at the moment.
+fn shared_limits(redis: &RedisConfig, clock: Arc<dyn Clock>) -> Result<(Limits, Arc<Soft>), LimitError> {
     let redis = RedisLimiter::new(redis)?;
     let leases = RedisSlots::new(redis.clone(), InstanceId::generate());
-    let rates = Soft::new(Arc::new(LeasedLimiter::new(redis)), LocalLimiter::new(clock));
-    Ok(Limits { rates: Arc::new(rates), slots: Arc::new(Concurrency::new(Arc::new(leases))) })
+    let rates = Arc::new(Soft::new(Arc::new(LeasedLimiter::new(redis)), LocalLimiter::new(clock)));
+    let slots = Arc::new(Concurrency::new(Arc::new(leases)));
+    Ok((Limits { rates: rates.clone(), slots }, rates))
 }

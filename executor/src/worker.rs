@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::queue::{QueueError, Share};
+use plugboard_core::telemetry::metrics::Stage;
+use plugboard_core::telemetry::{self, SPANS};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+use tracing::field::Empty;
 
+use crate::meters::Meters;
 use crate::{Config, Deps, attempt};
 
 /// Rest after an error of the queue that is not its end.
@@ -40,15 +44,15 @@ pub(crate) async fn run(
         };
         match delivery {
             Ok(delivery) => {
-                let span = span_of(&deps, &delivery.job, delivery.starts);
+                let (known, traced) = spans_of(&deps, &delivery.job, delivery.starts);
                 let deps = Arc::clone(&deps);
                 let task = async move {
                     let _permit = permit;
-                    let _running = Running::begin();
+                    let _running = Running::begin(&deps, &delivery.job);
                     attempt::run(&deps, delivery).await;
                 };
                 // Boxed: a task's future is moved when it is spawned and again when it ends, and this one is large.
-                tasks.spawn(Box::pin(task).instrument(span));
+                tasks.spawn(Box::pin(task).instrument(traced).instrument(known));
             }
             Err(QueueError::Closed) => break Err(QueueError::Closed),
             Err(error) => {
@@ -67,9 +71,9 @@ pub(crate) async fn run(
 /// See [`crate::Executor`] as an express lane.
 pub(crate) async fn express(deps: Arc<Deps>, job: Arc<Job>, place: (OwnedSemaphorePermit, Share)) -> Option<Outcome> {
     let _place = place;
-    let _running = Running::begin();
-    let span = span_of(&deps, &job, 1);
-    attempt::express(&deps, &job).instrument(span).await
+    let _running = Running::begin(&deps, &job);
+    let (known, traced) = spans_of(&deps, &job, 1);
+    attempt::express(&deps, &job).instrument(traced).instrument(known).await
 }
 
 /// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.
@@ -90,39 +94,55 @@ fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        metrics::counter!("executor_panics_total").increment(1);
+        metrics::counter!("plugboard_panics_total").increment(1);
         tracing::error!("a job made its executor panic; it is handed back");
     }
 }
 
-/// No path, query or body: they may hold secrets, and they are the tenant's.
-fn span_of(deps: &Deps, job: &Job, starts: u32) -> tracing::Span {
-    let span = tracing::info_span!(
+/// What logs say of the job in all their lines, and its span in the trace. No path, query or body: they may hold secrets,
+/// and they are the tenant's.
+fn spans_of(deps: &Deps, job: &Job, starts: u32) -> (tracing::Span, tracing::Span) {
+    let operation = job.operation.as_deref().unwrap_or_default();
+    let known = tracing::info_span!(
         "job",
         execution_id = job.execution_id.as_str(),
+        organization = job.organization.as_str(),
+        trace_id = telemetry::trace_id(&job.trace),
         service = job.service.as_str(),
-        operation = job.operation.as_deref().unwrap_or_default(),
+        operation,
+        start = starts,
+    );
+    let traced = tracing::info_span!(
+        target: SPANS,
+        "execute",
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        execution_id = job.execution_id.as_str(),
+        service = job.service.as_str(),
+        operation,
+        code = Empty,
         start = starts,
     );
     if let Some(adopt) = &deps.adopt_trace {
-        adopt(&span, &job.trace);
+        adopt(&traced, &job.trace);
     }
-    span
+    (known, traced)
 }
 
 /// Counts a running job, also when it ends by panic or abort.
-struct Running;
+struct Running(Meters);
 
 impl Running {
-    fn begin() -> Self {
-        metrics::gauge!("executor_in_flight").increment(1.0);
-        Self
+    fn begin(deps: &Deps, job: &Job) -> Self {
+        deps.meters.in_flight.increment(1.0);
+        deps.meters.stages.record(Stage::Queue, job.accepted_at.until(deps.clock.now()));
+        Self(deps.meters.clone())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        metrics::gauge!("executor_in_flight").decrement(1.0);
+        self.0.in_flight.decrement(1.0);
     }
 }
 

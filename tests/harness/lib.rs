@@ -14,6 +14,7 @@ pub mod bad_arguments;
 pub mod browser;
 pub mod cable;
 pub mod chromium;
+pub mod collector;
 pub mod examples;
 pub mod leaks;
 pub mod made_up;

@@ -253,6 +253,12 @@ impl Stack {
         self.ready["url"].as_str().unwrap()
     }
 
+    /// Where a service of a cluster serves its operator: `gateway`, `executor`, `auth` or `catalog`.
+    pub fn health_urls(&self, role: &str) -> Vec<String> {
+        let urls = self.ready["health_urls"][role].as_array().unwrap_or_else(|| panic!("{role}: {}", self.ready));
+        urls.iter().map(|url| url.as_str().unwrap().to_owned()).collect()
+    }
+
     /// `--data`.
     pub fn data(&self) -> PathBuf {
         self.home.join("data")

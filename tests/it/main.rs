@@ -36,6 +36,7 @@ mod screen;
 mod secrets;
 mod shared;
 mod sizes;
+mod telemetry;
 mod transports;
 mod vendor_errors;
 
@@ -141,6 +142,9 @@ suite! {
     // A stack for one test, which may break it.
     alone {
         limits::the_vendors_limits_are_kept,
+        telemetry::metrics_tell_of_calls_and_of_no_tenant,
+        telemetry::one_trace_from_the_client_to_the_vendor,
+        telemetry::what_failed_is_kept_and_has_one_line,
         lifecycle::a_restart_finds_keys_and_accounts,
         lifecycle::sigterm_drains_and_exits_with_zero,
         lifecycle::a_second_start_on_the_same_data_fails_clearly,
@@ -176,6 +180,16 @@ mod distributed_only {
     fn refreshes_survive_their_auth_service() {
         let site = crate::refresh_faults::site();
         crate::shared::block_on(crate::refresh_faults::refreshes_survive_their_auth_service(site));
+    }
+
+    #[test]
+    fn a_gateway_names_the_part_that_is_missing() {
+        crate::shared::block_on(crate::telemetry::a_gateway_names_the_part_that_is_missing());
+    }
+
+    #[test]
+    fn a_gateway_says_that_it_leaves_before_it_does() {
+        crate::shared::block_on(crate::telemetry::a_gateway_says_that_it_leaves_before_it_does());
     }
 
     #[test]

@@ -144,6 +144,7 @@ pub(crate) async fn secrets_are_in_no_trace() {
     let stack = Stack::options(Shape::Embedded)
         .vendor(&vendor)
         .environment("PLUGBOARD_TELEMETRY__OTLP_ENDPOINT", collector)
+        .environment("PLUGBOARD_TELEMETRY__SAMPLE_RATIO", "1")
         .environment("PLUGBOARD_TELEMETRY__LOG", "trace")
         .start();
     let tenant = Tenant::new(&stack).await;

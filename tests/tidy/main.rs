@@ -207,6 +207,34 @@ fn versions_stand_once() {
     }
 }
 
+/// What is counted is in the catalogue, and the other way round: a dashboard can rely on the one list.
+#[test]
+fn every_metric_is_in_the_catalogue() {
+    use plugboard_core::telemetry::metrics::catalogue::METRICS;
+    let counted = regex::Regex::new(r#"(?:counter|gauge|histogram)!\(\s*"([^"]+)""#).unwrap();
+    let mut used = BTreeSet::new();
+    for name in files().iter().filter(|name| has_extension(name, &["rs"])) {
+        let test = name.starts_with("tests/") || name.contains("/tests/") || name.ends_with("tests.rs");
+        if !test {
+            used.extend(counted.captures_iter(&read(name)).map(|found| found[1].to_owned()));
+        }
+    }
+    let known: BTreeSet<String> = METRICS.iter().map(|metric| metric.name.to_owned()).collect();
+    let unknown: Vec<_> = used.difference(&known).collect();
+    assert!(unknown.is_empty(), "not in the catalogue: {unknown:?}");
+    let unused: Vec<_> = known.difference(&used).filter(|name| !COUNTED_SOON.contains(&name.as_str())).collect();
+    assert!(unused.is_empty(), "nothing counts {unused:?}");
+}
+
+/// Described, and set by what is being built.
+const COUNTED_SOON: [&str; 5] = [
+    "plugboard_queue_waiting",
+    "plugboard_queue_held",
+    "plugboard_queue_oldest_seconds",
+    "plugboard_queue_unaccounted",
+    "plugboard_concurrency_refused_total",
+];
+
 /// Every example of a configuration has known keys with values of the right kind.
 #[test]
 fn shipped_configurations_load() {

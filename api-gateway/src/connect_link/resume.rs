@@ -18,7 +18,7 @@ use super::Lack;
 use super::state::{Bound, State};
 use crate::answer::Answer;
 use crate::state::Gateway;
-use crate::submit::auth_away;
+use crate::submit::{auth_away, noted};
 
 /// The only thing that is asked for.
 const REQUEST: &str = "connect";
@@ -96,7 +96,7 @@ impl Gateway {
         let connected = on_behalf_of(Actor::of(principal), self.connected(organization, &state));
         match tokio::time::timeout(WAIT, connected).await {
             Ok(Ok(())) => Resumed::Call,
-            Ok(Err(error)) => Resumed::Failed(Answer::failed(auth_away(error))),
+            Ok(Err(error)) => Resumed::Failed(Answer::failed(noted(auth_away(error)))),
             Err(_) => ask(),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! | metric | labels |
 //! | --- | --- |
-//! | `mcp_requests_total` | `era`, `version`, `method`, `outcome` |
-//! | `mcp_header_mismatch_total` | `method`; the alarm for clients whose headers and bodies disagree |
+//! | `plugboard_mcp_requests_total` | `era`, `version`, `method`, `outcome` |
+//! | `plugboard_mcp_header_mismatch_total` | `method`; the alarm for clients whose headers and bodies disagree |
 //!
 //! Labels come from closed lists: neither tenants nor the names clients give themselves may multiply the series.
 
@@ -50,14 +50,14 @@ pub(super) struct Counters {
 impl Counters {
     fn count(&self, version: Option<ProtocolVersion>, method: &'static str, outcome: &'static str) {
         if outcome == "header_mismatch" {
-            metrics::counter!("mcp_header_mismatch_total", "method" => method).increment(1);
+            metrics::counter!("plugboard_mcp_header_mismatch_total", "method" => method).increment(1);
         }
         let key = (version, method, outcome);
         if let Some(counter) = self.requests.read().get(&key) {
             return counter.increment(1);
         }
         let counter = metrics::counter!(
-            "mcp_requests_total",
+            "plugboard_mcp_requests_total",
             "era" => version.map_or("none", |version| version.era().as_str()),
             "version" => version.map_or("none", ProtocolVersion::as_str),
             "method" => method,

@@ -1,5 +1,6 @@
 //! Is the process alive, and can it serve calls.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -20,35 +21,31 @@ pub(super) struct Alive {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// `ready` or `not_ready`.
-    status: &'static str,
-    parts: Parts,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Parts {
-    /// The catalog is loaded.
-    catalog: bool,
-    /// The auth service is heard.
-    auth: bool,
+    ready: bool,
+    /// Each part with `ok`, or with what is wrong.
+    parts: BTreeMap<&'static str, &'static str>,
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", security(()),
+#[utoipa::path(get, path = "/livez", tag = "health", operation_id = "livez", security(()),
     responses((status = 200, description = "The process is alive.", body = Alive)))]
 pub(super) async fn alive() -> Result<Response, Problem> {
     reply::json(StatusCode::OK, &Alive { status: "alive" })
 }
 
-/// All that a call needs is there.
+/// The same by its older name.
+#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", security(()),
+    responses((status = 200, description = "The process is alive.", body = Alive)))]
+pub(super) async fn healthy() -> Result<Response, Problem> {
+    alive().await
+}
+
+/// All that a call needs is there, and no stop was asked for.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", security(()), responses(
     (status = 200, description = "Calls can be served.", body = Readiness),
-    (status = 503, description = "A part is missing.", body = Readiness)))]
+    (status = 503, description = "A part is missing, or the process is about to stop.", body = Readiness)))]
 pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Result<Response, Problem> {
-    let parts = Parts { catalog: gateway.catalog.is_ready(), auth: gateway.directory.is_fresh() };
-    let (code, status) = match gateway.ready() {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
-    };
-    reply::json(code, &Readiness { status, parts })
+    let report = gateway.readiness.report();
+    let code = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    reply::json(code, &Readiness { ready: report.ready, parts: report.parts.into_iter().collect() })
 }

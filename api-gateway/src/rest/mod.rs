@@ -14,7 +14,7 @@
 //! | [`audit`] | `/api/v1/audit` |
 //! | [`dead_letters`] | `/api/v1/dead-letters/…` |
 //! | [`master_keys`] | `/api/v1/master-keys/…` |
-//! | [`health`] | `/healthz`, `/readyz` |
+//! | [`health`] | `/livez`, `/readyz` |
 //! | [`openapi`] | `/api/v1/openapi.json` |
 //!
 //! Execution is no REST resource. Whatever is unknown under `/api` is a 404, and every refusal is an RFC 9457 problem
@@ -64,7 +64,8 @@ use crate::state::Gateway;
 /// Every route, as the OpenAPI document lists them.
 fn routes() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
     vec![
-        ("/healthz", get(health::alive)),
+        ("/livez", get(health::alive)),
+        ("/healthz", get(health::healthy)),
         ("/readyz", get(health::ready)),
         ("/connectors.json", get(connectors::list)),
         ("/api/v1/openapi.json", get(openapi::serve)),

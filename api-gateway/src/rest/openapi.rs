@@ -26,6 +26,7 @@ use super::{
     ),
     paths(
         health::alive,
+        health::healthy,
         health::ready,
         connectors::list,
         serve,

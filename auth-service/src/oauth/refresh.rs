@@ -222,7 +222,7 @@ impl Refresh {
         let event = told(&marked, "account.expire").note(reason);
         if self.oauth.records.commit_told(writes, Some(changed(&marked)), vec![event]).await?.is_ok() {
             tracing::warn!(account = %marked.id, service = %marked.service, reason, "an account must be connected again");
-            metrics::counter!("auth_accounts_ended_total", "reason" => reason.to_owned()).increment(1);
+            metrics::counter!("plugboard_accounts_ended_total", "reason" => reason.to_owned()).increment(1);
         }
         Ok(Turn::Wait)
     }
@@ -276,7 +276,9 @@ impl Refresh {
                 exchange.call(&exchange.url()?, parameters)?.send(&self.oauth.egress, &oauth.dialect.errors).await?;
             tokens(oauth, &reply)
         };
-        match answer.await {
+        let answer = answer.await;
+        count(&answer);
+        match answer {
             Ok(tokens) => {
                 let id = attempt.record.id.clone();
                 failpoint("refresh_received_before_persist", id.as_str());
@@ -437,6 +439,15 @@ impl Refresh {
         let write = Write::delete(name, Expect::Version(attempt.lease_version));
         self.oauth.records.commit(vec![write], None).await.map(|_| ())
     }
+}
+
+fn count(answer: &Result<Tokens, Failure>) {
+    let result = match answer {
+        Ok(_) => "ok",
+        Err(Failure::Refused { .. }) => "refused",
+        Err(Failure::Down { .. }) => "failed",
+    };
+    metrics::counter!("plugboard_refreshes_total", "result" => result).increment(1);
 }
 
 /// What a write of the lease is compared with.

@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::general::{is_snake, is_token};
 use super::{Lint, matches_whole, oauth, signatures};
 
+/// What `transport.trace` sends.
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+
 /// Headers that frame the request or carry somebody's identity: no caller may set them.
 const CLOSED_HEADERS: [&str; 13] = [
     "authorization",
@@ -37,6 +40,7 @@ pub(super) fn check(lint: &mut Lint<'_>) {
     }
     unused(lint, &used);
     caller_headers(lint);
+    trace(lint);
     test(lint);
 }
 
@@ -223,7 +227,23 @@ fn caller_headers(lint: &mut Lint<'_>) {
         lint.want(!ours, &pointer, || format!("{name} carries credentials; callers must not set it"));
         let closed = CLOSED_HEADERS.contains(&name.to_ascii_lowercase().as_str());
         lint.want(!closed, &pointer, || format!("{name} frames or authorizes the request; callers must not set it"));
+        let trace = transport.trace && TRACE_HEADERS.contains(&name.to_ascii_lowercase().as_str());
+        lint.want(!trace, &pointer, || format!("{name} is set by transport.trace; callers must not set it"));
     }
+}
+
+/// What goes along is the platform's, so that nothing else may have the same names.
+fn trace(lint: &mut Lint<'_>) {
+    if !lint.manifest.transport.trace {
+        return;
+    }
+    let is_trace = |name: &&String| TRACE_HEADERS.contains(&name.to_ascii_lowercase().as_str());
+    let fixed = lint.manifest.transport.headers.keys().any(|name| is_trace(&name));
+    let declared =
+        lint.manifest.operations.iter().any(|operation| operation.headers.keys().any(|name| is_trace(&name)));
+    lint.want(!fixed && !declared, "/transport/trace", || {
+        "traceparent and tracestate are headers of this manifest already".to_owned()
+    });
 }
 
 /// The account test runs without a person or an argument.

@@ -114,6 +114,11 @@ fn every_rule_is_noticed_where_it_is_broken() {
         ),
         ("caller_headers: [X-Note]", "caller_headers: [Host]", "transport.caller_headers.0: Host frames"),
         (
+            "caller_headers: [X-Note]",
+            "trace: true\n  caller_headers: [Traceparent]",
+            "transport.caller_headers.0: Traceparent is set by transport.trace",
+        ),
+        (
             "sandbox: abc}\n        area",
             "sandbox: ABC}\n        area",
             "auth.flows.0.fields.token.sandbox: does not match",

@@ -4,6 +4,7 @@ mod grpc;
 mod snapshot;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,6 +19,7 @@ pub use snapshot::{Listed, Snapshot};
 
 use crate::ids::ServiceKey;
 use crate::manifest::{CompileError, Connector};
+use crate::readiness::Health;
 
 /// A manifest as the catalog service hands it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct CatalogHandle {
     /// Replaced versions that this process has seen, so that a job can use the one it was validated against.
     replaced: moka::sync::Cache<String, Arc<Listed>>,
     ready: tokio::sync::watch::Sender<bool>,
+    /// Changes are heard of now.
+    followed: AtomicBool,
 }
 
 impl std::fmt::Debug for CatalogHandle {
@@ -75,6 +79,7 @@ impl CatalogHandle {
             current: ArcSwap::default(),
             replaced: moka::sync::Cache::new(2_000),
             ready: tokio::sync::watch::Sender::new(false),
+            followed: AtomicBool::new(false),
         })
     }
 
@@ -93,6 +98,15 @@ impl CatalogHandle {
         *self.ready.borrow()
     }
 
+    /// The last snapshot serves on while the catalog is away.
+    pub fn health(&self) -> Health {
+        match (self.is_ready(), self.followed.load(Ordering::Relaxed)) {
+            (false, _) => Health::Down("not loaded yet"),
+            (true, false) => Health::Reduced("no connection: the last manifests serve on"),
+            (true, true) => Health::Up,
+        }
+    }
+
     /// Follows the catalog; run it as a supervised task. While the catalog is away the last snapshot stays.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
@@ -101,13 +115,17 @@ impl CatalogHandle {
                     tokio::select! {
                         () = stop.cancelled() => return,
                         documents = stream.next() => match documents {
-                            Some(documents) => self.replace(&documents),
+                            Some(documents) => {
+                                self.replace(&documents);
+                                self.followed.store(true, Ordering::Relaxed);
+                            }
                             None => break,
                         }
                     }
                 },
                 Err(error) => tracing::warn!(%error, "the catalog cannot be watched; trying again"),
             }
+            self.followed.store(false, Ordering::Relaxed);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(Duration::from_millis(250)) => {}

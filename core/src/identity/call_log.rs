@@ -123,6 +123,6 @@ impl CallLog {
 
     fn drop_calls(&self, calls: u64) {
         self.dropped.fetch_add(calls, Ordering::Relaxed);
-        metrics::counter!("audit_calls_dropped_total").increment(calls);
+        metrics::counter!("plugboard_audit_calls_dropped_total").increment(calls);
     }
 }

@@ -111,6 +111,11 @@ impl Soft {
         Self { shared, local, away: AtomicBool::new(false) }
     }
 
+    /// Whether the shared limits answered when they were last asked.
+    pub fn is_shared(&self) -> bool {
+        !self.away.load(Ordering::Relaxed)
+    }
+
     fn heard<T>(&self, answer: Result<T, LimitError>) -> Option<T> {
         match answer {
             Ok(answer) => {
@@ -120,7 +125,7 @@ impl Soft {
                 Some(answer)
             }
             Err(error) => {
-                metrics::counter!("limits_away_total").increment(1);
+                metrics::counter!("plugboard_limits_away_total").increment(1);
                 if !self.away.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, "each process keeps the limits for itself meanwhile");
                 }

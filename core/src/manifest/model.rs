@@ -260,6 +260,10 @@ pub struct Transport {
     /// Header names a caller may set through `headers`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caller_headers: Vec<String>,
+    /// Send the W3C trace context (`traceparent`, `tracestate`) along, for a vendor that continues traces. Off: what is
+    /// traced here is nobody else's business.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trace: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

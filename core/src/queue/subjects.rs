@@ -29,6 +29,7 @@
 //! | `Plugboard-Pieces` | pieces of payloads | how many there are |
 //! | `Plugboard-Reason` | unreadable dead letters | why |
 
+use super::survey::{BACKGROUND, INTERACTIVE};
 use crate::ids::{ExecutionId, InstanceId, OrganizationId};
 use crate::job::Job;
 
@@ -299,8 +300,14 @@ impl Source {
         }
     }
 
+    /// The class, as metrics name it.
     pub fn class_name(self) -> &'static str {
-        self.class.as_str()
+        match self.class {
+            Class::Waiting => INTERACTIVE,
+            Class::Background => BACKGROUND,
+            Class::WaitingBulk => "interactive_bulk",
+            Class::BackgroundBulk => "background_bulk",
+        }
     }
 
     /// Whether organizations with many jobs are here.

@@ -10,6 +10,10 @@ use super::{JobQueue, QueueDepth};
 /// How often a gateway looks.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Names of classes that every queue has.
+pub const INTERACTIVE: &str = "interactive";
+pub const BACKGROUND: &str = "background";
+
 /// What lies in the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {

@@ -99,6 +99,9 @@ def load_secrets(data, binary):
 LIMIT_COMMANDS = "+eval +evalsha +script|load +get +set +hgetall +hset +hdel +pexpire +time +ping +hello +auth +select"
 
 
+TELEMETRY = [f"PLUGBOARD_TELEMETRY__{name}" for name in ("LOG", "FORMAT", "OTLP_ENDPOINT", "SAMPLE_RATIO", "SLOW_MS")]
+
+
 def handed_on(*names):
     """Of this process's own environment; nothing else of it reaches a child."""
     return {name: os.environ[name] for name in names if name in os.environ}
@@ -116,7 +119,7 @@ class Layout:
 
     def choose_ports(self):
         args = self.args
-        inner = free_ports(args.nats * 3 + 1 + 2 + args.auths * 3 + args.executors)
+        inner = free_ports(args.nats * 3 + 1 + 2 + args.auths * 3 + args.executors + args.gateways)
         take = iter(inner)
         self.nats_ports = [next(take) for _ in range(args.nats)]
         self.route_ports = [next(take) for _ in range(args.nats)]
@@ -125,6 +128,7 @@ class Layout:
         self.catalog_port, self.catalog_health = next(take), next(take)
         self.auth_ports = [(next(take), next(take), next(take)) for _ in range(args.auths)]
         self.executor_health = [next(take) for _ in range(args.executors)]
+        self.gateway_health = [next(take) for _ in range(args.gateways)]
         # As services see them: themselves, or whoever listens at a relay's port and passes on.
         relays = args.relays or [*self.nats_ports, self.redis_port]
         if len(relays) != args.nats + 1:
@@ -221,8 +225,9 @@ save ""
             "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{self.catalog_port}",
             "PLUGBOARD_MODE__SANDBOX": "true" if args.sandbox else "false",
             "PLUGBOARD_EGRESS__ALLOW": json.dumps(args.egress_allow),
-            # The last two mean something to builds for the fault campaign only.
-            **handed_on("PLUGBOARD_TELEMETRY__LOG", "PLUGBOARD_FAILPOINTS", "PLUGBOARD_BROKEN"),
+            **handed_on(*TELEMETRY),
+            # These mean something to builds for the fault campaign only.
+            **handed_on("PLUGBOARD_FAILPOINTS", "PLUGBOARD_BROKEN"),
         }
         if args.upstream:
             env["PLUGBOARD_EGRESS__UPSTREAM"] = json.dumps(args.upstream)
@@ -280,13 +285,26 @@ save ""
             yield self.service(f"executor-{i}", "executor", env, ("http", health, "/readyz"), 3)
 
     def gateways(self):
-        for i, port in enumerate(self.gateway_ports, 1):
+        for i, (port, health) in enumerate(zip(self.gateway_ports, self.gateway_health), 1):
             env = {
                 **self.nats_env("gateway"),
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
+                # Nothing balances here.
+                "PLUGBOARD_GATEWAY__STOP_GRACE_MS": "0",
+                **handed_on("PLUGBOARD_GATEWAY__STOP_GRACE_MS"),
+                "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 **self.secret("TICKET_KEY", "PAYLOAD_KEY"),
             }
             yield self.service(f"gateway-{i}", "gateway", env, ("http", port, "/readyz"), 4)
+
+    def health_urls(self):
+        named = [
+            ("catalog", [self.catalog_health]),
+            ("auth", [health for _, health, _ in self.auth_ports]),
+            ("executor", self.executor_health),
+            ("gateway", self.gateway_health),
+        ]
+        return {role: [f"http://127.0.0.1:{port}" for port in ports] for role, ports in named}
 
     def ready_line(self):
         keys = self.secrets if self.first_start else {}
@@ -297,6 +315,7 @@ save ""
             "grpc_url": self.urls[0],
             "connect_url": f"{self.pages_url}/connect",
             "urls": self.urls,
+            "health_urls": self.health_urls(),
             "operator_key": keys.get("PLUGBOARD_SEED_OPERATOR_KEY"),
             "api_key": keys.get("PLUGBOARD_SEED_API_KEY"),
         }

@@ -1,34 +1,71 @@
-//! `/healthz` and `/readyz` of the services that have no public listener.
+//! A listener for whoever operates the service, and for nobody else: is it alive, is it ready, what has it counted.
 
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
 use plugboard_core::lifecycle::Lifecycle;
+use plugboard_core::readiness::Readiness;
+use plugboard_core::telemetry::metrics::{self, FOLD_EVERY, Scrape, Service};
 use tokio::net::TcpListener;
 
-/// Says whether the service can do its work now.
-pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
+/// As Prometheus wants it.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Bound, and counting; not yet serving.
+pub struct Health(Option<(TcpListener, Scrape)>);
+
+/// Binds the address and begins to count, before anything that counts is made. An empty address: neither.
+///
 /// # Errors
 /// When the address is taken.
-pub async fn serve(address: &str, ready: Ready, life: &Lifecycle) -> anyhow::Result<()> {
+pub async fn open(address: &str, name: &'static str, services: &[Service]) -> anyhow::Result<Health> {
     if address.is_empty() {
-        return Ok(());
+        return Ok(Health(None));
     }
     let listener = TcpListener::bind(address).await.with_context(|| format!("mode.health_listen {address}"))?;
-    let router = Router::new().route("/healthz", get(|| async { "ok\n" })).route(
-        "/readyz",
-        get(move || {
-            let status = if ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            async move { (status, if status.is_success() { "ready\n" } else { "not ready\n" }) }
-        }),
-    );
-    let stopping = life.stopping();
-    life.supervise_result("health listener", async move {
-        axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await
+    Ok(Health(Some((listener, metrics::install(name, services)?))))
+}
+
+impl Health {
+    /// Serves until the process ends: while it drains, too, it is alive, not ready, and counts.
+    pub fn serve(self, readiness: Readiness, life: &Lifecycle) {
+        let Some((listener, scrape)) = self.0 else { return };
+        let folded = scrape.clone();
+        life.beside::<std::convert::Infallible>("metrics", async move {
+            loop {
+                tokio::time::sleep(FOLD_EVERY).await;
+                folded.fold();
+            }
+        });
+        life.beside(
+            "health listener",
+            std::future::IntoFuture::into_future(axum::serve(listener, router(readiness, scrape))),
+        );
+    }
+}
+
+fn router(readiness: Readiness, scrape: Scrape) -> Router {
+    let alive = get(|| async { "ok\n" });
+    let readiness = Arc::new(readiness);
+    let asked = readiness.clone();
+    let ready = get(move || {
+        let report = asked.report();
+        let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        async move { (status, Json(report)) }
     });
-    Ok(())
+    let counted = get(move || {
+        readiness.measure();
+        let text = scrape.text();
+        async move { ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response() }
+    });
+    Router::new()
+        .route("/livez", alive.clone())
+        .route("/healthz", alive)
+        .route("/readyz", ready)
+        .route("/metrics", counted)
 }

@@ -11,8 +11,10 @@ use catalog_service::grpc::CatalogGrpc;
 use plugboard_core::identity::ServiceAuth;
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
 use plugboard_core::queue::nats::{NatsConfig, NatsQueueConfig};
+use plugboard_core::readiness::{Health as UpOrDown, Readiness};
 use plugboard_core::secret::Secret;
 use plugboard_core::store::redis::RedisConfig;
+use plugboard_core::telemetry::metrics::Service;
 use plugboard_core::telemetry::{self, TelemetryGuard};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::cli::ServiceArgs;
-use crate::health;
+use crate::health::{self, Health};
 use crate::print_answer;
 use crate::sandbox::Door;
 use crate::settings::{DEFAULTS, NatsSettings, QueueSettings, RedisSettings, Settings};
@@ -29,10 +31,11 @@ use crate::settings::{DEFAULTS, NatsSettings, QueueSettings, RedisSettings, Sett
 struct Start {
     settings: Settings,
     life: Lifecycle,
+    health: Health,
     _telemetry: TelemetryGuard,
 }
 
-fn start(args: &ServiceArgs, name: &str) -> anyhow::Result<Option<Start>> {
+async fn start(args: &ServiceArgs, name: &'static str, service: Service) -> anyhow::Result<Option<Start>> {
     if args.defaults {
         print_answer(DEFAULTS);
         return Ok(None);
@@ -40,9 +43,12 @@ fn start(args: &ServiceArgs, name: &str) -> anyhow::Result<Option<Start>> {
     let settings = Settings::load(args.config.as_deref())?;
     let instance = format!("{name}-{}", std::process::id());
     let telemetry = telemetry::init(&settings.telemetry, &format!("plugboard-{name}"), &instance)?;
+    let health = health::open(&settings.mode.health_listen, name, &[service]).await?;
     let life = Lifecycle::new();
-    life.stop_on_signals()?;
-    Ok(Some(Start { settings, life, _telemetry: telemetry }))
+    // Others find another replica by themselves; in front of gateways are balancers.
+    let grace = if service == Service::Gateway { settings.gateway.stop_grace_ms } else { 0 };
+    life.stop_on_signals(Duration::from_millis(grace.into()))?;
+    Ok(Some(Start { settings, life, health, _telemetry: telemetry }))
 }
 
 async fn finish(life: &Lifecycle) -> anyhow::Result<ExitCode> {
@@ -53,7 +59,9 @@ async fn finish(life: &Lifecycle) -> anyhow::Result<ExitCode> {
 }
 
 pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, life, _telemetry }) = start(args, "gateway")? else { return Ok(ExitCode::SUCCESS) };
+    let Some(Start { settings, life, health, _telemetry }) = start(args, "gateway", Service::Gateway).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let listener = bind("gateway.listen", &settings.gateway.listen).await?;
     let remote = api_gateway::wiring::Remote {
         nats: nats(&settings.nats),
@@ -66,13 +74,16 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         sandbox: settings.mode.sandbox,
     };
     let (gateway, replies) = api_gateway::wiring::distributed(settings.gateway, remote, &life).await?;
+    health.serve(gateway.readiness.clone(), &life);
     api_gateway::run(gateway, replies, listener, axum::Router::new(), &life).await?;
     tracing::info!("gateway started");
     finish(&life).await
 }
 
 pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, life, _telemetry }) = start(args, "executor")? else { return Ok(ExitCode::SUCCESS) };
+    let Some(Start { settings, life, health, _telemetry }) = start(args, "executor", Service::Executor).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let door = Door::new(settings.egress.policy()?, settings.mode.sandbox).await?;
     let remote = executor::wiring::Remote {
         nats: nats(&settings.nats),
@@ -88,14 +99,16 @@ pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let config = executor::Config { slots: settings.executor.slots, grace_seconds: DRAIN_LIMIT.as_secs() - 2 };
     let (executor, ready) =
         executor::wiring::distributed(config, remote, |catalog| door.open(catalog, &life), &life).await?;
-    health::serve(&settings.mode.health_listen, ready, &life).await?;
+    health.serve(ready, &life);
     life.supervise_result("executor", executor.run(life.stopping()));
     tracing::info!("executor started");
     finish(&life).await
 }
 
 pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, life, _telemetry }) = start(args, "auth")? else { return Ok(ExitCode::SUCCESS) };
+    let Some(Start { settings, life, health, _telemetry }) = start(args, "auth", Service::Auth).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let listener = bind("auth.listen", &settings.auth.listen).await?;
     let door = Door::new(settings.egress.policy()?, settings.mode.sandbox).await?;
     let cluster_secret = settings.secrets.cluster_secret()?;
@@ -115,9 +128,13 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         auth_service::wiring::distributed(&config, remote, |catalog| door.open(catalog, &life), &life).await?;
     bootstrap(&service).await?;
     serve_pages(&settings.auth.http_listen, service.clone(), &life).await?;
+    let store = service.clone();
+    let readiness = Readiness::new(life.leaving())
+        .with("redis", move || UpOrDown::up_if(store.hears_store(), "no answer"))
+        .with("catalog", move || catalog.health());
     let routes = auth_service::grpc::router(service, ServiceAuth::new(&cluster_secret));
     serve_grpc("auth listener", listener, Server::builder().add_routes(routes), &life);
-    health::serve(&settings.mode.health_listen, Arc::new(move || catalog.is_ready()), &life).await?;
+    health.serve(readiness, &life);
     tracing::info!("auth started");
     finish(&life).await
 }
@@ -164,7 +181,9 @@ async fn bootstrap(service: &auth_service::AuthService) -> anyhow::Result<()> {
 }
 
 pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, life, _telemetry }) = start(args, "catalog")? else { return Ok(ExitCode::SUCCESS) };
+    let Some(Start { settings, life, health, _telemetry }) = start(args, "catalog", Service::Catalog).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let listener = bind("catalog.listen", &settings.catalog.listen).await?;
     let config =
         catalog_service::config::Config { directories: settings.catalog.connectors.clone(), ..Default::default() };
@@ -173,7 +192,8 @@ pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let callers = ServiceAuth::new(&settings.secrets.cluster_secret()?);
     let grpc = CatalogGrpc::new(service, Some(callers), life.stopping()).into_server();
     serve_grpc("catalog listener", listener, Server::builder().add_service(grpc), &life);
-    health::serve(&settings.mode.health_listen, Arc::new(|| true), &life).await?;
+    // It stands on nothing but its files, which were read before it listened.
+    health.serve(Readiness::new(life.leaving()), &life);
     tracing::info!("catalog started");
     finish(&life).await
 }

@@ -26,14 +26,17 @@ use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
 use plugboard_core::limits::Limits;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
 use plugboard_core::queue::{Express, Replies, Shares};
+use plugboard_core::readiness::Readiness;
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::embedded::EmbeddedStore;
+use plugboard_core::telemetry::metrics::Service;
 use plugboard_core::telemetry::{self, TelemetryConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
 use crate::greeting::Ready;
+use crate::health;
 use crate::print_answer;
 use crate::sandbox::Door;
 use crate::settings::{AuthSettings, Settings, egress_policy};
@@ -48,13 +51,15 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     // A taken port or data directory fails before anything else is done.
     let listener = TcpListener::bind(&args.listen).await.with_context(|| format!("--listen {}", args.listen))?;
     let url = format!("http://{}", listener.local_addr()?);
+    let health = health::open(&settings.mode.health_listen, "up", &Service::ALL).await?;
     let policy = egress_policy(&args.egress_allow, args.upstream.as_deref(), args.upstream_any)?;
     let door = Door::new(policy, args.sandbox).await?;
     let file = Embedded::open(&args.data, Arc::new(SystemClock))?;
     let keys = data_keys(&args.data)?;
 
     let life = Lifecycle::new();
-    life.stop_on_signals()?;
+    // Nothing balances between one process and itself.
+    life.stop_on_signals(Duration::ZERO)?;
     let catalog = catalog(&args, &life)?;
     let egress = door.open(&catalog, &life)?;
     let master = &keys.local;
@@ -70,6 +75,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, limits, &life, executor_stop);
     let pages = auth_service::http::router(auth.clone());
     let gateway = shape.gateway(settings.gateway, &args, auth.clone(), catalog.clone(), express, master, &life);
+    health.serve(gateway.readiness.clone(), &life);
     api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;
@@ -189,6 +195,7 @@ impl Shape {
             blobs: self.blobs.clone(),
             ticket_key: master.derive("tickets"),
             sandbox: args.sandbox,
+            readiness: Readiness::new(life.leaving()),
         };
         let config = GatewayConfig { listen: args.listen.clone(), ..config };
         api_gateway::wiring::assemble(config, InstanceId::generate(), parts, life)

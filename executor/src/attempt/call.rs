@@ -13,12 +13,16 @@ use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, LimitUse, Page};
 use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
+use plugboard_core::telemetry::SPANS;
+use plugboard_core::telemetry::metrics::Stage;
 use tokio::time::Instant;
+use tracing::Instrument;
+use tracing::field::Empty;
 use zeroize::Zeroizing;
 
 use super::course::{Course, Next, is_repeatable};
 use super::prepare::{Ready, grant};
-use super::{failure, limits};
+use super::{failure, limits, trace};
 use crate::Deps;
 use crate::chance;
 use crate::http::request::{Outgoing, Parts, build, operation_of};
@@ -145,10 +149,7 @@ impl Tries<'_> {
         }
         let fields = match self.deps.vault.resolve(&grant).await {
             Ok(fields) => fields,
-            Err(error) => {
-                tracing::warn!(reason = failure::reason(&error), "the account may not be used any more");
-                return Err(Box::new(Called::failed(failure::of_identity(&error))));
-            }
+            Err(error) => return Err(Box::new(Called::failed(failure::of_identity(&error)))),
         };
         self.resolved_at = Some(Instant::now());
         let same = fields.same_as(&self.fields);
@@ -197,6 +198,7 @@ impl Tries<'_> {
             match self.once(outgoing).await {
                 After::Ended(called) => return called,
                 After::Again(wait) => {
+                    self.deps.meters.repeats.increment(1);
                     tokio::time::sleep(jitter(wait)).await;
                     if let Err(called) = self.take_turn().await {
                         return called;
@@ -208,6 +210,7 @@ impl Tries<'_> {
                     if self.take_turn().await.is_err() {
                         return ended(shaped);
                     }
+                    self.deps.meters.repeats.increment(1);
                 }
                 // Nothing was sent; the next look tells what has become of the account.
                 After::Doubted => self.resolved_at = None,
@@ -242,7 +245,19 @@ impl Tries<'_> {
             Ok(pass) => pass,
             Err(rest) => return After::Ended(Called::failed(failure::left_alone(&self.line.host, rest))),
         };
-        let Outgoing { method, url, headers, body, binding, derived } = outgoing;
+        let Outgoing { method, url, mut headers, body, binding, derived } = outgoing;
+        // Neither address nor content: they are the tenant's, and may hold secrets.
+        let span = tracing::info_span!(
+            target: SPANS,
+            "vendor request",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.response.status_code = Empty,
+            again = self.attempts,
+        );
+        if self.connector.manifest().transport.trace {
+            trace::send(&span, &self.job.trace, &mut headers);
+        }
         let sent = SentFlag::default();
         let request = EgressRequest {
             method,
@@ -257,7 +272,7 @@ impl Tries<'_> {
             sent: sent.clone(),
         };
         let began = Instant::now();
-        let mut sending = pin!(self.deps.upstream.send(request));
+        let mut sending = pin!(self.deps.upstream.send(request).instrument(span.clone()));
         let answer = match poll!(sending.as_mut()) {
             Poll::Ready(answer) => answer,
             // On a connection that was there the request is out by now.
@@ -278,7 +293,9 @@ impl Tries<'_> {
                 }
             },
         };
-        metrics::histogram!("executor_upstream_ms").record(began.elapsed().as_secs_f64() * 1000.0);
+        self.deps.meters.stages.record(Stage::Vendor, began.elapsed());
+        trace::ended(&span, &answer);
+        drop(span);
         if sent.get() {
             self.attempts += 1;
         }
@@ -380,7 +397,6 @@ impl Tries<'_> {
             }
             // The account is not to blame for our own trouble.
             Err(error) if failure::is_passing(&error) => {
-                tracing::warn!(reason = failure::reason(&error), "a refused token could not be replaced");
                 let mut called = ended(shaped);
                 let error = failure::of_identity(&error).outcome(EffectOutcome::Rejected, true);
                 called.error = Some(Box::new(error));

@@ -62,7 +62,7 @@ pub(super) fn unknown(effect: Effect, detail: &str) -> CallError {
 /// Why an account's fields cannot be had.
 pub(super) fn of_identity(error: &IdentityError) -> CallError {
     let reconnect = |code, message: String| CallError::new(code, message).fix(Fix::new(FixKind::Reconnect));
-    match error {
+    let told = match error {
         IdentityError::NotFound { .. } => {
             reconnect(ErrorCode::NotConnected, "The account is no longer connected.".to_owned())
         }
@@ -92,7 +92,8 @@ pub(super) fn of_identity(error: &IdentityError) -> CallError {
         | IdentityError::Exists { .. }
         | IdentityError::Conflict { .. }
         | IdentityError::Invalid { .. } => CallError::internal(),
-    }
+    };
+    told.because(reason(error).to_owned())
 }
 
 /// Another try may help: nothing is wrong with the account.

@@ -62,12 +62,12 @@ pub(super) async fn turn(
     match limits.rates.take(&bucket, 1, patience(job, left)).await {
         Ok(Turn::Now { remaining }) => Ok(Some(used(remaining, None))),
         Ok(Turn::After(wait)) => {
-            metrics::histogram!("executor_limit_wait_ms").record(wait.as_secs_f64() * 1_000.0);
+            deps.meters.limit_wait.record(wait.as_secs_f64());
             tokio::time::sleep(wait).await;
             Ok(Some(used(0, Some(wait))))
         }
         Ok(Turn::TooLate(wait)) => {
-            metrics::counter!("executor_limited_total").increment(1);
+            deps.meters.limited.increment(1);
             Err(Box::new(too_late(name, limit, wait)))
         }
         // A limit that cannot be asked stops nobody: the vendor has its own.

@@ -14,6 +14,7 @@ mod revocation_tests;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
             Err(Stop::Failed(error)) => Called::failed(*error),
         }
     };
-    Some(desk.outcome(called).await)
+    Some(desk.answering(desk.outcome(called)).await)
 }
 
 async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
@@ -81,14 +82,15 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
         Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
     };
     if job.effect == Effect::Read || broken("no_intent") {
-        return desk.end_read(call(deps, job, starts > 1, ready).await).await;
+        let called = call(deps, job, starts > 1, ready).await;
+        return desk.answering(desk.end_read(called)).await;
     }
     failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.claim(job).await {
         Ok(Claim::Granted(intent)) => {
             failpoint("intent_before_first_byte", job.execution_id.as_str());
             let called = call(deps, job, intent.is_taken_over(), ready).await;
-            desk.end_claimed(&intent, called).await
+            desk.answering(desk.end_claimed(&intent, called)).await
         }
         Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
         Ok(Claim::Unknown) if broken("call_again") => desk.end_read(call(deps, job, true, ready).await).await,

@@ -12,7 +12,11 @@ use plugboard_core::job::{Job, LimitUse, Payload};
 use plugboard_core::limits::concurrency::Slot;
 use plugboard_core::manifest::Connector;
 use plugboard_core::secret::AccountFields;
+use plugboard_core::telemetry::SPANS;
+use plugboard_core::telemetry::metrics::Stage;
 use tokio::time::Instant;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::{failure, limits};
 use crate::Deps;
@@ -52,20 +56,24 @@ pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
     let connector = connector(deps, job).await?;
     let body = body(deps, job).await?;
     // Before the fields, which are good for a moment only, and before the intent: who waits has begun nothing.
+    let began = Instant::now();
     let left = || deps.clock.now().until(job.deadline);
     let slot = limits::slot(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
     let limits = limits::turn(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
     let resolved_at = Instant::now();
-    let fields = resolve(deps, job).await.map_err(|error| {
-        if matches!(error, IdentityError::TicketRefused) {
-            // Either clocks differ by more than the call's time, or somebody made the job up.
-            tracing::error!("the auth service refused the ticket of a job");
-            if deps.clock.now() >= job.deadline {
-                return failed(failure::too_late());
-            }
+    deps.meters.stages.record(Stage::Limit, resolved_at - began);
+    let span = tracing::info_span!(target: SPANS, "resolve account", otel.kind = "client", otel.status_code = Empty);
+    let resolved = resolve(deps, job).instrument(span.clone()).await;
+    deps.meters.stages.record(Stage::Credentials, resolved_at.elapsed());
+    let fields = resolved.map_err(|error| {
+        span.record("otel.status_code", "ERROR");
+        // Either clocks differ by more than the call's time, or somebody made the job up.
+        if matches!(error, IdentityError::TicketRefused) && deps.clock.now() >= job.deadline {
+            return failed(failure::too_late());
         }
         failed(failure::of_identity(&error))
     })?;
+    drop(span);
     let parts = Parts {
         connector: &connector,
         job,
@@ -88,8 +96,7 @@ async fn connector(deps: &Deps, job: &Job) -> Result<Arc<Connector>, Stop> {
         }
         Err(error @ CatalogError::Incompatible { .. }) => {
             // Another executor may be of the right version, but waiting for one could take for ever.
-            tracing::error!(%error, "the manifest of a job cannot be used");
-            Err(failed(CallError::internal()))
+            Err(failed(CallError::internal().because(error.to_string())))
         }
     }
 }
@@ -105,10 +112,7 @@ async fn body(deps: &Deps, job: &Job) -> Result<Option<Bytes>, Stop> {
                 tracing::warn!(%error, "the body of a job cannot be had");
                 Err(Stop::Later)
             }
-            Err(error @ BlobError::Damaged) => {
-                tracing::error!(%error, "the body of a job cannot be used");
-                Err(failed(failure::payload_lost()))
-            }
+            Err(error @ BlobError::Damaged) => Err(failed(failure::payload_lost().because(error.to_string()))),
         },
     }
 }
@@ -124,7 +128,6 @@ async fn resolve(deps: &Deps, job: &Job) -> Result<Arc<AccountFields>, IdentityE
         };
         let wait = RESOLVE_WAIT * tries;
         if !failure::is_passing(&error) || tries >= RESOLVE_TRIES || deps.clock.now().until(job.deadline) < wait * 2 {
-            tracing::warn!(reason = failure::reason(&error), "the account's fields cannot be had");
             return Err(error);
         }
         tries += 1;

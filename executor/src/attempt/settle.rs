@@ -1,6 +1,5 @@
 //! How a call is ended: journal, reply, and what becomes of the delivery.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +11,10 @@ use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Outcome, Payload
 use plugboard_core::journal::{Claim, Closed, Finished, Intent, JournalError, is_final};
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::ACK_WAIT;
+use plugboard_core::telemetry::metrics::Stage;
+use plugboard_core::telemetry::{FailedCall, SPANS, failed_call};
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::End;
 use super::call::{Called, jitter};
@@ -19,6 +22,7 @@ use super::course::is_repeatable;
 use super::failure;
 use crate::Deps;
 use crate::broken::broken;
+use crate::meters::Ended;
 
 /// Longest rest between two tries to write to the journal.
 const JOURNAL_REST: Duration = Duration::from_secs(5);
@@ -32,11 +36,21 @@ pub(super) struct Desk<'a> {
     deps: &'a Deps,
     job: &'a Job,
     starts: u32,
+    /// Of the job.
+    span: Span,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn new(deps: &'a Deps, job: &'a Job, starts: u32) -> Self {
-        Self { deps, job, starts }
+        Self { deps, job, starts, span: Span::current() }
+    }
+
+    /// Runs what comes after the vendor's last word.
+    pub(super) async fn answering<T>(&self, end: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let ended = end.instrument(tracing::info_span!(target: SPANS, "answer")).await;
+        self.deps.meters.stages.record(Stage::Answer, began.elapsed());
+        ended
     }
 
     /// Hands the job back. The rest doubles with each start: five of them are to outlast short trouble.
@@ -46,7 +60,7 @@ impl<'a> Desk<'a> {
 
     /// The outcome is known from before.
     pub(super) async fn resend(&self, outcome: Outcome) -> End {
-        self.count("REPLAYED");
+        self.deps.meters.ended(Ended::Replayed, self.job.effect);
         self.reply(outcome).await;
         End::Ack
     }
@@ -120,8 +134,7 @@ impl<'a> Desk<'a> {
             return self.later();
         }
         self.failpoint("dead_letter_before_ack");
-        tracing::error!(starts = self.starts, "a job was started too often and is put aside");
-        metrics::counter!("executor_buried_total").increment(1);
+        metrics::counter!("plugboard_dead_letters_total").increment(1);
         self.end_unsent(failure::given_up(self.starts)).await
     }
 
@@ -220,9 +233,12 @@ impl<'a> Desk<'a> {
             },
             data => data.map(Payload::Inline),
         };
-        let code = called.error.as_ref().map_or(Cow::Borrowed("OK"), |error| Cow::Owned(error.code.to_string()));
-        self.enter(&code);
-        self.count(code);
+        let ended = called.error.as_ref().map_or(Ended::Ok, |error| Ended::Failed(error.code));
+        self.enter(ended.as_str());
+        self.deps.meters.ended(ended, self.job.effect);
+        if let Some(error) = &called.error {
+            self.tell(error, called.status);
+        }
         let envelope = serde_json::to_vec(&self.envelope(called)).unwrap_or_else(|error| {
             tracing::error!(%error, "an envelope could not be written");
             br#"{"ok":false,"state":"unknown"}"#.to_vec()
@@ -241,6 +257,22 @@ impl<'a> Desk<'a> {
             account: Some(&self.job.account),
             operation: self.job.operation.as_deref(),
             code,
+        });
+    }
+
+    /// In log and trace. A call that fails has one line, by whoever knows its outcome.
+    fn tell(&self, error: &CallError, status: Option<u16>) {
+        self.span.record("otel.status_code", "ERROR");
+        self.span.record("code", error.code.as_str());
+        let job = self.job;
+        failed_call(&FailedCall {
+            error,
+            execution_id: Some(&job.execution_id),
+            organization: &job.organization,
+            trace: &job.trace,
+            service: job.service.as_str(),
+            operation: job.operation.as_deref(),
+            status,
         });
     }
 
@@ -289,11 +321,6 @@ impl<'a> Desk<'a> {
 
     fn failpoint(&self, name: &'static str) {
         failpoint(name, self.job.execution_id.as_str());
-    }
-
-    fn count(&self, code: impl Into<Cow<'static, str>>) {
-        let effect = self.job.effect.as_str();
-        metrics::counter!("executor_calls_total", "code" => code.into(), "effect" => effect).increment(1);
     }
 }
 

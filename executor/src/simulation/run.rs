@@ -198,6 +198,7 @@ impl Scene {
             calls: None,
             limits: self.limits.clone(),
             lines: Lines::default(),
+            meters: crate::meters::Meters::default(),
             adopt_trace: None,
         }
     }

@@ -53,15 +53,15 @@ async fn every_message_is_counted_once() {
     assert_eq!(
         counted,
         [
-            "mcp_header_mismatch_total method=tools/list 2",
-            "mcp_requests_total era=legacy version=2025-11-25 method=ping outcome=ok 1",
-            "mcp_requests_total era=modern version=2026-07-28 method=other outcome=method_not_found 1",
-            "mcp_requests_total era=modern version=2026-07-28 method=tools/call outcome=cancelled 1",
-            "mcp_requests_total era=modern version=2026-07-28 method=tools/call outcome=ok 2",
-            "mcp_requests_total era=modern version=2026-07-28 method=tools/call outcome=tool_error 1",
-            "mcp_requests_total era=modern version=2026-07-28 method=tools/list outcome=header_mismatch 2",
-            "mcp_requests_total era=none version=none method=none outcome=parse_error 1",
-            "mcp_requests_total era=none version=none method=none outcome=unauthenticated 1",
+            "plugboard_mcp_header_mismatch_total method=tools/list 2",
+            "plugboard_mcp_requests_total era=legacy version=2025-11-25 method=ping outcome=ok 1",
+            "plugboard_mcp_requests_total era=modern version=2026-07-28 method=other outcome=method_not_found 1",
+            "plugboard_mcp_requests_total era=modern version=2026-07-28 method=tools/call outcome=cancelled 1",
+            "plugboard_mcp_requests_total era=modern version=2026-07-28 method=tools/call outcome=ok 2",
+            "plugboard_mcp_requests_total era=modern version=2026-07-28 method=tools/call outcome=tool_error 1",
+            "plugboard_mcp_requests_total era=modern version=2026-07-28 method=tools/list outcome=header_mismatch 2",
+            "plugboard_mcp_requests_total era=none version=none method=none outcome=parse_error 1",
+            "plugboard_mcp_requests_total era=none version=none method=none outcome=unauthenticated 1",
         ]
     );
 }

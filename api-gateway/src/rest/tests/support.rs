@@ -22,6 +22,7 @@ use plugboard_core::ids::{AccountId, InstanceId, KeyId, OrganizationId, Subject}
 use plugboard_core::job::{ExecutionIds, TicketKey};
 use plugboard_core::journal::Journal;
 use plugboard_core::manifest::{Manifest, document};
+use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::{Secret, SecretKey};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -117,6 +118,10 @@ impl World {
         tokio::spawn(writer.run(stop.clone()));
         let me = InstanceId::generate();
         let connecting = Arc::new(FakeConnect::default());
+        let (manifests, keys) = (catalog.clone(), directory.clone());
+        let readiness = Readiness::default()
+            .with("catalog", move || manifests.health())
+            .with("auth", move || Health::up_if(keys.is_fresh(), "no connection"));
         let gateway = Arc::new(Gateway {
             config: config(public_url),
             directory,
@@ -136,6 +141,8 @@ impl World {
             me,
             waiters,
             callers: crate::waiters::Callers::default(),
+            meters: crate::meters::Meters::default(),
+            readiness,
             sandbox: false,
         });
         let router = crate::rest::router(gateway.clone());
@@ -201,6 +208,7 @@ fn config(public_url: &str) -> GatewayConfig {
         service_header: false,
         default_wait_ms: 45_000,
         default_deadline_ms: 60_000,
+        stop_grace_ms: 0,
     }
 }
 

@@ -149,7 +149,7 @@ impl CallLogWriter {
             (Err(error), [batch]) => {
                 let calls = batch.calls.iter().map(|call| call.count).sum::<u64>() + batch.dropped;
                 tracing::error!(%error, organization = %batch.organization, calls, "calls do not fit into the audit log");
-                metrics::counter!("audit_calls_dropped_total").increment(calls);
+                metrics::counter!("plugboard_audit_calls_dropped_total").increment(calls);
                 Ok(())
             }
             (Err(_), batches) => {

@@ -16,6 +16,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::super::status::{from_status, is_answer};
 use super::super::{ACTOR_METADATA, Actor, IdentityError, actor};
 use crate::secret::Secret;
+use crate::telemetry::present_trace;
 
 const CONNECT: Duration = Duration::from_millis(500);
 /// A replica that failed is asked last for this long.
@@ -62,6 +63,15 @@ impl Interceptor for Bearer {
             && let Ok(json) = serde_json::to_vec(&actor)
         {
             request.metadata_mut().insert_bin(ACTOR_METADATA, MetadataValue::from_bytes(&json));
+        }
+        if let Some(trace) = present_trace() {
+            for (name, value) in [("traceparent", &trace.traceparent), ("tracestate", &trace.tracestate)] {
+                if let Ok(value) = MetadataValue::try_from(value.as_str())
+                    && !value.is_empty()
+                {
+                    request.metadata_mut().insert(name, value);
+                }
+            }
         }
         Ok(request)
     }

@@ -8,8 +8,9 @@ use super::LocalQueueLimits;
 use crate::clock::Millis;
 use crate::ids::{ExecutionId, OrganizationId};
 use crate::job::{Job, Payload};
+use crate::queue::QueueDepth;
 use crate::queue::ready::{Ready, Waits};
-use crate::queue::{Line, QueueDepth, Survey};
+use crate::queue::survey::{BACKGROUND, INTERACTIVE, Line, Survey};
 
 /// How long a published id is remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -100,7 +101,7 @@ impl State {
             line.oldest = first.map(|entry| entry.job.accepted_at.until(now)).max().unwrap_or_default();
             line
         };
-        let (waiting, mut background) = (line(true, "waiting"), line(false, "background"));
+        let (waiting, mut background) = (line(true, INTERACTIVE), line(false, BACKGROUND));
         // Whose they are is not counted apart.
         background.waiting += self.delayed;
         background.held = self.held;

@@ -82,7 +82,8 @@ impl NatsExpress {
         let news = link.client().subscribe(subject.clone()).await.map_err(unavailable)?;
         // The server must know of the subscription before the first job leaves.
         link.round_trip(SUBSCRIBED_WITHIN).await?;
-        let jobs = PacketLane::new(link.names().express(), Some(subject), "plugboard_express_pack_jobs");
+        let jobs =
+            PacketLane::new(link.names().express(), Some(subject), metrics::histogram!("plugboard_express_pack_jobs"));
         let receiving = CancellationToken::new();
         let this = Arc::new(Self { link: link.clone(), jobs, waiting: Mutex::default(), receiving: receiving.clone() });
         tokio::spawn(hear(Arc::downgrade(&this), news, receiving));
@@ -221,8 +222,12 @@ impl NatsExpressHost {
         let jobs =
             link.client().queue_subscribe(link.names().express(), GROUP.to_owned()).await.map_err(unavailable)?;
         link.round_trip(SUBSCRIBED_WITHIN).await?;
-        let desk =
-            Desk { link: link.clone(), clock, lane, gateways: PacketLanes::new("plugboard_express_pack_outcomes") };
+        let desk = Desk {
+            link: link.clone(),
+            clock,
+            lane,
+            gateways: PacketLanes::new(metrics::histogram!("plugboard_express_pack_outcomes")),
+        };
         Ok(Self { jobs, desk: Arc::new(desk) })
     }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use metrics::Histogram;
 use parking_lot::Mutex;
 
 use super::super::QueueError;
@@ -21,13 +22,13 @@ const GATEWAYS: usize = 256;
 /// A lane to each gateway.
 pub(super) struct PacketLanes {
     /// Of [`PacketLane`].
-    metric: &'static str,
+    packed: Histogram,
     lanes: Mutex<HashMap<InstanceId, Arc<PacketLane>>>,
 }
 
 impl PacketLanes {
-    pub(super) fn new(metric: &'static str) -> Self {
-        Self { metric, lanes: Mutex::default() }
+    pub(super) fn new(packed: Histogram) -> Self {
+        Self { packed, lanes: Mutex::default() }
     }
 
     /// `subject` is where this gateway listens.
@@ -39,7 +40,7 @@ impl PacketLanes {
         if lanes.len() >= GATEWAYS {
             lanes.retain(|_, lane| lane.is_busy());
         }
-        let lane = PacketLane::new(subject(), None, self.metric);
+        let lane = PacketLane::new(subject(), None, self.packed.clone());
         lanes.insert(gateway.clone(), lane.clone());
         lane
     }
@@ -49,8 +50,8 @@ impl PacketLanes {
 pub(super) struct PacketLane {
     subject: String,
     reply: Option<String>,
-    /// Name of the histogram of parts in a packet.
-    metric: &'static str,
+    /// Parts in a packet.
+    packed: Histogram,
     state: Mutex<State>,
 }
 
@@ -62,8 +63,8 @@ struct State {
 }
 
 impl PacketLane {
-    pub(super) fn new(subject: String, reply: Option<String>, metric: &'static str) -> Arc<Self> {
-        Arc::new(Self { subject, reply, metric, state: Mutex::default() })
+    pub(super) fn new(subject: String, reply: Option<String>, packed: Histogram) -> Arc<Self> {
+        Arc::new(Self { subject, reply, packed, state: Mutex::default() })
     }
 
     fn is_busy(&self) -> bool {
@@ -124,7 +125,7 @@ async fn drain(link: NatsLink, lane: Arc<PacketLane>) {
         // Whatever is ready to run goes first, the writing of the last packet and the work of other calls among it.
         tokio::task::yield_now().await;
         let Some((packet, count)) = lane.next() else { return };
-        metrics::histogram!(lane.metric).record(count as f64);
+        lane.packed.record(count as f64);
         if !link.send(lane.subject.clone(), lane.reply.clone(), packet).await {
             tracing::warn!(subject = lane.subject, count, "a packet could not be sent");
         }

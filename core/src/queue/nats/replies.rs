@@ -36,7 +36,7 @@ impl std::fmt::Debug for NatsReplies {
 
 impl NatsReplies {
     pub fn new(link: &NatsLink) -> Self {
-        let lanes = Arc::new(PacketLanes::new("plugboard_reply_pack_outcomes"));
+        let lanes = Arc::new(PacketLanes::new(metrics::histogram!("plugboard_reply_pack_outcomes")));
         Self { link: link.clone(), lanes, receiving: Arc::default() }
     }
 }

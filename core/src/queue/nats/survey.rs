@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::super::QueueError;
 use super::super::subjects::Source;
-use super::super::survey::{Line, Survey};
+use super::super::survey::{BACKGROUND, Line, Survey};
 use super::link::NatsLink;
 use super::topology::{self, ConsumerState, StreamState};
 
@@ -51,8 +51,8 @@ impl Looks {
         let asked = Source::all().map(|source| async move { topology::consumer(link, source).await });
         let (stream, consumers) = tokio::try_join!(topology::stream(link), try_join_all(asked))?;
         let Some(consumers) = consumers.into_iter().collect::<Option<Vec<_>>>() else {
-            // No executor has come yet.
-            let line = Line { class: "any", waiting: stream.messages, held: 0, oldest: Duration::ZERO };
+            // No executor has come yet, and nobody divides what waits.
+            let line = Line { class: BACKGROUND, waiting: stream.messages, held: 0, oldest: Duration::ZERO };
             return Ok(Survey { lines: vec![line], unaccounted: 0 });
         };
         Ok(self.note(Instant::now(), &stream, &consumers))
@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn oldest(survey: &Survey) -> Duration {
-        survey.lines.iter().find(|line| line.class == "waiting").unwrap().oldest
+        survey.lines.iter().find(|line| line.class == "interactive").unwrap().oldest
     }
 
     #[test]
