@@ -113,9 +113,9 @@ pub const METRICS: &[Metric] = &[
         &[open("era"), open("version"), open("method"), open("outcome")], GATEWAY),
     counter("plugboard_mcp_header_mismatch_total", "MCP messages whose headers and body disagree.", &[open("method")], GATEWAY),
     // The queue.
-    gauge("plugboard_queue_waiting", "Jobs that wait for an executor.", CLASSES, GATEWAY),
-    gauge("plugboard_queue_held", "Jobs that executors hold and have not ended.", CLASSES, GATEWAY),
-    gauge("plugboard_queue_oldest_seconds", "Age of the oldest job that waits.", CLASSES, GATEWAY),
+    gauge("plugboard_queue_waiting", "Messages that wait for an executor. A busy gateway packs up to 64 jobs in one.", CLASSES, GATEWAY),
+    gauge("plugboard_queue_held", "Messages that executors hold and have not ended.", CLASSES, GATEWAY),
+    gauge("plugboard_queue_oldest_seconds", "How long the first that waits has waited.", CLASSES, GATEWAY),
     gauge("plugboard_queue_unaccounted", "Messages that lie in the stream and are neither waiting nor held.", &[], GATEWAY),
     counter("plugboard_concurrency_refused_total", "Calls that found all places of their organization at their connector taken.", &[], EXECUTOR),
     gauge("plugboard_express_waiting", "Reads on the express lane.", &[], GATEWAY),
