@@ -23,6 +23,7 @@ use crate::cli::ServiceArgs;
 use crate::health;
 use crate::print_answer;
 use crate::sandbox::Door;
+use crate::starting;
 use crate::settings::{DEFAULTS, NatsSettings, QueueSettings, RedisSettings, Settings};
 
 /// What every service begins with.
@@ -65,7 +66,11 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         payload_key: settings.secrets.payload_key()?,
         sandbox: settings.mode.sandbox,
     };
-    let (gateway, replies) = api_gateway::wiring::distributed(settings.gateway, remote, &life).await?;
+    let wiring = api_gateway::wiring::distributed(settings.gateway, remote, &life);
+    let Some(wired) = starting::answer_meanwhile(&listener, &life, wiring).await? else {
+        return finish(&life).await;
+    };
+    let (gateway, replies) = wired?;
     api_gateway::run(gateway, replies, listener, axum::Router::new(), &life).await?;
     tracing::info!("gateway started");
     finish(&life).await
@@ -86,9 +91,12 @@ pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     };
     // Less than the drain limit, so that what is left is handed back before the process goes.
     let config = executor::Config { slots: settings.executor.slots, grace_seconds: DRAIN_LIMIT.as_secs() - 2 };
-    let (executor, ready) =
-        executor::wiring::distributed(config, remote, |catalog| door.open(catalog, &life), &life).await?;
+    let (ready, wired) = starting::ready_later();
     health::serve(&settings.mode.health_listen, ready, &life).await?;
+    let wiring = executor::wiring::distributed(config, remote, |catalog| door.open(catalog, &life), &life);
+    let Some(executor) = starting::unless_stopped(&life, wiring).await else { return finish(&life).await };
+    let (executor, ready) = executor?;
+    wired(ready);
     life.supervise_result("executor", executor.run(life.stopping()));
     tracing::info!("executor started");
     finish(&life).await
