@@ -34,7 +34,6 @@ mod simulation;
 #[cfg(test)]
 mod testing;
 mod transport;
-mod upstream;
 pub mod wiring;
 mod worker;
 
@@ -54,7 +53,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::Config;
-pub use upstream::Upstream;
+pub use plugboard_core::egress::Upstream;
 
 use crate::lines::Lines;
 

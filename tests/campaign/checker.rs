@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calls::{self, Call};
+use crate::fairness;
 use crate::records::{Answer, Class, Fault, Records};
+use crate::script::SKIP;
 use crate::table::{Row, Verdict};
 
 /// The promise is 30 s; a machine that is busy with other things gets twice that.
@@ -32,7 +34,7 @@ pub(crate) fn check(records: &Records) -> Vec<Row> {
         secrets(records),
         canary(records, &calls),
         refreshes(records),
-        fairness(records, &calls),
+        fairness::check(records, &calls),
         recovery(records),
         audit(records),
     ]
@@ -52,7 +54,11 @@ fn faults(records: &Records) -> Row {
         failpoints(records).filter(|fault| fault.took).map(|fault| fault.target.as_str()).collect();
     let missed: BTreeSet<&str> = failpoints(records).map(|fault| fault.target.as_str()).collect();
     let missed = missed.difference(&met).map(|name| format!("the failpoint {name} was never met")).collect();
-    Row::judged("–", "faults happen", listed.join(", "), missed, format!("{} of 12 failpoints met", met.len()))
+    let mut note = format!("{} of 12 failpoints met", met.len());
+    let skipped: BTreeSet<&str> =
+        records.faults.iter().filter(|fault| fault.kind == SKIP).map(|fault| fault.target.as_str()).collect();
+    skipped.iter().for_each(|what| note.push_str(&format!("; not made: {what}")));
+    Row::judged("–", "faults happen", listed.join(", "), missed, note)
 }
 
 fn failpoints(records: &Records) -> impl Iterator<Item = &Fault> {
@@ -281,27 +287,6 @@ fn refreshes(records: &Records) -> Row {
     let looked_at = format!("{} rounds, {} refreshes", oauth.rounds, oauth.refreshed);
     let note = format!("{} accounts lost with a process that had just refreshed", oauth.lost.len());
     Row::judged("I11", "refresh tokens used twice, accounts lost without cause", looked_at, against, note)
-}
-
-fn fairness(records: &Records, calls: &[Call<'_>]) -> Row {
-    let quiet = |from: u64, to: u64| {
-        records.faults.iter().all(|fault| to < fault.at || from > fault.recovered.unwrap_or(u64::MAX))
-    };
-    let mut times: BTreeMap<bool, Vec<u64>> = BTreeMap::new();
-    for call in of_class(calls, &[Class::Read]) {
-        for (asked, told) in call.told() {
-            if told.succeeded() && quiet(asked.from, asked.to) {
-                times.entry(call.tenant() == "t00").or_default().push(asked.to - asked.from);
-            }
-        }
-    }
-    let p95 = |noisy: bool| {
-        let mut times = times.get(&noisy).cloned().unwrap_or_default();
-        times.sort_unstable();
-        times.get(times.len() * 95 / 100).map_or_else(|| "–".to_owned(), |time| format!("{time} ms"))
-    };
-    let found = format!("p95 of a read: {} of the noisy tenant, {} of the others", p95(true), p95(false));
-    Row::told("I12", "fairness", "reads between the faults", found)
 }
 
 fn recovery(records: &Records) -> Row {

@@ -16,6 +16,7 @@ mod checker;
 mod checker_tests;
 mod disk;
 mod driver;
+mod fairness;
 mod manifest;
 mod old_copy;
 mod poison;

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use plugboard_core::broken::broken;
 use plugboard_core::clock::Millis;
 use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::{AccountState, IdentityError};
@@ -32,9 +31,11 @@ use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::records::{self as names, LeaseRecord};
-use super::redeem::{Exchange, Tokens, grant, random, times, tokens};
+use super::redeem::{Exchange, Tokens, grant, times, tokens};
 use super::{ACCESS_TOKEN, OAuth, REFRESH_TOKEN, flow_of};
 use crate::accounts::{NO_ACCOUNT, changed, open, told};
+use crate::broken::broken;
+use crate::chance;
 use crate::oauth::authorize::random_id;
 use crate::records::{self, AccountRecord};
 use crate::token_endpoint::Failure;
@@ -273,7 +274,7 @@ impl Refresh {
         let parameters = vec![("grant_type", grant(oauth, "refresh_token")), ("refresh_token", refresh_token)];
         let answer = async {
             let reply =
-                exchange.call(&exchange.url()?, parameters)?.send(&self.oauth.egress, &oauth.dialect.errors).await?;
+                exchange.call(&exchange.url()?, parameters)?.send(&*self.oauth.egress, &oauth.dialect.errors).await?;
             tokens(oauth, &reply)
         };
         match answer.await {
@@ -340,7 +341,7 @@ impl Refresh {
             return Ok(Some(attempt.record.clone()));
         }
         let now = self.oauth.clock.now();
-        let (expires_at, refresh_at) = times(now, new.life, random());
+        let (expires_at, refresh_at) = times(now, new.life, chance::number());
         let renewed = self.oauth.accounts.resealed(&attempt.record, |record, secret| {
             secret.insert(ACCESS_TOKEN.to_owned(), new.access.clone());
             secret.extend(new.refresh.iter().map(|refresh: &Secret| (REFRESH_TOKEN.to_owned(), refresh.clone())));

@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::process::Process;
 use super::random::Random;
 use super::world::World;
-use crate::upstream::Upstream;
+use crate::Upstream;
 
 const HOST: &str = "api.shop.example";
 
