@@ -56,6 +56,8 @@ mod rotation;
 mod sealed;
 mod service;
 pub mod sessions;
+#[cfg(test)]
+mod simulation;
 mod token_endpoint;
 mod tokens;
 mod vault;

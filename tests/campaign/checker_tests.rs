@@ -273,3 +273,26 @@ fn a_loud_tenant_may_not_make_the_others_wait() {
     assert_eq!(red(&beside(45)), [] as [String; 0]);
     assert_red(&beside(90), "I12");
 }
+
+#[test]
+fn a_call_that_nobody_takes_over_is_lost() {
+    let mut records = well(Class::Keyed);
+    records.faults.clear();
+    records.asked[0].answer = Answer::Told(told("unknown", None, "x1"));
+    let Answer::Told(told) = &mut records.asked[0].answer else { unreachable!() };
+    told.code = Some("OUTCOME_UNKNOWN".to_owned());
+    assert_eq!(red(&records), [] as [String; 0], "it was told before its deadline");
+    records.asked[0].to = 45_001;
+    assert_red(&records, "I1");
+    // Something was broken all the time.
+    let fault = Fault {
+        kind: "kill".to_owned(),
+        target: "nats-1".to_owned(),
+        at: 10,
+        healed: 30_000,
+        recovered: Some(40_000),
+        took: true,
+    };
+    records.faults.push(fault);
+    assert_eq!(red(&records), [] as [String; 0]);
+}

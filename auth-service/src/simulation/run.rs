@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use plugboard_core::catalog::{Catalog, CatalogError, CatalogHandle, ManifestDocument};
-use plugboard_core::clock::{Clock, Millis};
+use plugboard_core::clock::Millis;
 use plugboard_core::identity::{ClientOwner, Connect, Directory, Grant, IdentityError, NewOAuthClient, Vault};
 use plugboard_core::ids::{AccountId, ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{TicketFacts, TicketKey};
