@@ -91,7 +91,11 @@ impl From<Failure> for IdentityError {
 
 impl TokenCall<'_> {
     /// Sends it and reads the answer's JSON. `errors`: the vendor's codes for the RFC's.
-    pub(crate) async fn send(&self, egress: &dyn Upstream, errors: &IndexMap<String, String>) -> Result<Value, Failure> {
+    pub(crate) async fn send(
+        &self,
+        egress: &dyn Upstream,
+        errors: &IndexMap<String, String>,
+    ) -> Result<Value, Failure> {
         let answer = send(egress, self.outgoing()?).await?;
         json_of(&answer, errors)
     }

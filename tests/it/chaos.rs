@@ -215,8 +215,10 @@ pub(crate) async fn a_start_without_a_leader_waits_for_one() {
     })
     .await;
     let said = async |path: &str| Some(reqwest::get(format!("{}{path}", stack.url())).await.ok()?.status().as_u16());
-    eventually("it is alive", Duration::from_secs(20), || async { (said("/healthz").await == Some(200)).then_some(()) })
-        .await;
+    eventually("it is alive", Duration::from_secs(20), || async {
+        (said("/healthz").await == Some(200)).then_some(())
+    })
+    .await;
     tokio::time::sleep(WITHOUT_LEADER).await;
     assert_eq!((said("/healthz").await, said("/readyz").await), (Some(200), Some(503)));
     assert_eq!(stack.pid("gateway-1"), started, "it has not ended");

@@ -309,7 +309,8 @@ impl Scene {
             }
             running[world.draw(|random| random.below(running.len() as u64)) as usize].clone()
         };
-        let deadline = world.clock(0).now().plus(world.draw(|random| random.millis(2_000, DEADLINE.as_millis() as u64)));
+        let deadline =
+            world.clock(0).now().plus(world.draw(|random| random.millis(2_000, DEADLINE.as_millis() as u64)));
         let refresh = world.draw(|random| random.happens(1_500));
         let honest = self.grant(account, deadline, refresh);
         if world.draw(|random| random.happens(3_000)) {
@@ -319,7 +320,12 @@ impl Scene {
     }
 
     /// False: there was no answer that says anything.
-    async fn resolve(&self, (process, service): &(Arc<Process>, Arc<AuthService>), account: usize, grant: &Grant) -> bool {
+    async fn resolve(
+        &self,
+        (process, service): &(Arc<Process>, Arc<AuthService>),
+        account: usize,
+        grant: &Grant,
+    ) -> bool {
         let answer = tokio::select! {
             biased;
             () = process.death() => return false,
@@ -363,10 +369,9 @@ impl Scene {
                 ("ended", self.grant(account, ended, false))
             }
             // Signed by the gateway by mistake.
-            _ => (
-                "foreign",
-                self.signed(honest.organization.clone(), foreign_account, honest.deadline, honest.refresh),
-            ),
+            _ => {
+                ("foreign", self.signed(honest.organization.clone(), foreign_account, honest.deadline, honest.refresh))
+            }
         };
         process.note(&format!("is shown a ticket: {what}"), &format!("account {account}"));
         let opened = tokio::select! {

@@ -152,7 +152,11 @@ impl Vendor {
             Fate::Limited => Some((429, String::new())),
             _ => {
                 let new = self.renew(&token);
-                self.world.note("vendor", if new.is_some() { "renews" } else { "refuses" }, &format!("{token} {fate:?}"));
+                self.world.note(
+                    "vendor",
+                    if new.is_some() { "renews" } else { "refuses" },
+                    &format!("{token} {fate:?}"),
+                );
                 if matches!(fate, Fate::ResetAfter | Fate::Silent) {
                     self.was_not_heard(&token);
                 }

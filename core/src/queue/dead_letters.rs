@@ -90,11 +90,7 @@ pub trait DeadLetters: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store cannot answer.
-    async fn get(
-        &self,
-        organization: Option<&OrganizationId>,
-        id: &ExecutionId,
-    ) -> Result<Option<Letter>, QueueError>;
+    async fn get(&self, organization: Option<&OrganizationId>, id: &ExecutionId) -> Result<Option<Letter>, QueueError>;
 
     /// Drops a letter. False: there is none.
     ///

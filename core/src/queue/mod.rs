@@ -30,7 +30,7 @@ use crate::ids::{ExecutionId, InstanceId};
 use crate::job::{Job, Outcome};
 
 pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, Letter, NoDeadLetters, UnreadableLetter};
-pub use express::{Express, NoExpress};
+pub use express::{Express, NoExpress, NotRun};
 pub use shares::{Share, Shares};
 
 /// A job is given up and put among the dead letters after this many starts.

@@ -23,8 +23,8 @@ use crate::cli::ServiceArgs;
 use crate::health;
 use crate::print_answer;
 use crate::sandbox::Door;
-use crate::starting;
 use crate::settings::{DEFAULTS, NatsSettings, QueueSettings, RedisSettings, Settings};
+use crate::starting;
 
 /// What every service begins with.
 struct Start {

@@ -55,7 +55,12 @@ impl Stage {
 
     fn is_forbidden(&self, ip: IpAddr) -> bool {
         // Interface identifiers that tunnel are in no registry.
-        let isatap = matches!(ip, IpAddr::V6(ip) if matches!(ip.segments()[4..6], [0 | 0x200, 0x5efe]));
+        let isatap = match ip {
+            IpAddr::V6(ip) if matches!(ip.segments()[4..6], [0 | 0x200, 0x5efe]) => {
+                self.is_forbidden(Ipv4Addr::from(u128::from(ip) as u32).into())
+            }
+            _ => false,
+        };
         isatap || self.forbidden.iter().any(|net| net.contains(&ip))
     }
 }
@@ -79,7 +84,8 @@ impl Resolve for Liar {
 
 fn any_v4(random: &mut Random, forbidden: &[IpNet]) -> Ipv4Addr {
     let bits = random.next() as u32;
-    let nets: Vec<_> = forbidden.iter().filter_map(|net| if let IpNet::V4(net) = net { Some(*net) } else { None }).collect();
+    let nets: Vec<_> =
+        forbidden.iter().filter_map(|net| if let IpNet::V4(net) = net { Some(*net) } else { None }).collect();
     let net = random.pick(&nets);
     match random.below(4) {
         0 => Ipv4Addr::from(bits),
@@ -89,7 +95,8 @@ fn any_v4(random: &mut Random, forbidden: &[IpNet]) -> Ipv4Addr {
 
 fn any_v6(random: &mut Random, forbidden: &[IpNet]) -> Ipv6Addr {
     let bits = u128::from(random.next()) << 64 | u128::from(random.next());
-    let nets: Vec<_> = forbidden.iter().filter_map(|net| if let IpNet::V6(net) = net { Some(*net) } else { None }).collect();
+    let nets: Vec<_> =
+        forbidden.iter().filter_map(|net| if let IpNet::V6(net) = net { Some(*net) } else { None }).collect();
     let net = random.pick(&nets);
     match random.below(4) {
         0 => Ipv6Addr::from(bits >> 3 | 1 << 125),
@@ -214,7 +221,13 @@ fn both_sides_are_reached() {
     for _ in 0..2_000 {
         let (host, _) = host(&mut random, &stage.forbidden);
         let kind = match literal(&host) {
-            Some(ip) => if stage.is_forbidden(ip) { "forbidden" } else { "public" },
+            Some(ip) => {
+                if stage.is_forbidden(ip) {
+                    "forbidden"
+                } else {
+                    "public"
+                }
+            }
             None if host == NAME => "a name",
             None => "another spelling",
         };

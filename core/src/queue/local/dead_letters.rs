@@ -62,11 +62,7 @@ impl DeadLetters for LocalQueue {
         page.await.map_err(unavailable)
     }
 
-    async fn get(
-        &self,
-        organization: Option<&OrganizationId>,
-        id: &ExecutionId,
-    ) -> Result<Option<Letter>, QueueError> {
+    async fn get(&self, organization: Option<&OrganizationId>, id: &ExecutionId) -> Result<Option<Letter>, QueueError> {
         let Some(file) = &self.inner.file else { return Ok(None) };
         let key = id.as_str().to_owned();
         let read = file.read_long(move |transaction| {

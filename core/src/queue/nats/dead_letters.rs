@@ -100,11 +100,7 @@ impl DeadLetters for NatsQueue {
         Ok(page)
     }
 
-    async fn get(
-        &self,
-        organization: Option<&OrganizationId>,
-        id: &ExecutionId,
-    ) -> Result<Option<Letter>, QueueError> {
+    async fn get(&self, organization: Option<&OrganizationId>, id: &ExecutionId) -> Result<Option<Letter>, QueueError> {
         let subject = self.link.names().dead_of(organization, Some(id));
         Ok(self.next_dead(1, &subject).await?.map(|found| self.letter(&found)))
     }
