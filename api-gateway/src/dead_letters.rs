@@ -8,7 +8,7 @@ use plugboard_core::ids::{ExecutionId, OrganizationId};
 use plugboard_core::job::{Acceptance, Job, TicketFacts, TraceContext};
 use plugboard_core::journal::JournalState;
 use plugboard_core::manifest::Effect;
-use plugboard_core::queue::{DeadLetter, DeadLetterPage, QueueError};
+use plugboard_core::queue::{DeadLetterPage, Letter, QueueError};
 
 use crate::config::MAX_DEADLINE_MS;
 use crate::state::Gateway;
@@ -19,6 +19,9 @@ use crate::submit::{journal_away, noted, queue_away};
 pub enum LetterError {
     #[error("there is no such dead letter")]
     Absent,
+    /// What was asked for is not known any more.
+    #[error("the letter cannot be read, so the call cannot be made again")]
+    Unreadable,
     #[error("no page begins there")]
     NoPage,
     /// The vendor may have done it already.
@@ -52,11 +55,9 @@ impl Gateway {
         &self,
         whose: Option<&OrganizationId>,
         id: &ExecutionId,
-    ) -> Result<DeadLetter, LetterError> {
-        let letter = self.queue.dead_letters().get(id).await.map_err(away)?;
-        letter
-            .filter(|letter| whose.is_none_or(|organization| *organization == letter.job.organization))
-            .ok_or(LetterError::Absent)
+    ) -> Result<Letter, LetterError> {
+        let letter = self.queue.dead_letters().get(whose, id).await.map_err(away)?;
+        letter.ok_or(LetterError::Absent)
     }
 
     /// Makes the call again, as a new execution of the same request.
@@ -66,7 +67,7 @@ impl Gateway {
         id: &ExecutionId,
         accept_duplicate: bool,
     ) -> Result<ExecutionId, LetterError> {
-        let letter = self.dead_letter(whose, id).await?;
+        let letter = self.dead_letter(whose, id).await?.read().ok_or(LetterError::Unreadable)?;
         if !accept_duplicate && self.may_be_made(&letter.job).await? {
             return Err(LetterError::MayBeDuplicate);
         }

@@ -14,7 +14,7 @@ use plugboard_core::job::{
 };
 use plugboard_core::journal::{Closed, JournalError};
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
-use plugboard_core::queue::QueueError;
+use plugboard_core::queue::{NotRun, QueueError};
 use plugboard_core::telemetry::SPANS;
 use plugboard_core::telemetry::metrics::Stage;
 use tokio::time::Instant;
@@ -305,14 +305,19 @@ impl Gateway {
     }
 
     /// Runs a read: where there is a place for it now, else through the queue.
-    async fn read(self: Arc<Self>, job: Arc<Job>) -> Result<Outcome, CallError> {
-        if let Some(outcome) = self.express.clone().run(job.clone()).await {
-            return Ok(outcome);
-        }
+    pub(crate) async fn read(self: Arc<Self>, job: Arc<Job>) -> Result<Outcome, CallError> {
+        let not_run = match self.express.clone().run(job.clone()).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(not_run) => not_run,
+        };
         self.admit(&job)?;
         let mut waiter = self.waiters.register(&job.execution_id);
         match self.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
+            // Not here, and yet the vendor may have been asked by an executor that is gone.
+            Err(error) if not_run == NotRun::Lost => {
+                return Err(queue_away(&error).outcome(EffectOutcome::Unknown, true));
+            }
             Err(error) => return Err(queue_away(&error)),
         }
         match waiter.outcome().await {

@@ -1,7 +1,6 @@
 //! The only file here that names adapters.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::blobs::{BlobError, Blobs};
@@ -110,7 +109,7 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
 /// A gateway of the distributed shape.
 ///
 /// # Errors
-/// When NATS cannot be reached within its time, or an address is malformed. The other services are connected when they
+/// When NATS does not serve within its time, or an address is malformed. The other services are connected when they
 /// are first needed.
 pub async fn distributed(
     config: GatewayConfig,
@@ -121,7 +120,7 @@ pub async fn distributed(
     let token = service_token(&remote.cluster_secret, ServiceRole::Gateway);
     let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
-    let link = NatsLink::connect(&NatsConfig { connect_within: Duration::from_secs(30), ..remote.nats }).await?;
+    let link = NatsLink::connect(&remote.nats).await?;
     // It receives nothing, so it has no slots to divide.
     let queue = NatsQueue::open(&link, remote.queue, Shares::new(0), clock).await?;
     let me = InstanceId::generate();

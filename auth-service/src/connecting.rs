@@ -175,7 +175,7 @@ impl AuthService {
         }
         let record = self.oauth.account_record(&own.organization, &own.id).await?;
         let fields = self.vault.to_test(record).await?;
-        probe::probe(&self.oauth.egress, &*self.oauth.clock, &connector, &fields).await
+        probe::probe(&*self.oauth.egress, &*self.oauth.clock, &connector, &fields).await
     }
 
     /// Places of the services that fit some words, from the best on.

@@ -31,6 +31,8 @@ mod actor_scope;
 mod agents;
 pub mod api_key;
 mod audit;
+mod broken;
+mod chance;
 mod changes;
 mod config;
 mod connecting;
@@ -54,6 +56,8 @@ mod rotation;
 mod sealed;
 mod service;
 pub mod sessions;
+#[cfg(test)]
+mod simulation;
 mod token_endpoint;
 mod tokens;
 mod vault;

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use plugboard_core::clock::Clock;
-use plugboard_core::egress::{Egress, EgressRequest, EgressResponse, parse_url};
+use plugboard_core::egress::{EgressRequest, EgressResponse, Upstream, parse_url};
 use plugboard_core::identity::IdentityError;
 use plugboard_core::manifest::signature::{BodyForm, Placed, Signable, Signer, Stamp};
 use plugboard_core::manifest::{BodyEncoding, Connector, ErrorMeaning, Manifest, Module, Operation, Style};
@@ -38,7 +38,7 @@ pub enum Verdict {
 /// # Errors
 /// [`IdentityError::NeedsReauth`] when a field that the request needs is not there.
 pub(crate) async fn probe(
-    egress: &Egress,
+    egress: &dyn Upstream,
     clock: &dyn Clock,
     connector: &Connector,
     fields: &AccountFields,

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
-use plugboard_core::egress::Egress;
+use plugboard_core::egress::Upstream;
 use plugboard_core::identity::{
     Account, AccountChange, Agent, AgentDraft, AuditPage, AuditQuery, CallBatch, Change, ClientOwner, Connect, Custody,
     DeviceStatus, Directory, Grant, IdentityError, IssuedKey, IssuedSession, Key, MasterKeysStatus, NewAccount,
@@ -48,7 +48,7 @@ pub struct Deps {
     /// Followed by whoever wires; until its first snapshot is in, accounts can be listed but not used or changed.
     pub catalog: Arc<CatalogHandle>,
     /// For token endpoints.
-    pub egress: Egress,
+    pub egress: Arc<dyn Upstream>,
     pub clock: Arc<dyn Clock>,
     /// As read from the source at the start.
     pub master_keys: MasterKeys,

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method};
 use indexmap::IndexMap;
-use plugboard_core::egress::{Caps, Egress, EgressRequest, EgressResponse, HostBinding, PoolClass, parse_url};
+use plugboard_core::egress::{Caps, EgressRequest, EgressResponse, HostBinding, PoolClass, Upstream, parse_url};
 use plugboard_core::identity::IdentityError;
 use plugboard_core::manifest::{ClientAuth, TokenRequestStyle};
 use plugboard_core::secret::Secret;
@@ -91,7 +91,11 @@ impl From<Failure> for IdentityError {
 
 impl TokenCall<'_> {
     /// Sends it and reads the answer's JSON. `errors`: the vendor's codes for the RFC's.
-    pub(crate) async fn send(&self, egress: &Egress, errors: &IndexMap<String, String>) -> Result<Value, Failure> {
+    pub(crate) async fn send(
+        &self,
+        egress: &dyn Upstream,
+        errors: &IndexMap<String, String>,
+    ) -> Result<Value, Failure> {
         let answer = send(egress, self.outgoing()?).await?;
         json_of(&answer, errors)
     }
@@ -153,7 +157,7 @@ pub(crate) fn request(method: Method, url: url::Url) -> EgressRequest {
     EgressRequest::new(method, url, binding, Instant::now() + TIMEOUT).with_caps(caps)
 }
 
-pub(crate) async fn send(egress: &Egress, outgoing: EgressRequest) -> Result<EgressResponse, Failure> {
+pub(crate) async fn send(egress: &dyn Upstream, outgoing: EgressRequest) -> Result<EgressResponse, Failure> {
     egress.send(outgoing).await.map_err(|error| Failure::Down { said: error.to_string(), not_sent: error.not_sent() })
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use moka::sync::Cache;
 use plugboard_core::clock::{Clock, Millis};
-use plugboard_core::egress::{Egress, EgressResponse};
+use plugboard_core::egress::{EgressResponse, Upstream};
 use plugboard_core::identity::IdentityError;
 use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey};
 use plugboard_core::secret::Secret;
@@ -49,7 +49,7 @@ pub(crate) struct Stamp {
 }
 
 pub(crate) struct Tokens {
-    egress: Egress,
+    egress: Arc<dyn Upstream>,
     clock: Arc<dyn Clock>,
     /// The lock is the single flight: whoever waits for it finds the answer there.
     slots: Cache<TokenKey, Arc<Mutex<Slot>>>,
@@ -67,7 +67,7 @@ enum Last {
 }
 
 impl Tokens {
-    pub(crate) fn new(egress: Egress, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(egress: Arc<dyn Upstream>, clock: Arc<dyn Clock>) -> Self {
         let slots = Cache::builder().max_capacity(KEPT).time_to_idle(KEPT_IDLE).build();
         Self { egress, clock, slots }
     }
@@ -121,7 +121,7 @@ impl Tokens {
 
     async fn request(&self, request: &TokenRequest) -> Result<(Secret, Duration), Failure> {
         let outgoing = request.outgoing(self.clock.now())?;
-        let answer = token_endpoint::send(&self.egress, outgoing).await?;
+        let answer = token_endpoint::send(&*self.egress, outgoing).await?;
         read(&answer, request)
     }
 }

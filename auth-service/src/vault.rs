@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use metrics::Counter;
-use plugboard_core::broken::broken;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::{AccountState, Grant, IdentityError};
@@ -14,6 +13,7 @@ use plugboard_core::manifest::{Connector, Manifest};
 use plugboard_core::secret::{AccountFields, Secret};
 
 use crate::accounts::{self, NO_ACCOUNT, check_ids};
+use crate::broken::broken;
 use crate::crypto::MasterKeys;
 use crate::grants;
 use crate::kill;

@@ -59,7 +59,7 @@ pub async fn assemble(config: &Config, parts: Parts, life: &Lifecycle) -> Result
         revoker: None,
         store: parts.store,
         catalog: parts.catalog,
-        egress: parts.egress,
+        egress: Arc::new(parts.egress),
         clock: Arc::new(SystemClock),
         ticket_key: TicketKey::new(parts.ticket_key),
     };

@@ -31,8 +31,35 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     fn now(&self) -> Millis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        Millis(now.saturating_add(step(now)))
     }
+}
+
+/// How far the clock of this process is off: the milliseconds in the file that `PLUGBOARD_CLOCK_OFFSET` names, looked at
+/// every tenth of a second. Only builds with the feature `faults` have it, for the fault campaign; in every other build it
+/// is a constant.
+#[cfg(feature = "faults")]
+fn step(now: i64) -> i64 {
+    const LOOK_EVERY: i64 = 100;
+    static FILE: std::sync::LazyLock<Option<std::path::PathBuf>> =
+        std::sync::LazyLock::new(|| std::env::var_os("PLUGBOARD_CLOCK_OFFSET").map(Into::into));
+    static LOOKED: AtomicI64 = AtomicI64::new(0);
+    static OFFSET: AtomicI64 = AtomicI64::new(0);
+    let Some(file) = &*FILE else { return 0 };
+    if now.saturating_sub(LOOKED.load(Ordering::Relaxed)) >= LOOK_EVERY {
+        LOOKED.store(now, Ordering::Relaxed);
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        OFFSET.store(text.trim().parse().unwrap_or(0), Ordering::Relaxed);
+    }
+    OFFSET.load(Ordering::Relaxed)
+}
+
+/// It is right.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+const fn step(_now: i64) -> i64 {
+    0
 }
 
 /// A clock that stands still until told.

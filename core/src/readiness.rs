@@ -45,6 +45,13 @@ pub struct Report {
     pub parts: indexmap::IndexMap<&'static str, &'static str>,
 }
 
+impl Report {
+    /// Of a service that does not have its parts yet.
+    pub fn starting() -> Self {
+        Self { ready: false, parts: [("process", "starting")].into_iter().collect() }
+    }
+}
+
 impl std::fmt::Debug for Readiness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.parts.iter().map(|(name, _)| name)).finish()

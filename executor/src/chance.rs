@@ -22,7 +22,7 @@ pub(crate) fn nonce() -> [u8; 16] {
 pub(crate) mod seeded {
     use std::cell::RefCell;
 
-    use crate::simulation::Random;
+    use plugboard_core::testing::Random;
 
     thread_local! {
         static SOURCE: RefCell<Option<Random>> = const { RefCell::new(None) };

@@ -36,7 +36,6 @@ mod simulation;
 #[cfg(test)]
 mod testing;
 mod transport;
-mod upstream;
 pub mod wiring;
 mod worker;
 
@@ -50,13 +49,13 @@ use plugboard_core::identity::{CallLog, Vault};
 use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
 use plugboard_core::limits::Limits;
-use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
+use plugboard_core::queue::{Express, JobQueue, NotRun, QueueError, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use config::Config;
-pub use upstream::Upstream;
+pub use plugboard_core::egress::Upstream;
 
 use crate::lines::Lines;
 use crate::meters::Meters;
@@ -140,12 +139,12 @@ pub struct ExpressSlots {
 
 /// Jobs from the queue come first: a freed slot is theirs when one of them waits.
 impl Express for ExpressSlots {
-    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Option<Outcome>> {
-        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
-            return Box::pin(std::future::ready(None));
-        };
-        let Some(share) = self.shares.enter(&job) else { return Box::pin(std::future::ready(None)) };
-        Box::pin(worker::express(self.deps.clone(), job, (permit, share)))
+    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>> {
+        let not_taken = || Box::pin(std::future::ready(Err(NotRun::NotTaken)));
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else { return not_taken() };
+        let Some(share) = self.shares.enter(&job) else { return not_taken() };
+        let run = worker::express(self.deps.clone(), job, (permit, share));
+        Box::pin(async move { run.await.ok_or(NotRun::NotTaken) })
     }
 }
 

@@ -113,7 +113,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
 /// sandbox vendor answers from it.
 ///
 /// # Errors
-/// When NATS cannot be reached within its time, or an address is malformed.
+/// When NATS does not serve within its time, or an address is malformed.
 pub async fn distributed(
     config: Config,
     remote: Remote,

@@ -4,11 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calls::{self, Call};
+use crate::driver::DEADLINE;
+use crate::fairness;
 use crate::records::{Answer, Class, Fault, Records};
+use crate::script::SKIP;
 use crate::table::{Row, Verdict};
 
 /// The promise is 30 s; a machine that is busy with other things gets twice that.
 const RECOVERS_WITHIN_MS: u64 = 60_000;
+
+/// After a dead executor's silence, and for a slow machine as long again.
+const TAKEN_OVER_WITHIN_MS: u64 = 20_000;
 
 /// What can explain a refresh that got lost was this long ago at most.
 const EXPLAINS_WITHIN_MS: u64 = 90_000;
@@ -20,7 +26,7 @@ pub(crate) fn check(records: &Records) -> Vec<Row> {
     let calls = calls::of(records);
     vec![
         faults(records),
-        lost(&calls),
+        lost(records, &calls),
         doubled(&calls),
         keyed(&calls),
         false_success(&calls),
@@ -32,7 +38,7 @@ pub(crate) fn check(records: &Records) -> Vec<Row> {
         secrets(records),
         canary(records, &calls),
         refreshes(records),
-        fairness(records, &calls),
+        fairness::check(records, &calls),
         recovery(records),
         audit(records),
     ]
@@ -52,14 +58,19 @@ fn faults(records: &Records) -> Row {
         failpoints(records).filter(|fault| fault.took).map(|fault| fault.target.as_str()).collect();
     let missed: BTreeSet<&str> = failpoints(records).map(|fault| fault.target.as_str()).collect();
     let missed = missed.difference(&met).map(|name| format!("the failpoint {name} was never met")).collect();
-    Row::judged("–", "faults happen", listed.join(", "), missed, format!("{} of 12 failpoints met", met.len()))
+    let mut note = format!("{} of 12 failpoints met", met.len());
+    let skipped: BTreeSet<&str> =
+        records.faults.iter().filter(|fault| fault.kind == SKIP).map(|fault| fault.target.as_str()).collect();
+    skipped.iter().for_each(|what| note.push_str(&format!("; not made: {what}")));
+    Row::judged("–", "faults happen", listed.join(", "), missed, note)
 }
 
 fn failpoints(records: &Records) -> impl Iterator<Item = &Fault> {
     records.faults.iter().filter(|fault| fault.kind == "failpoint")
 }
 
-fn lost(calls: &[Call<'_>]) -> Row {
+/// A call that has no end; and one that may be taken over, and that nobody took over although there was time.
+fn lost(records: &Records, calls: &[Call<'_>]) -> Row {
     let mut against = Vec::new();
     let asked = calls.iter().filter(|call| !call.asked.is_empty());
     let mut looked_at = 0;
@@ -72,7 +83,30 @@ fn lost(calls: &[Call<'_>]) -> Row {
         let given: BTreeSet<&str> = call.told().filter_map(|(_, told)| told.execution_id.as_deref()).collect();
         against.extend(given.difference(&ended).map(|id| format!("{}: {id} has no end", call.marker)));
     }
+    let repeatable = of_class(calls, &[Class::Idempotent, Class::Keyed]);
+    for call in repeatable.filter(|call| was_left_alone(records, call)) {
+        against.push(format!("{}: unknown at its deadline, and nobody had taken it over", call.marker));
+    }
     Row::judged("I1", "accepted calls lost", format!("{looked_at} calls"), against, "")
+}
+
+/// Told as unknown at its deadline at the earliest, with time for another executor before that in which nothing was broken.
+fn was_left_alone(records: &Records, call: &Call<'_>) -> bool {
+    let (Some(first), Some((asked, told))) = (call.asked.first(), call.ends().next()) else { return false };
+    let deadline = first.from + DEADLINE.as_millis() as u64;
+    if asked.to < deadline || told.code.as_deref() != Some("OUTCOME_UNKNOWN") {
+        return false;
+    }
+    let mut quiet_since = first.from;
+    let mut longest = 0;
+    // They are written down when they end, and some last long beside others.
+    let mut faults: Vec<&Fault> = records.faults.iter().collect();
+    faults.sort_by_key(|fault| fault.at);
+    for fault in faults {
+        longest = longest.max(fault.at.min(deadline).saturating_sub(quiet_since));
+        quiet_since = quiet_since.max(fault.recovered.unwrap_or(u64::MAX));
+    }
+    longest.max(deadline.saturating_sub(quiet_since)) >= TAKEN_OVER_WITHIN_MS
 }
 
 fn of_class<'a, 'c>(calls: &'c [Call<'a>], wanted: &'c [Class]) -> impl Iterator<Item = &'c Call<'a>> {
@@ -281,27 +315,6 @@ fn refreshes(records: &Records) -> Row {
     let looked_at = format!("{} rounds, {} refreshes", oauth.rounds, oauth.refreshed);
     let note = format!("{} accounts lost with a process that had just refreshed", oauth.lost.len());
     Row::judged("I11", "refresh tokens used twice, accounts lost without cause", looked_at, against, note)
-}
-
-fn fairness(records: &Records, calls: &[Call<'_>]) -> Row {
-    let quiet = |from: u64, to: u64| {
-        records.faults.iter().all(|fault| to < fault.at || from > fault.recovered.unwrap_or(u64::MAX))
-    };
-    let mut times: BTreeMap<bool, Vec<u64>> = BTreeMap::new();
-    for call in of_class(calls, &[Class::Read]) {
-        for (asked, told) in call.told() {
-            if told.succeeded() && quiet(asked.from, asked.to) {
-                times.entry(call.tenant() == "t00").or_default().push(asked.to - asked.from);
-            }
-        }
-    }
-    let p95 = |noisy: bool| {
-        let mut times = times.get(&noisy).cloned().unwrap_or_default();
-        times.sort_unstable();
-        times.get(times.len() * 95 / 100).map_or_else(|| "–".to_owned(), |time| format!("{time} ms"))
-    };
-    let found = format!("p95 of a read: {} of the noisy tenant, {} of the others", p95(true), p95(false));
-    Row::told("I12", "fairness", "reads between the faults", found)
 }
 
 fn recovery(records: &Records) -> Row {

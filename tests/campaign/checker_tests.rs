@@ -1,7 +1,9 @@
 //! Each invariant turns red for what it is there to find, and stays green for what only looks like it.
 
 use crate::checker::check;
-use crate::records::{Answer, Asked, Class, DeadLetter, Entry, Facts, Fault, OAuthFacts, Records, Request, Told};
+use crate::records::{
+    Answer, Asked, Class, DeadLetter, Entry, Facts, Fault, OAuthFacts, Phase, Records, Request, Told,
+};
 use crate::script::ANY_CALL;
 use crate::table::Verdict;
 
@@ -63,6 +65,7 @@ fn well(class: Class) -> Records {
         ledger: vec![Entry::Request(request(1, 1, "t00-1", true))],
         asked: vec![asked("t00-1", class, 0, Answer::Told(success))],
         faults: ANY_CALL.into_iter().map(fault).collect(),
+        phases: Vec::new(),
         facts,
     }
 }
@@ -244,4 +247,52 @@ fn calls_go_on_and_failpoints_are_met() {
     let mut records = well(Class::Once);
     records.faults[0].took = false;
     assert_red(&records, "–");
+}
+
+/// Calls of another tenant, a hundred milliseconds apart; so long until the vendor has each beside a loud tenant.
+fn beside(loud_wait: u64) -> Records {
+    let mut records = well(Class::Read);
+    for number in 0..600 {
+        let (marker, from) = (format!("t03-{number:06}"), 10_000 + number * 100);
+        let wait = if number < 300 { 20 } else { loud_wait };
+        let seq = 10 + number;
+        let mut success = told("succeeded", None, &format!("x{seq}"));
+        success.effect = Some(seq);
+        records.asked.push(asked(&marker, Class::Read, from, Answer::Told(success)));
+        let mut request = request(seq, from + wait, &marker, true);
+        request.body.clear();
+        records.ledger.push(Entry::Request(request));
+    }
+    let phase = |loud, from: u64| Phase { loud, from, to: from + 30_000 };
+    records.phases = vec![phase(false, 10_000), phase(true, 40_000)];
+    records
+}
+
+#[test]
+fn a_loud_tenant_may_not_make_the_others_wait() {
+    assert_eq!(red(&beside(45)), [] as [String; 0]);
+    assert_red(&beside(90), "I12");
+}
+
+#[test]
+fn a_call_that_nobody_takes_over_is_lost() {
+    let mut records = well(Class::Keyed);
+    records.faults.clear();
+    records.asked[0].answer = Answer::Told(told("unknown", None, "x1"));
+    let Answer::Told(told) = &mut records.asked[0].answer else { unreachable!() };
+    told.code = Some("OUTCOME_UNKNOWN".to_owned());
+    assert_eq!(red(&records), [] as [String; 0], "it was told before its deadline");
+    records.asked[0].to = 45_001;
+    assert_red(&records, "I1");
+    // Something was broken all the time.
+    let fault = Fault {
+        kind: "kill".to_owned(),
+        target: "nats-1".to_owned(),
+        at: 10,
+        healed: 30_000,
+        recovered: Some(40_000),
+        took: true,
+    };
+    records.faults.push(fault);
+    assert_eq!(red(&records), [] as [String; 0]);
 }

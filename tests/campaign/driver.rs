@@ -39,6 +39,8 @@ pub(crate) struct Driver {
     log: Log,
     clock: Clock,
     seed: u64,
+    /// The first tenant makes all of its calls, not a tenth of them.
+    loud: AtomicBool,
     stop: AtomicBool,
     /// From here on nobody asks again. Milliseconds of the clock.
     give_up: AtomicU64,
@@ -67,6 +69,7 @@ impl Driver {
             log,
             clock,
             seed,
+            loud: AtomicBool::new(true),
             stop: AtomicBool::new(false),
             give_up: AtomicU64::new(u64::MAX),
             newest: Mutex::default(),
@@ -82,11 +85,16 @@ impl Driver {
         while !self.stop.load(Ordering::Relaxed) {
             tick.tick().await;
             number += 1;
-            let (this, plan) = (self.clone(), self.plan(number));
+            let (this, Some(plan)) = (self.clone(), self.plan(number)) else { continue };
             calls.spawn(async move { this.follow(plan, usize::try_from(number).unwrap()).await });
             while calls.try_join_next().is_some() {}
         }
         while calls.join_next().await.is_some() {}
+    }
+
+    /// Whether the first tenant makes ten times as many calls as each of the others, or as many.
+    pub(crate) fn set_loud(&self, loud: bool) {
+        self.loud.store(loud, Ordering::Relaxed);
     }
 
     pub(crate) fn stop(&self) {
@@ -104,10 +112,14 @@ impl Driver {
         since(Class::Read) && (since(Class::Once) || since(Class::Keyed) || since(Class::Idempotent))
     }
 
-    fn plan(&self, number: u64) -> Plan {
+    /// `None`: a call that the first tenant does not make, since it is quiet.
+    fn plan(&self, number: u64) -> Option<Plan> {
         let text = number.to_string();
         let dice = |what: &str| roll(self.seed, &["driver", what, &text]);
         let share = dice("tenant") % SHARES;
+        if (1..10).contains(&share) && !self.loud.load(Ordering::Relaxed) {
+            return None;
+        }
         let caller = self.callers[if share < 10 { 0 } else { usize::try_from(share).unwrap() - 9 }].clone();
         let class = match dice("class") % 100 {
             0..40 => Class::Read,
@@ -134,7 +146,7 @@ impl Driver {
         if dice("thief").is_multiple_of(50) {
             plan.arguments["instance_id"] = json!(plan.caller.foreign_account);
         }
-        plan
+        Some(plan)
     }
 
     fn call(&self, caller: Caller, class: Class, module: &'static str, marker: String) -> Plan {

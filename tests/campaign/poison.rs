@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::script::Stage;
-use crate::site::EXECUTORS;
+use crate::site::{EXECUTORS, numbered};
 
 /// Where it kills, and where the one who puts it aside dies.
 const STARTED: &str = "delivered_before_intent";
@@ -20,7 +20,7 @@ pub(crate) const MARKER: &str = "t01-poison";
 /// Returns its execution id.
 pub(crate) async fn play(stage: &Stage) -> Option<String> {
     let began = stage.clock.now();
-    let executors: Vec<String> = (1..=EXECUTORS).map(|at| format!("executor-{at}")).collect();
+    let executors = numbered("executor", EXECUTORS);
     // Nobody may take it before it is known by its name.
     stage.site.signal_all(&executors, "STOP");
     let Some(id) = stage.driver.hand_over(MARKER, DEADLINE).await else {

@@ -141,6 +141,14 @@ pub(crate) struct Fault {
     pub(crate) took: bool,
 }
 
+/// A stretch in which nothing was broken, with the first tenant loud or quiet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Phase {
+    pub(crate) loud: bool,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
 /// What was found when the dust had settled.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Facts {
@@ -209,12 +217,14 @@ pub(crate) struct Records {
     pub(crate) ledger: Vec<Entry>,
     pub(crate) asked: Vec<Asked>,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) phases: Vec<Phase>,
     pub(crate) facts: Facts,
 }
 
 pub(crate) const LEDGER: &str = "ledger.jsonl";
 pub(crate) const ASKED: &str = "calls.jsonl";
 pub(crate) const FAULTS: &str = "faults.jsonl";
+pub(crate) const PHASES: &str = "phases.jsonl";
 pub(crate) const FACTS: &str = "facts.json";
 
 impl Records {
@@ -223,6 +233,7 @@ impl Records {
             ledger: lines(folder.join(LEDGER)),
             asked: lines(folder.join(ASKED)),
             faults: lines(folder.join(FAULTS)),
+            phases: lines(folder.join(PHASES)),
             facts: serde_json::from_slice(&std::fs::read(folder.join(FACTS)).unwrap()).unwrap(),
         }
     }

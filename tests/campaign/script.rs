@@ -6,8 +6,8 @@ use std::time::Duration;
 use plugboard_tests::relay::{Cut, Relay, Way};
 
 use crate::driver::Driver;
-use crate::records::{Clock, Fault, Log, roll};
-use crate::site::Site;
+use crate::records::{Clock, Fault, Log, Phase, roll};
+use crate::site::{EXECUTORS, NATS, Site, numbered};
 
 /// Failpoints that any call meets, and how long the campaign waits for one to be met.
 pub(crate) const ANY_CALL: [&str; 8] = [
@@ -25,8 +25,22 @@ const MET_WITHIN: Duration = Duration::from_secs(30);
 /// Longer than an executor may be silent before its jobs are given to another.
 const LONG_STOP: Duration = Duration::from_secs(25);
 
+/// The kind of a fault that cannot be made here.
+pub(crate) const SKIP: &str = "skip";
+
 /// How long the campaign waits for calls to succeed again before it goes on.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(90);
+
+/// Seconds: longer than any call may take.
+const CLOCK_STEP: i64 = 90;
+
+/// With one executor, under load.
+const SCALED_FOR: Duration = Duration::from_secs(15);
+
+/// Of [`Step::Turns`]: how often, how long each, and how long what was begun before may still be felt.
+const TURNS: usize = 4;
+const TURN: Duration = Duration::from_secs(6);
+const SETTLES: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -43,6 +57,16 @@ pub(crate) enum Step {
     Failpoint(&'static str),
     /// SIGTERM, one process after the other.
     Roll,
+    /// From three executors to one, and back.
+    Scale,
+    /// The clock of this process is so many seconds off, for this time.
+    Clock(String, i64, Duration),
+    /// The last nats-server has no room for one more byte for this time, and is started again when it has.
+    DiskFull(Duration),
+    /// Nothing is broken: the first tenant is loud and quiet in turn, so that the others' waits can be compared.
+    Turns,
+    /// A control that must come out red, see [`crate::old_copy`].
+    OldCopies,
 }
 
 /// Every failpoint once, six kills, one long stop, cuts: what fits into five minutes.
@@ -63,6 +87,17 @@ pub(crate) fn slice(seed: u64) -> Vec<Step> {
     shuffle(seed, "slice", &mut steps);
     steps.push(Step::Stop(format!("executor-{}", number("stop", 3)), LONG_STOP));
     steps
+}
+
+/// What brings a broken variant to light beside what the vendor does by itself, for runs that are too short for the rest.
+pub(crate) fn against(variant: &str) -> Vec<Step> {
+    let kills = || numbered("executor", EXECUTORS).into_iter().map(|name| Step::Kill(vec![name]));
+    match variant {
+        "ack_before_call" => kills().chain(kills()).collect(),
+        "no_intent" | "call_again" => vec![Step::Failpoint("sent_before_answer"); 3],
+        "lost_fsync" => vec![Step::OldCopies],
+        _ => Vec::new(),
+    }
 }
 
 /// One round of a long campaign.
@@ -105,6 +140,14 @@ pub(crate) fn round(seed: u64, round: u64) -> Vec<Step> {
         Step::Partition("redis".to_owned(), seconds("part redis for", 15)),
         Step::Partition("vendor".to_owned(), seconds("part vendor for", 15)),
         Step::Roll,
+        Step::Scale,
+        Step::Clock(
+            name("executor", "clock of", 3),
+            if number("clock", 2) == 1 { CLOCK_STEP } else { -CLOCK_STEP },
+            Duration::from_secs(20),
+        ),
+        Step::DiskFull(Duration::from_secs(20)),
+        Step::Turns,
     ]);
     if round.is_multiple_of(3) {
         steps.push(Step::Kill((1..=3).map(|at| format!("nats-{at}")).collect()));
@@ -126,6 +169,7 @@ pub(crate) struct Stage {
     pub(crate) site: Arc<Site>,
     pub(crate) driver: Arc<Driver>,
     pub(crate) log: Log,
+    pub(crate) phases: Log,
     pub(crate) clock: Clock,
 }
 
@@ -171,9 +215,53 @@ impl Stage {
                 }
                 ("roll", "all services".to_owned(), true)
             }
+            Step::Scale => {
+                self.site.scale(1).await;
+                tokio::time::sleep(SCALED_FOR).await;
+                self.site.scale(EXECUTORS).await;
+                ("scale", "executors 3 to 1 to 3".to_owned(), true)
+            }
+            Step::Clock(name, seconds, time) => {
+                self.site.step_clock(name, *seconds);
+                tokio::time::sleep(*time).await;
+                self.site.step_clock(name, 0);
+                ("clock step", format!("{name} {seconds:+} s"), true)
+            }
+            Step::DiskFull(time) => match &self.site.disk {
+                Some(disk) => {
+                    let name = format!("nats-{NATS}");
+                    disk.fill();
+                    tokio::time::sleep(*time).await;
+                    disk.free();
+                    // It may have given up writing for good; whoever makes room starts it again.
+                    let before = self.site.pid(&name);
+                    self.site.signal(&name, "KILL");
+                    self.site.replaced(&name, before).await;
+                    ("full disk", format!("{name} {} s", time.as_secs()), true)
+                }
+                None => (SKIP, "full disk: nothing can be mounted here".to_owned(), false),
+            },
+            Step::Turns => {
+                for _ in 0..TURNS {
+                    for loud in [false, true] {
+                        self.turn(loud).await;
+                    }
+                }
+                return true;
+            }
+            Step::OldCopies => ("old copies", "all nats-servers".to_owned(), crate::old_copy::play(self).await),
         };
         self.healed(kind, &target, at, took).await;
         took
+    }
+
+    async fn turn(&self, loud: bool) {
+        self.driver.set_loud(loud);
+        tokio::time::sleep(SETTLES).await;
+        let from = self.clock.now();
+        tokio::time::sleep(TURN).await;
+        self.phases.append(&Phase { loud, from, to: self.clock.now() });
+        self.driver.set_loud(true);
     }
 
     /// Notes a fault whose cause is gone now, and waits for calls to succeed again.

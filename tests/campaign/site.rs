@@ -13,6 +13,7 @@ use plugboard_tests::tenant::Tenant;
 use plugboard_tests::wait::eventually;
 use serde_json::json;
 
+use crate::disk::Disk;
 use crate::driver::Caller;
 use crate::manifest::{self, Places, ROTATING, SERVICE};
 use crate::records::{Clock, Tagger};
@@ -29,6 +30,8 @@ const COMES_BACK: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Site {
+    /// Of the last nats-server, in a long campaign where it can be had. Let go before the stack removes what is under it.
+    pub(crate) disk: Option<Disk>,
     pub(crate) stack: Stack,
     pub(crate) canary: Canary,
     pub(crate) provider: Provider,
@@ -40,11 +43,10 @@ pub(crate) struct Site {
     /// To each nats-server, and to redis.
     pub(crate) inner_links: Vec<(String, Relay)>,
     pub(crate) failpoints: PathBuf,
+    /// How far each process's clock is off, by its name.
+    clocks: PathBuf,
     _manifests: tempfile::TempDir,
 }
-
-/// A service may find the port taken that was free when the cluster chose it; then all of it is started anew.
-const STARTS: usize = 3;
 
 /// The servers' ports are chosen when the cluster starts, so the relays look them up in what it writes.
 async fn links(data: &Path) -> Vec<(String, Relay)> {
@@ -59,7 +61,7 @@ async fn links(data: &Path) -> Vec<(String, Relay)> {
 }
 
 impl Site {
-    pub(crate) async fn start(out: &Path, seed: u64, clock: Clock, tagger: &Tagger) -> Self {
+    pub(crate) async fn start(out: &Path, seed: u64, clock: Clock, tagger: &Tagger, small_disk: bool) -> Self {
         let canary = Canary::start().await;
         let vendor = Vendor::start(out, seed, clock, tagger.clone(), canary.address).await;
         let vendor_link = Relay::start(Arc::new(move || Some(vendor.address))).await;
@@ -78,27 +80,26 @@ impl Site {
 
         let provider_address = issuer.trim_start_matches("http://");
         let allowed = [vendor_link.address().to_string(), closed.to_string(), provider_address.to_owned()];
-        let mut started = 0;
-        let (stack, inner_links) = loop {
-            started += 1;
-            let options = Stack::cluster()
-                .gateways(GATEWAYS)
-                .executors(EXECUTORS)
-                .auths(AUTHS)
-                .nats(NATS)
-                .connectors(manifests.path())
-                .environment("PLUGBOARD_FAILPOINTS", failpoints.to_str().unwrap());
-            let options = allowed.iter().fold(options, |options, address| options.egress_allow(address));
-            let data = tempfile::Builder::new().prefix("plugboard-faults-").tempdir().unwrap().keep();
-            let inner_links = links(&data).await;
-            let ports = inner_links.iter().map(|(_, relay)| relay.address().port()).collect();
-            match tokio::task::spawn_blocking(move || options.relays(ports).start_in(data)).await {
-                Ok(stack) => break (stack, inner_links),
-                Err(error) => assert!(started < STARTS, "the cluster does not start: {error}"),
-            }
-        };
+        let clocks = manifests.path().join("clocks");
+        std::fs::create_dir(&clocks).unwrap();
+        let options = Stack::cluster()
+            .gateways(GATEWAYS)
+            .executors(EXECUTORS)
+            .auths(AUTHS)
+            .nats(NATS)
+            .connectors(manifests.path())
+            .environment("PLUGBOARD_FAILPOINTS", failpoints.to_str().unwrap())
+            .environment("PLUGBOARD_CLOCK_OFFSETS", clocks.to_str().unwrap());
+        let options = allowed.iter().fold(options, |options, address| options.egress_allow(address));
+        let home = tempfile::Builder::new().prefix("plugboard-faults-").tempdir().unwrap().keep();
+        let disk = small_disk.then(|| Disk::mount(&home.join(format!("data/nats/{NATS}")))).flatten();
+        let inner_links = links(&home).await;
+        let ports = inner_links.iter().map(|(_, relay)| relay.address().port()).collect();
+        let starting = tokio::task::spawn_blocking(move || options.relays(ports).start_in(home));
+        let stack = starting.await.unwrap_or_else(|error| panic!("the cluster does not start: {error}"));
 
         let mut site = Self {
+            disk,
             stack,
             canary,
             provider,
@@ -108,6 +109,7 @@ impl Site {
             vendor_link,
             inner_links,
             failpoints,
+            clocks,
             _manifests: manifests,
         };
         site.connect().await;
@@ -165,9 +167,29 @@ impl Site {
     }
 
     pub(crate) fn all_services() -> Vec<String> {
-        let numbered = |name: &str, many: usize| (1..=many).map(|at| format!("{name}-{at}")).collect::<Vec<_>>();
         [numbered("executor", EXECUTORS), numbered("gateway", GATEWAYS), numbered("auth", AUTHS)].concat()
     }
+
+    /// Puts the clock of this process so far off, or right.
+    pub(crate) fn step_clock(&self, name: &str, seconds: i64) {
+        let (file, new) = (self.clocks.join(name), self.clocks.join(format!(".{name}")));
+        std::fs::write(&new, (seconds * 1000).to_string()).unwrap();
+        std::fs::rename(&new, file).unwrap();
+    }
+
+    /// Keeps so many executors, and waits until it is so.
+    pub(crate) async fn scale(&self, wanted: usize) {
+        self.stack.scale_executors(wanted);
+        eventually(&format!("there are {wanted} executors"), COMES_BACK, || async {
+            let running = numbered("executor", EXECUTORS).iter().filter(|name| self.pid(name).is_some()).count();
+            (running == wanted).then_some(())
+        })
+        .await;
+    }
+}
+
+pub(crate) fn numbered(name: &str, many: usize) -> Vec<String> {
+    (1..=many).map(|at| format!("{name}-{at}")).collect()
 }
 
 /// Nobody listens there, and nobody will.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::clock::SystemClock;
-use plugboard_core::ids::InstanceId;
+use plugboard_core::ids::{ExecutionId, InstanceId, OrganizationId};
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::lifecycle::Lifecycle;
@@ -73,6 +73,14 @@ impl World for QueueProcesses {
 impl QueueWorld for QueueProcesses {
     fn bound_per_organization(&self) -> Option<usize> {
         Some(BOUND)
+    }
+
+    async fn leave_letter(&mut self, id: &ExecutionId, bytes: &'static [u8]) -> bool {
+        let client = async_nats::connect(NatsServer::shared().url()).await.unwrap();
+        let subject = format!("{}.dead.{}.{id}", self.0.namespace, OrganizationId::generate());
+        let jetstream = async_nats::jetstream::new(client);
+        jetstream.publish(subject, bytes.into()).await.unwrap().await.unwrap();
+        true
     }
 }
 

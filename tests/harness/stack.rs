@@ -324,6 +324,16 @@ impl Stack {
         })
     }
 
+    /// Lets a cluster keep the first so many of its executors; the others end, and are started again when more are wanted.
+    ///
+    /// # Panics
+    /// When its supervisor cannot be told.
+    pub fn scale_executors(&self, wanted: usize) {
+        let mut command = Command::new(repository().join("deploy/local/cluster"));
+        command.args(["scale", "--executors", &wanted.to_string(), "--data"]).arg(self.data());
+        assert!(command.status().unwrap().success(), "the cluster is not scaled");
+    }
+
     /// Sends a signal to a process of a cluster.
     pub fn signal(&self, name: &str, number: &str) {
         signal(self.pid(name), number);

@@ -242,3 +242,35 @@ pub(crate) async fn a_call_that_would_not_make_it_is_refused_at_once() {
     assert_eq!(crate::handles::end_of(&client, &waiting).await["ok"], true);
     assert_eq!((vendor.count(&never), vendor.count(&late)), (0, 1));
 }
+
+/// Longer than one request to JetStream is waited for.
+const WITHOUT_LEADER: Duration = Duration::from_secs(8);
+
+/// Two of three nats-servers stand still, so that JetStream has no leader: a gateway that is started then is alive and not
+/// ready, and goes on when there is one.
+pub(crate) async fn a_start_without_a_leader_waits_for_one() {
+    let stack = Stack::cluster().nats(3).sandbox().start();
+    let before = stack.pid("gateway-1");
+    for server in ["nats-2", "nats-3"] {
+        stack.signal(server, "STOP");
+    }
+    stack.signal("gateway-1", "KILL");
+    let started = eventually("the gateway is started again", Duration::from_secs(20), || async {
+        Some(stack.pid("gateway-1")).filter(|pid| *pid != before)
+    })
+    .await;
+    let said = async |path: &str| Some(reqwest::get(format!("{}{path}", stack.url())).await.ok()?.status().as_u16());
+    eventually("it is alive", Duration::from_secs(20), || async {
+        (said("/healthz").await == Some(200)).then_some(())
+    })
+    .await;
+    tokio::time::sleep(WITHOUT_LEADER).await;
+    assert_eq!((said("/healthz").await, said("/readyz").await), (Some(200), Some(503)));
+    assert_eq!(stack.pid("gateway-1"), started, "it has not ended");
+    for server in ["nats-2", "nats-3"] {
+        stack.signal(server, "CONT");
+    }
+    let ready = || async { (said("/readyz").await == Some(200)).then_some(()) };
+    eventually("it is ready", Duration::from_secs(40), ready).await;
+    assert_eq!(stack.pid("gateway-1"), started);
+}

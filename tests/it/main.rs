@@ -213,6 +213,11 @@ mod distributed_only {
     }
 
     #[test]
+    fn a_start_without_a_leader_waits_for_one() {
+        crate::shared::block_on(crate::chaos::a_start_without_a_leader_waits_for_one());
+    }
+
+    #[test]
     fn nothing_is_answered_while_the_broker_stands_still() {
         crate::shared::block_on(crate::chaos::nothing_is_answered_while_the_broker_stands_still());
     }

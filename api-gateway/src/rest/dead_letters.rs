@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 use plugboard_core::manifest::Effect;
-use plugboard_core::queue::DeadLetter;
+use plugboard_core::queue::{DeadLetter, Letter};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -34,6 +34,16 @@ pub(super) struct DeadLetterList {
 #[schema(as = DeadLetter)]
 pub(super) struct DeadLetterView {
     execution_id: String,
+    /// False: what lies there cannot be read. It can be dropped, and not made again; of the rest only the reason is known.
+    readable: bool,
+    /// Why it was given up.
+    reason: String,
+    #[serde(flatten)]
+    call: Option<GivenUpView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct GivenUpView {
     organization: String,
     service: String,
     /// Id of the connection.
@@ -44,8 +54,6 @@ pub(super) struct DeadLetterView {
     method: String,
     #[schema(value_type = EffectSchema)]
     effect: Effect,
-    /// Why it was given up.
-    reason: String,
     /// How often it was started.
     starts: u32,
     #[schema(format = DateTime)]
@@ -68,10 +76,22 @@ pub(super) struct Replayed {
 }
 
 impl DeadLetterView {
+    fn of(letter: Letter) -> Self {
+        let execution_id = letter.id().as_str().to_owned();
+        match letter {
+            Letter::Read(letter) => {
+                let reason = letter.reason.clone();
+                Self { execution_id, readable: true, reason, call: Some(GivenUpView::of(*letter)) }
+            }
+            Letter::Unreadable(letter) => Self { execution_id, readable: false, reason: letter.reason, call: None },
+        }
+    }
+}
+
+impl GivenUpView {
     fn of(letter: DeadLetter) -> Self {
-        let DeadLetter { job, reason, starts, at } = letter;
+        let DeadLetter { job, starts, at, .. } = letter;
         Self {
-            execution_id: job.execution_id.as_str().to_owned(),
             organization: job.organization.as_str().to_owned(),
             service: job.service.as_str().to_owned(),
             connection: job.account.as_str().to_owned(),
@@ -79,7 +99,6 @@ impl DeadLetterView {
             operation: job.operation,
             method: job.method,
             effect: job.effect,
-            reason,
             starts,
             accepted_at: timestamp(job.accepted_at),
             given_up_at: timestamp(at),
@@ -99,6 +118,11 @@ impl From<LetterError> for Problem {
     fn from(error: LetterError) -> Self {
         match error {
             LetterError::Absent => Self::absent("dead letter"),
+            LetterError::Unreadable => Self::argument(
+                "execution_id",
+                "This letter cannot be read, so the call cannot be made again. Drop it when its reason is understood.",
+            )
+            .status(StatusCode::CONFLICT),
             LetterError::NoPage => Self::argument("from", "`from` is not what a page gave as `next`."),
             LetterError::MayBeDuplicate => Self::argument(
                 "accept_duplicate",

@@ -10,6 +10,7 @@ mod document;
 mod fake_custody;
 mod keys;
 mod public;
+mod reads;
 mod refusals;
 mod support;
 mod vendor;

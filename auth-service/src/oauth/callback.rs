@@ -159,7 +159,7 @@ impl OAuth {
             ("redirect_uri", Secret::new(record.redirect_uri.as_str())),
             ("code_verifier", verifier),
         ];
-        let reply = exchange.call(&url, parameters)?.send(&self.egress, &oauth.dialect.errors).await?;
+        let reply = exchange.call(&url, parameters)?.send(&*self.egress, &oauth.dialect.errors).await?;
         let signed_in = self.account_of(connector, intent, FlowKind::PopupOauth, typed, query, &reply).await?;
         self.check_same_account(intent, &signed_in).await?;
         Ok(signed_in)

@@ -206,7 +206,7 @@ impl OAuth {
         let scope = oauth.scopes.join(&oauth.scope_separator);
         let parameters = if scope.is_empty() { Vec::new() } else { vec![("scope", Secret::new(scope))] };
         let call = TokenCall { names: &oauth.dialect.device, ..exchange.call(&url, parameters)? };
-        Ok(call.send(&self.egress, &oauth.dialect.errors).await?)
+        Ok(call.send(&*self.egress, &oauth.dialect.errors).await?)
     }
 
     /// Asks the vendor once.
@@ -234,7 +234,7 @@ impl OAuth {
         };
         let parameters = vec![("grant_type", grant(oauth, "device_code")), ("device_code", device_code)];
         let reply =
-            async { exchange.call(&exchange.url()?, parameters)?.send(&self.egress, &oauth.dialect.errors).await };
+            async { exchange.call(&exchange.url()?, parameters)?.send(&*self.egress, &oauth.dialect.errors).await };
         let reply = match reply.await {
             Ok(reply) => reply,
             Err(Failure::Down { .. }) => return Err(Poll::Down),

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
-use plugboard_core::egress::Egress;
+use plugboard_core::egress::Upstream;
 use plugboard_core::identity::IdentityError;
 use plugboard_core::ids::{AccountId, OrganizationId, ServiceKey};
 use plugboard_core::manifest::credentials::CredentialRules;
@@ -64,7 +64,7 @@ pub(crate) struct OAuth {
     pub catalog: Arc<CatalogHandle>,
     pub clock: Arc<dyn Clock>,
     pub masters: MasterKeys,
-    pub egress: Egress,
+    pub egress: Arc<dyn Upstream>,
     pub rules: CredentialRules,
     pub accounts: Arc<Accounts>,
     /// Where browsers reach us, without a trailing slash.

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::records::Intent;
 use super::{ACCESS_TOKEN, OAuth, REFRESH_TOKEN};
 use crate::accounts::SignedIn;
+use crate::chance;
 use crate::records::SignInRecord;
 use crate::rendering;
 use crate::token_endpoint::{self, Client, Failure, TokenCall, header};
@@ -121,10 +122,6 @@ pub(super) fn times(obtained: Millis, life: Option<Duration>, random: u32) -> (O
     (Some(obtained.plus(life).0), Some(obtained.plus(usual.min(latest)).0))
 }
 
-pub(super) fn random() -> u32 {
-    getrandom::u32().unwrap_or(u32::MAX / 2)
-}
-
 impl OAuth {
     /// From the token reply to a connected account. `callback`: the query that the browser came back with.
     pub(super) async fn account_of(
@@ -163,7 +160,7 @@ impl OAuth {
         }
         let name = oauth.account_name.as_ref().and_then(|source| account_name(source, callback, reply, &told));
         let now = self.clock.now();
-        let (expires_at, refresh_at) = times(now, tokens.life, random());
+        let (expires_at, refresh_at) = times(now, tokens.life, chance::number());
         let sign_in = SignInRecord {
             flow: kind.as_str().to_owned(),
             platform_client: intent.platform_client,
@@ -240,7 +237,7 @@ impl OAuth {
             let (name, value) = header(name, &value)?;
             outgoing = outgoing.with_header(name, value);
         }
-        let answer = token_endpoint::send(&self.egress, outgoing).await;
+        let answer = token_endpoint::send(&*self.egress, outgoing).await;
         let told = answer.and_then(|answer| token_endpoint::json_of(&answer, &indexmap::IndexMap::new()));
         Ok(told.unwrap_or_else(|failure| {
             tracing::warn!(service = manifest.key, why = failure.said(), "the account's name was not told");

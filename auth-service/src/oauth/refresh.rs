@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use plugboard_core::broken::broken;
 use plugboard_core::clock::Millis;
 use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::{AccountState, IdentityError};
@@ -32,9 +31,11 @@ use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::records::{self as names, LeaseRecord};
-use super::redeem::{Exchange, Tokens, grant, random, times, tokens};
+use super::redeem::{Exchange, Tokens, grant, times, tokens};
 use super::{ACCESS_TOKEN, OAuth, REFRESH_TOKEN, flow_of};
 use crate::accounts::{NO_ACCOUNT, changed, open, told};
+use crate::broken::broken;
+use crate::chance;
 use crate::oauth::authorize::random_id;
 use crate::records::{self, AccountRecord};
 use crate::token_endpoint::Failure;
@@ -273,7 +274,7 @@ impl Refresh {
         let parameters = vec![("grant_type", grant(oauth, "refresh_token")), ("refresh_token", refresh_token)];
         let answer = async {
             let reply =
-                exchange.call(&exchange.url()?, parameters)?.send(&self.oauth.egress, &oauth.dialect.errors).await?;
+                exchange.call(&exchange.url()?, parameters)?.send(&*self.oauth.egress, &oauth.dialect.errors).await?;
             tokens(oauth, &reply)
         };
         let answer = answer.await;
@@ -301,9 +302,15 @@ impl Refresh {
         attempt.lease.until = self.oauth.clock.now().plus(LEASE).0;
         let name = names::lease(&attempt.record.organization, &attempt.record.id);
         let write = records::put(name, &attempt.lease, compared(Expect::Version(attempt.lease_version)))?;
-        let ours = self.oauth.records.commit(vec![write], None).await?.is_ok();
         attempt.lease_version += 1;
-        Ok(ours)
+        match self.oauth.records.commit(vec![write], None).await {
+            Ok(written) => Ok(written.is_ok()),
+            Err(error) => {
+                // It may have been written. Nothing has left, and nobody may think that it has.
+                self.give_back(attempt).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Durable before anybody uses it. While the store is away the tokens live in this task alone.
@@ -342,7 +349,7 @@ impl Refresh {
             return Ok(Some(attempt.record.clone()));
         }
         let now = self.oauth.clock.now();
-        let (expires_at, refresh_at) = times(now, new.life, random());
+        let (expires_at, refresh_at) = times(now, new.life, chance::number());
         let renewed = self.oauth.accounts.resealed(&attempt.record, |record, secret| {
             secret.insert(ACCESS_TOKEN.to_owned(), new.access.clone());
             secret.extend(new.refresh.iter().map(|refresh: &Secret| (REFRESH_TOKEN.to_owned(), refresh.clone())));
@@ -388,11 +395,8 @@ impl Refresh {
     /// The vendor's "no" counts only if nobody has refreshed meanwhile.
     async fn refuse(&self, attempt: Attempt, reason: &str) -> Ended {
         let result = self.mark(attempt.record.clone(), attempt.version, AccountState::NeedsReauth, reason, Vec::new());
-        let result = match result.await {
-            Ok(_) => self.give_back(&attempt).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
+        let marked = result.await;
+        if let Err(error) = self.give_back(&attempt).await.and(marked) {
             return Ended::Identity(error);
         }
         match self.again(&attempt).await {
@@ -424,6 +428,8 @@ impl Refresh {
                 self.oauth.records.commit(vec![write], Some(changed(&marked))).await
             };
             if let Err(error) = written.await {
+                // What the vendor said is known, whether it is written down or not.
+                let _ = self.give_back(&attempt).await;
                 return Ended::Identity(error);
             }
         }
@@ -433,11 +439,24 @@ impl Refresh {
         }
     }
 
-    /// Lets the next one in. A lease that was taken from us is not ours to give.
+    /// Lets the next one in: nothing is under way any more. A lease that goes on saying that the token may have left would
+    /// cost the account when it ends, so while the store is away this is tried for as long as the lease lives.
     async fn give_back(&self, attempt: &Attempt) -> Result<(), IdentityError> {
+        loop {
+            match self.try_give_back(attempt).await {
+                Err(_) if self.oauth.clock.now() < Millis(attempt.lease.until) => tokio::time::sleep(STORE_EVERY).await,
+                ended => return ended,
+            }
+        }
+    }
+
+    /// A lease that was taken from us is not ours to give.
+    async fn try_give_back(&self, attempt: &Attempt) -> Result<(), IdentityError> {
         let name = names::lease(&attempt.record.organization, &attempt.record.id);
-        let write = Write::delete(name, Expect::Version(attempt.lease_version));
-        self.oauth.records.commit(vec![write], None).await.map(|_| ())
+        let held: Option<(LeaseRecord, u64)> = self.oauth.records.get(&name).await?;
+        let Some((_, at)) = held.filter(|(lease, _)| lease.owner == attempt.lease.owner) else { return Ok(()) };
+        let write = Write::delete(name, Expect::Version(at));
+        self.oauth.records.commit(vec![write], None).await.map(drop)
     }
 }
 

@@ -40,7 +40,7 @@ impl OAuth {
             Exchange { manifest: connector.manifest(), oauth, client: &client, url, fields: &fields, once: false };
         let url = exchange.url()?;
         let parameters = vec![("token", token), ("token_type_hint", Secret::new(hint))];
-        let answer = token_endpoint::send(&self.egress, exchange.call(&url, parameters)?.outgoing()?).await?;
+        let answer = token_endpoint::send(&*self.egress, exchange.call(&url, parameters)?.outgoing()?).await?;
         match answer.status.as_u16() {
             200..=299 => Ok(true),
             status @ (408 | 425 | 429 | 500..) => Err(Failure::down(format!("HTTP {status}")).into()),

@@ -324,7 +324,7 @@ impl World {
         let deps = Deps {
             store: Arc::new(self.store.clone()),
             catalog,
-            egress: Egress::new(policy).unwrap(),
+            egress: Arc::new(Egress::new(policy).unwrap()),
             clock: Arc::new(self.clock.clone()),
             master_keys: MasterKeys::read(self.keys.as_ref()).await.unwrap(),
             key_source: self.keys.clone(),

@@ -70,6 +70,8 @@ impl Egress {
             named_ports,
             #[cfg(test)]
             redirect: None,
+            #[cfg(test)]
+            dialled: parking_lot::Mutex::default(),
         })
     }
 
@@ -92,6 +94,12 @@ impl Egress {
     /// The policy in force.
     pub fn policy(&self) -> &EgressPolicy {
         &self.inner.guard.policy
+    }
+
+    /// Every address that was dialled.
+    #[cfg(test)]
+    pub(crate) fn dialled(&self) -> Vec<std::net::SocketAddr> {
+        self.inner.guard.dialled.lock().clone()
     }
 
     /// Replaces the ports beside 443 and 80 that are open, each for one host: call it when the set of

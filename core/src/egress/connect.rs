@@ -41,6 +41,9 @@ pub(crate) struct Guard {
     /// Where sockets really go, so that tests can tell what would have been dialled.
     #[cfg(test)]
     pub(crate) redirect: Option<SocketAddr>,
+    /// What was dialled, wherever that led.
+    #[cfg(test)]
+    pub(crate) dialled: parking_lot::Mutex<Vec<SocketAddr>>,
 }
 
 /// Why there is no connection.
@@ -150,6 +153,8 @@ impl Guard {
     }
 
     async fn dial_one(&self, addr: SocketAddr) -> io::Result<(SocketAddr, TcpStream)> {
+        #[cfg(test)]
+        self.dialled.lock().push(addr);
         Ok((addr, TcpStream::connect(self.destination(addr)).await?))
     }
 

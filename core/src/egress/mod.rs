@@ -46,6 +46,7 @@ mod resolve;
 mod response;
 pub(crate) mod target;
 mod tls;
+mod upstream;
 
 #[cfg(test)]
 mod tests;
@@ -63,3 +64,4 @@ pub use request::{Caps, EgressRequest, PoolClass};
 pub use resolve::{Resolve, SystemResolver};
 pub use response::{AnswerHead, EgressResponse, EgressStream, MAX_HEADER_BYTES, MAX_HEADERS};
 pub use target::parse_url;
+pub use upstream::Upstream;

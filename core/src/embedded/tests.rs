@@ -132,6 +132,17 @@ impl QueueWorld for LocalWorld {
     fn keeps_dead_letters(&self) -> bool {
         self.file.is_some()
     }
+
+    async fn leave_letter(&mut self, id: &ExecutionId, bytes: &'static [u8]) -> bool {
+        let Some(world) = &mut self.file else { return false };
+        let (file, key) = (world.file(), id.as_str().to_owned());
+        let write = file.write(bytes.len(), move |tables| {
+            tables.dead_letters()?.insert(key.as_str(), bytes)?;
+            Ok(())
+        });
+        write.await.unwrap();
+        true
+    }
 }
 
 struct MemoryWorld<P: ?Sized> {

@@ -19,10 +19,54 @@ pub struct DeadLetter {
     pub at: Millis,
 }
 
+/// What lies there of a letter that this version cannot read. It can be dropped, and not made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableLetter {
+    pub id: ExecutionId,
+    /// `unreadable: ` and why.
+    pub reason: String,
+}
+
+/// A letter as it is found.
+#[derive(Debug, Clone)]
+pub enum Letter {
+    Read(Box<DeadLetter>),
+    Unreadable(UnreadableLetter),
+}
+
+impl Letter {
+    /// What is kept under this id.
+    pub(crate) fn found(id: ExecutionId, bytes: &[u8]) -> Self {
+        match decode(bytes) {
+            Ok(letter) => Self::Read(Box::new(letter)),
+            Err(QueueError::Unreadable(why)) => Self::unreadable(id, &why),
+            Err(error) => Self::unreadable(id, &error.to_string()),
+        }
+    }
+
+    pub(crate) fn unreadable(id: ExecutionId, why: &str) -> Self {
+        Self::Unreadable(UnreadableLetter { id, reason: format!("unreadable: {why}") })
+    }
+
+    pub fn id(&self) -> &ExecutionId {
+        match self {
+            Self::Read(letter) => &letter.job.execution_id,
+            Self::Unreadable(letter) => &letter.id,
+        }
+    }
+
+    pub fn read(self) -> Option<DeadLetter> {
+        match self {
+            Self::Read(letter) => Some(*letter),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
 /// Some letters, and where the next ones begin.
 #[derive(Debug, Default)]
 pub struct DeadLetterPage {
-    pub letters: Vec<DeadLetter>,
+    pub letters: Vec<Letter>,
     /// For [`DeadLetters::list`]; `None`: these were the last.
     pub next: Option<String>,
 }
@@ -30,7 +74,8 @@ pub struct DeadLetterPage {
 /// What [`super::JobQueue::bury`] has put aside. Letters live for 30 days.
 #[async_trait]
 pub trait DeadLetters: Send + Sync + 'static {
-    /// The letters of one organization, or of all, from `from` on; at most `limit`.
+    /// The letters of one organization, or of all, from `from` on; at most `limit`. Of those that cannot be read nobody
+    /// may know whose they are: all of them are among the letters of all.
     ///
     /// # Errors
     /// When the store cannot answer, or `from` is not what a page named.
@@ -41,9 +86,11 @@ pub trait DeadLetters: Send + Sync + 'static {
         limit: usize,
     ) -> Result<DeadLetterPage, QueueError>;
 
+    /// One letter, if it is of this organization, or anybody's.
+    ///
     /// # Errors
     /// When the store cannot answer.
-    async fn get(&self, id: &ExecutionId) -> Result<Option<DeadLetter>, QueueError>;
+    async fn get(&self, organization: Option<&OrganizationId>, id: &ExecutionId) -> Result<Option<Letter>, QueueError>;
 
     /// Drops a letter. False: there is none.
     ///
@@ -62,7 +109,7 @@ impl DeadLetters for NoDeadLetters {
         Ok(DeadLetterPage::default())
     }
 
-    async fn get(&self, _: &ExecutionId) -> Result<Option<DeadLetter>, QueueError> {
+    async fn get(&self, _: Option<&OrganizationId>, _: &ExecutionId) -> Result<Option<Letter>, QueueError> {
         Ok(None)
     }
 

@@ -12,9 +12,18 @@ use futures::future::BoxFuture;
 
 use crate::job::{Job, Outcome};
 
+/// Why a job has no outcome here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRun {
+    /// Nobody began it.
+    NotTaken,
+    /// Whoever may have taken it is not heard of any more: it may have been begun, or done.
+    Lost,
+}
+
 pub trait Express: Send + Sync + 'static {
-    /// The outcome, or `None`: the job was not taken. Dropping the future gives the job up; it may run on.
-    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Option<Outcome>>;
+    /// Dropping the future gives the job up; it may run on.
+    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>>;
 }
 
 /// Takes nothing.
@@ -22,7 +31,7 @@ pub trait Express: Send + Sync + 'static {
 pub struct NoExpress;
 
 impl Express for NoExpress {
-    fn run(self: Arc<Self>, _job: Arc<Job>) -> BoxFuture<'static, Option<Outcome>> {
-        Box::pin(std::future::ready(None))
+    fn run(self: Arc<Self>, _job: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>> {
+        Box::pin(std::future::ready(Err(NotRun::NotTaken)))
     }
 }

@@ -30,8 +30,8 @@ use async_trait::async_trait;
 use crate::ids::{ExecutionId, InstanceId};
 use crate::job::{Job, Outcome};
 
-pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, NoDeadLetters};
-pub use express::{Express, NoExpress};
+pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, Letter, NoDeadLetters, UnreadableLetter};
+pub use express::{Express, NoExpress, NotRun};
 pub use shares::{Share, Shares};
 pub use survey::{Line, Survey};
 

@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `link` | the connection: bounded waits, answers that tell "not stored" from "not known" |
-//! | `topology` | streams, consumers, buckets |
+//! | `topology`, `start` | streams, consumers, buckets; a start waits until they can be made |
 //! | `spread` | which lane a job takes, so that a burst delays nobody else |
 //! | `publish`, `recent` | packing and publishing; what was published a short while ago |
 //! | `intake`, `demand` | pulling while somebody receives, taking packs apart |
@@ -30,6 +30,7 @@ mod publish;
 mod recent;
 mod replies;
 mod spread;
+mod start;
 mod survey;
 mod topology;
 

@@ -138,9 +138,9 @@ impl Names {
         format!("$JS.API.STREAM.MSG.DELETE.{}", self.dead_stream())
     }
 
-    /// Messages that could not be read belong to no organization we could name.
-    pub fn dead_unreadable(&self) -> String {
-        self.with_dot("dead.unreadable")
+    /// Messages that could not be read belong to no organization and no execution that we could name.
+    pub fn dead_unreadable(&self, id: &ExecutionId) -> String {
+        self.with_dot(&format!("dead.unreadable.{}", token(id.as_str())))
     }
 
     pub fn journal_stream(&self) -> String {

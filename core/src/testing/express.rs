@@ -12,7 +12,7 @@ use super::{JobBuilder, outcome};
 use crate::ids::InstanceId;
 use crate::job::{Job, Outcome};
 use crate::manifest::Effect;
-use crate::queue::Express;
+use crate::queue::{Express, NotRun};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -52,15 +52,15 @@ impl Runner {
 }
 
 impl Express for Runner {
-    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Option<Outcome>> {
+    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>> {
         Box::pin(async move {
             if self.running.fetch_add(1, Ordering::SeqCst) >= self.room {
                 self.running.fetch_sub(1, Ordering::SeqCst);
-                return None;
+                return Err(NotRun::NotTaken);
             }
             tokio::time::sleep(self.takes).await;
             self.running.fetch_sub(1, Ordering::SeqCst);
-            Some(outcome(&job.execution_id, job.path.as_bytes()))
+            Ok(outcome(&job.execution_id, job.path.as_bytes()))
         })
     }
 }
@@ -84,7 +84,7 @@ async fn an_outcome_comes_back_to_its_call<W: ExpressWorld>(mut world: W) {
         .collect();
     for call in calls {
         let (ran, expected) = timeout(SOON, call).await.unwrap().unwrap();
-        assert_eq!(ran, Some(expected));
+        assert_eq!(ran, Ok(expected));
     }
 }
 
@@ -95,21 +95,21 @@ async fn what_has_no_room_is_not_taken<W: ExpressWorld>(mut world: W) {
     let first = tokio::spawn(lane.clone().run(job(&me, "/first")));
     tokio::time::sleep(Duration::from_millis(200)).await;
     let refused = timeout(Duration::from_millis(400), lane.run(job(&me, "/second"))).await;
-    assert_eq!(refused.expect("a refusal comes at once"), None);
-    assert!(timeout(SOON, first).await.unwrap().unwrap().is_some());
+    assert_eq!(refused.expect("a refusal comes at once"), Err(NotRun::NotTaken));
+    assert!(timeout(SOON, first).await.unwrap().unwrap().is_ok());
 }
 
 async fn without_an_executor_nothing_is_taken<W: ExpressWorld>(mut world: W) {
     let me = InstanceId::generate();
     let lane = world.gateway(&me).await;
-    assert_eq!(timeout(SOON, lane.run(job(&me, "/x"))).await.unwrap(), None);
+    assert!(timeout(SOON, lane.run(job(&me, "/x"))).await.unwrap().is_err());
 }
 
 async fn a_slow_call_is_waited_for<W: ExpressWorld>(mut world: W) {
     let me = InstanceId::generate();
     world.executor(Runner::after(Duration::from_millis(3_500), 10)).await;
     let lane = world.gateway(&me).await;
-    assert!(timeout(SOON, lane.run(job(&me, "/slow"))).await.unwrap().is_some());
+    assert!(timeout(SOON, lane.run(job(&me, "/slow"))).await.unwrap().is_ok());
 }
 
 async fn a_call_of_a_dead_executor_is_not_taken<W: ExpressWorld>(mut world: W) {
@@ -119,5 +119,6 @@ async fn a_call_of_a_dead_executor_is_not_taken<W: ExpressWorld>(mut world: W) {
     let call = tokio::spawn(lane.run(job(&me, "/lost")));
     tokio::time::sleep(Duration::from_millis(700)).await;
     world.kill_executors().await;
-    assert_eq!(timeout(SOON, call).await.unwrap().unwrap(), None);
+    // It had begun: nobody may say that nothing was sent.
+    assert_eq!(timeout(SOON, call).await.unwrap().unwrap(), Err(NotRun::Lost));
 }

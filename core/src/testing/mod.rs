@@ -30,6 +30,7 @@ mod journal;
 mod limits;
 mod queue;
 mod replies;
+mod seeds;
 mod store;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use journal::journal_contract;
 pub use limits::limits_contract;
 pub use queue::{QueueWorld, queue_contract};
 pub use replies::replies_contract;
+pub use seeds::{Random, search, seeds};
 pub use store::store_contract;
 
 use crate::clock::FakeClock;

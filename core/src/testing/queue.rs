@@ -12,7 +12,7 @@ use crate::clock::Clock as _;
 use crate::ids::{ExecutionId, InstanceId, OrganizationId};
 use crate::job::Job;
 use crate::manifest::Effect;
-use crate::queue::{ACK_WAIT, Delivery, JobQueue, QueueDepth, QueueError, wire};
+use crate::queue::{ACK_WAIT, Delivery, JobQueue, Letter, QueueDepth, QueueError, wire};
 
 type Port = Arc<dyn JobQueue>;
 
@@ -38,6 +38,11 @@ pub trait QueueWorld: World<Port = dyn JobQueue> {
     /// Whether [`JobQueue::bury`] puts anything aside.
     fn keeps_dead_letters(&self) -> bool {
         true
+    }
+
+    /// Puts these bytes where the letter of this execution would lie. False: this world cannot.
+    async fn leave_letter(&mut self, _id: &ExecutionId, _bytes: &'static [u8]) -> bool {
+        false
     }
 }
 
@@ -540,7 +545,7 @@ async fn buries<W: QueueWorld>(mut world: W) {
         loop {
             let page = letters.list(organization, from.as_deref(), limit).await.unwrap();
             assert!(page.letters.len() <= limit);
-            found.extend(page.letters.into_iter().map(|letter| letter.job.execution_id));
+            found.extend(page.letters.iter().map(|letter| letter.id().clone()));
             from = page.next;
             if from.is_none() {
                 found.sort();
@@ -554,13 +559,30 @@ async fn buries<W: QueueWorld>(mut world: W) {
     assert_eq!(all(Some(&job.organization), 10).await, std::slice::from_ref(&job.execution_id));
     assert_eq!(all(Some(&OrganizationId::generate()), 10).await, []);
 
-    let letter = letters.get(&job.execution_id).await.unwrap().unwrap();
+    let letter = letters.get(None, &job.execution_id).await.unwrap().unwrap().read().unwrap();
     assert_eq!((letter.reason.as_str(), letter.starts), ("started too often", 6));
     assert_eq!((&letter.job.execution_id, letter.job.request_hash), (&job.execution_id, job.request_hash));
-    assert!(letters.get(&ExecutionId::generate()).await.unwrap().is_none());
+    assert!(letters.get(None, &ExecutionId::generate()).await.unwrap().is_none());
+    let owned_by = async |organization| letters.get(Some(organization), &job.execution_id).await.unwrap().is_some();
+    assert_eq!((owned_by(&job.organization).await, owned_by(&other.organization).await), (true, false));
 
     assert!(letters.remove(&job.execution_id).await.unwrap());
     assert!(!letters.remove(&job.execution_id).await.unwrap());
-    assert!(letters.get(&job.execution_id).await.unwrap().is_none());
-    assert_eq!(all(None, 10).await, [other.execution_id]);
+    assert!(letters.get(None, &job.execution_id).await.unwrap().is_none());
+    assert_eq!(all(None, 10).await, std::slice::from_ref(&other.execution_id));
+
+    // What a later version has written, say: nobody can make it again, and it does not stay for ever.
+    let unreadable = ExecutionId::generate();
+    if !world.leave_letter(&unreadable, b"\xff\xff").await {
+        return;
+    }
+    let mut both = vec![unreadable.clone(), other.execution_id];
+    both.sort();
+    assert_eq!(all(None, 1).await, both);
+    let Letter::Unreadable(letter) = letters.get(None, &unreadable).await.unwrap().unwrap() else {
+        panic!("it was read");
+    };
+    assert!(letter.id == unreadable && letter.reason.starts_with("unreadable: "), "{letter:?}");
+    assert!(letters.remove(&unreadable).await.unwrap());
+    assert!(letters.get(None, &unreadable).await.unwrap().is_none());
 }

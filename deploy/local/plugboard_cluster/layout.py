@@ -5,10 +5,11 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from . import ports
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -63,18 +64,6 @@ def print_err(text):
     os.write(2, f"cluster: {text}\n".encode())
 
 
-def free_ports(count):
-    """Ports that are free now; all are held open until the last is found, so that none comes twice."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
-
-
 def write_private(path, text):
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -118,8 +107,14 @@ class Layout:
         self.choose_ports()
 
     def choose_ports(self):
+        try:
+            self.take_ports()
+        except OSError as error:
+            raise ClusterError(str(error)) from error
+
+    def take_ports(self):
         args = self.args
-        inner = free_ports(args.nats * 3 + 1 + 2 + args.auths * 3 + args.executors + args.gateways)
+        inner = ports.take(args.nats * 3 + 1 + 2 + args.auths * 3 + args.executors + args.gateways)
         take = iter(inner)
         self.nats_ports = [next(take) for _ in range(args.nats)]
         self.route_ports = [next(take) for _ in range(args.nats)]
@@ -137,7 +132,7 @@ class Layout:
         if args.port:
             self.gateway_ports = [args.port + i for i in range(args.gateways)]
         else:
-            self.gateway_ports = free_ports(args.gateways)
+            self.gateway_ports = ports.take(args.gateways)
 
     @property
     def pages_url(self):
@@ -247,6 +242,10 @@ save ""
         }
 
     def service(self, name, role, env, ready, wave):
+        offsets = os.environ.get("PLUGBOARD_CLOCK_OFFSETS")
+        if offsets:
+            # For the fault campaign: how far this one's clock is off.
+            env = {**env, "PLUGBOARD_CLOCK_OFFSET": str(Path(offsets) / name)}
         return Child(name, [self.binary, role], {**self.common(), **env}, ready, wave)
 
     def catalog(self):

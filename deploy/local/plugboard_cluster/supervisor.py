@@ -45,6 +45,8 @@ class Supervisor:
         self.children = list(layout.children())
         self.running = {}
         self.restart_at = {}
+        # Those that were told to end because fewer are wanted.
+        self.dismissed = set()
         self.stopping = False
         # What a child inherits: not the keys and settings of whoever typed the command.
         self.base_env = {k: v for k, v in os.environ.items() if not k.startswith("PLUGBOARD_")}
@@ -59,6 +61,7 @@ class Supervisor:
                 child.command, env={**self.base_env, **child.env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=die_with_parent)
         self.running[child.name] = process
+        self.dismissed.discard(child.name)
         temporary = self.pid_file(child.name).with_suffix(".tmp")
         temporary.write_text(f"{process.pid}\n")
         temporary.rename(self.pid_file(child.name))
@@ -89,18 +92,25 @@ class Supervisor:
 
     def watch(self):
         while not self.stopping:
-            now = time.monotonic()
+            scale = read_scale(self.layout.data)
             for child in self.children:
-                process = self.running[child.name]
-                if child.name in self.restart_at:
-                    if now >= self.restart_at[child.name]:
-                        del self.restart_at[child.name]
-                        self.start(child)
-                elif process.poll() is not None:
-                    print_err(f"{child.name} ended ({process.returncode}); starting it again")
-                    self.pid_file(child.name).unlink(missing_ok=True)
-                    self.restart_at[child.name] = now + RESTART_AFTER
+                self.look_after(child, is_wanted(child.name, scale))
             time.sleep(0.1)
+
+    def look_after(self, child, wanted):
+        now = time.monotonic()
+        process = self.running[child.name]
+        if child.name in self.restart_at:
+            if wanted and now >= self.restart_at[child.name]:
+                del self.restart_at[child.name]
+                self.start(child)
+        elif process.poll() is not None:
+            print_err(f"{child.name} ended ({process.returncode}); " + ("starting it again" if wanted else "it rests"))
+            self.pid_file(child.name).unlink(missing_ok=True)
+            self.restart_at[child.name] = now + RESTART_AFTER
+        elif not wanted and child.name not in self.dismissed:
+            self.dismissed.add(child.name)
+            process.terminate()
 
     def stop_all(self):
         for wave in sorted({child.wave for child in self.children}, reverse=True):
@@ -121,6 +131,29 @@ class Supervisor:
                 self.pid_file(name).unlink(missing_ok=True)
 
 
+def read_scale(data):
+    """How many of each kind are wanted; of kinds that are not named, all."""
+    try:
+        return json.loads((data / "run" / "scale.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def is_wanted(name, scale):
+    kind, _, number = name.rpartition("-")
+    return kind not in scale or int(number) <= scale[kind]
+
+
+def scale(data, executors):
+    """Takes effect within a second; those beyond are asked to end, as at any stop."""
+    if not alive(data / "run" / "cluster.pid"):
+        raise ClusterError(f"no cluster runs on {data}")
+    temporary = data / "run" / "scale.tmp"
+    temporary.write_text(json.dumps({"executor": executors}))
+    temporary.rename(data / "run" / "scale.json")
+    return 0
+
+
 def alive(pid_file):
     try:
         pid = int(pid_file.read_text())
@@ -139,6 +172,7 @@ def up(args):
         raise ClusterError(f"a cluster runs on {data} already (pid {alive(own_pid)}); stop it with "
                            f"`cluster down --data {data}`")
     own_pid.write_text(f"{os.getpid()}\n")
+    (data / "run" / "scale.json").unlink(missing_ok=True)
     supervisor = None
     try:
         supervisor = Supervisor(Layout(args))

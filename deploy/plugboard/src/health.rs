@@ -1,6 +1,6 @@
 //! A listener for whoever operates the service, and for nobody else: is it alive, is it ready, what has it counted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use plugboard_core::lifecycle::Lifecycle;
-use plugboard_core::readiness::Readiness;
+use plugboard_core::readiness::{Readiness, Report};
 use plugboard_core::telemetry::metrics::{self, FOLD_EVERY, Scrape, Service};
 use tokio::net::TcpListener;
 
@@ -31,10 +31,27 @@ pub async fn open(address: &str, name: &'static str, services: &[Service]) -> an
     Ok(Health(Some((listener, metrics::install(name, services)?))))
 }
 
+/// A service whose parts are known when it has started; until then it is alive and not ready.
+#[derive(Debug, Clone, Default)]
+pub struct Wired(Arc<OnceLock<Readiness>>);
+
+impl Wired {
+    pub fn tell(&self, readiness: Readiness) {
+        // Nobody tells twice.
+        let _ = self.0.set(readiness);
+    }
+
+    fn report(&self) -> Report {
+        self.0.get().map_or_else(Report::starting, Readiness::report)
+    }
+}
+
 impl Health {
     /// Serves until the process ends: while it drains, too, it is alive, not ready, and counts.
-    pub fn serve(self, readiness: Readiness, life: &Lifecycle) {
-        let Some((listener, scrape)) = self.0 else { return };
+    #[must_use]
+    pub fn serve(self, life: &Lifecycle) -> Wired {
+        let wired = Wired::default();
+        let Some((listener, scrape)) = self.0 else { return wired };
         let folded = scrape.clone();
         life.beside::<std::convert::Infallible>("metrics", async move {
             loop {
@@ -44,22 +61,24 @@ impl Health {
         });
         life.beside(
             "health listener",
-            std::future::IntoFuture::into_future(axum::serve(listener, router(readiness, scrape))),
+            std::future::IntoFuture::into_future(axum::serve(listener, router(wired.clone(), scrape))),
         );
+        wired
     }
 }
 
-fn router(readiness: Readiness, scrape: Scrape) -> Router {
+fn router(wired: Wired, scrape: Scrape) -> Router {
     let alive = get(|| async { "ok\n" });
-    let readiness = Arc::new(readiness);
-    let asked = readiness.clone();
+    let asked = wired.clone();
     let ready = get(move || {
         let report = asked.report();
         let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         async move { (status, Json(report)) }
     });
     let counted = get(move || {
-        readiness.measure();
+        if let Some(readiness) = wired.0.get() {
+            readiness.measure();
+        }
         let text = scrape.text();
         async move { ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response() }
     });

@@ -56,6 +56,9 @@ async fn list(client: &ClientArgs, limit: usize) -> anyhow::Result<()> {
 /// `ex_…  2026-01-01T00:00:00Z  org_…  ozon/seller/create_order  once  started 6 times …`
 fn line(letter: &Value) -> String {
     let text = |name: &str| letter[name].as_str().unwrap_or_default().to_owned();
+    if letter["readable"] == false {
+        return [text("execution_id"), text("reason")].join("  ");
+    }
     let operation = letter["operation"].as_str().map_or_else(|| text("method"), str::to_owned);
     let call = format!("{}/{}/{operation}", text("service"), text("module"));
     [text("execution_id"), text("given_up_at"), text("organization"), call, text("effect"), text("reason")].join("  ")

@@ -14,6 +14,7 @@ mod rotate;
 mod sandbox;
 mod services;
 mod settings;
+mod starting;
 mod up;
 
 use std::process::ExitCode;

@@ -26,6 +26,7 @@ use crate::health::{self, Health};
 use crate::print_answer;
 use crate::sandbox::Door;
 use crate::settings::{DEFAULTS, NatsSettings, QueueSettings, RedisSettings, Settings};
+use crate::starting;
 
 /// What every service begins with.
 struct Start {
@@ -73,8 +74,13 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         payload_key: settings.secrets.payload_key()?,
         sandbox: settings.mode.sandbox,
     };
-    let (gateway, replies) = api_gateway::wiring::distributed(settings.gateway, remote, &life).await?;
-    health.serve(gateway.readiness.clone(), &life);
+    let wired = health.serve(&life);
+    let wiring = api_gateway::wiring::distributed(settings.gateway, remote, &life);
+    let Some(gateway) = starting::answer_meanwhile(&listener, &life, wiring).await? else {
+        return finish(&life).await;
+    };
+    let (gateway, replies) = gateway?;
+    wired.tell(gateway.readiness.clone());
     api_gateway::run(gateway, replies, listener, axum::Router::new(), &life).await?;
     tracing::info!("gateway started");
     finish(&life).await
@@ -97,9 +103,11 @@ pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     };
     // Less than the drain limit, so that what is left is handed back before the process goes.
     let config = executor::Config { slots: settings.executor.slots, grace_seconds: DRAIN_LIMIT.as_secs() - 2 };
-    let (executor, ready) =
-        executor::wiring::distributed(config, remote, |catalog| door.open(catalog, &life), &life).await?;
-    health.serve(ready, &life);
+    let wired = health.serve(&life);
+    let wiring = executor::wiring::distributed(config, remote, |catalog| door.open(catalog, &life), &life);
+    let Some(executor) = starting::unless_stopped(&life, wiring).await else { return finish(&life).await };
+    let (executor, readiness) = executor?;
+    wired.tell(readiness);
     life.supervise_result("executor", executor.run(life.stopping()));
     tracing::info!("executor started");
     finish(&life).await
@@ -134,7 +142,7 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         .with("catalog", move || catalog.health());
     let routes = auth_service::grpc::router(service, ServiceAuth::new(&cluster_secret));
     serve_grpc("auth listener", listener, Server::builder().add_routes(routes), &life);
-    health.serve(readiness, &life);
+    health.serve(&life).tell(readiness);
     tracing::info!("auth started");
     finish(&life).await
 }
@@ -193,7 +201,7 @@ pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let grpc = CatalogGrpc::new(service, Some(callers), life.stopping()).into_server();
     serve_grpc("catalog listener", listener, Server::builder().add_service(grpc), &life);
     // It stands on nothing but its files, which were read before it listened.
-    health.serve(Readiness::new(life.leaving()), &life);
+    health.serve(&life).tell(Readiness::new(life.leaving()));
     tracing::info!("catalog started");
     finish(&life).await
 }

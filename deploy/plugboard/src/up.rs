@@ -75,7 +75,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let express = shape.start_executor(auth.clone(), catalog.clone(), egress, master, limits, &life, executor_stop);
     let pages = auth_service::http::router(auth.clone());
     let gateway = shape.gateway(settings.gateway, &args, auth.clone(), catalog.clone(), express, master, &life);
-    health.serve(gateway.readiness.clone(), &life);
+    health.serve(&life).tell(gateway.readiness.clone());
     api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;

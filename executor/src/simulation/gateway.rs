@@ -11,7 +11,7 @@ use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::job::{Envelope, Job, Outcome};
 use plugboard_core::journal::{Binding, Closed, Journal, JournalError};
 use plugboard_core::manifest::Effect;
-use plugboard_core::queue::{Express, JobQueue, QueueError};
+use plugboard_core::queue::{Express, JobQueue, NotRun, QueueError};
 
 use super::call::Told;
 use super::ports::Arrivals;
@@ -162,19 +162,22 @@ impl Gateway {
     }
 
     async fn read(&self, job: Arc<Job>) -> Told {
+        let mut not_run = NotRun::NotTaken;
         if let Some((executor, lane)) = self.lanes.pick(&self.process) {
-            let taken = tokio::select! {
+            let ran = tokio::select! {
                 biased;
-                outcome = lane.run(job.clone()) => outcome,
-                () = executor.death() => None,
+                ran = lane.run(job.clone()) => ran,
+                () = executor.death() => Err(NotRun::Lost),
             };
-            if let Some(outcome) = taken {
-                return Told::Outcome(outcome);
+            match ran {
+                Ok(outcome) => return Told::Outcome(outcome),
+                Err(why) => not_run = why,
             }
         }
         let mut waiter = self.arrivals.wait(job.execution_id.as_str());
         match self.queue.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
+            Err(_) if not_run == NotRun::Lost => return Told::Unknown,
             Err(_) => return Told::Refused,
         }
         match waiter.recv().await {

@@ -23,12 +23,9 @@ mod ledger;
 mod ports;
 mod process;
 mod queue;
-mod random;
 mod run;
 mod tests;
 mod trace;
 mod vendor;
 mod weather;
 mod world;
-
-pub(crate) use random::Random;

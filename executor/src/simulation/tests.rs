@@ -1,13 +1,12 @@
 //! The runs that every build makes.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use plugboard_core::job::Outcome;
+use plugboard_core::testing::{search, seeds};
 
 use super::call::{Told, Word};
-use super::run::{Report, Sky, Stage, run};
+use super::run::{Sky, Stage, run};
 use crate::broken::choose;
 
 /// Seeds that once found something: a refusal for a key that was still being worked on (11), a refusal that a start which
@@ -72,48 +71,25 @@ const HAPPENS: &[&str] = &[
     "tells nothing: Lost",
 ];
 
-/// Runs seeds from 0 on all processors until one fails, or `end`. The seed that failed, and what it found.
-fn search(end: u64, variant: Option<&'static str>) -> Option<(u64, Report)> {
-    let (next, first) = (AtomicU64::new(0), Mutex::new(None::<(u64, Report)>));
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                choose(variant);
-                let stage = Stage::new();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || first.lock().as_ref().is_some_and(|(found, _)| *found < seed) {
-                        return;
-                    }
-                    let report = run(&stage, seed, Sky::Drawn, false);
-                    let mut first = first.lock();
-                    if !report.violations.is_empty() && first.as_ref().is_none_or(|(found, _)| seed < *found) {
-                        *first = Some((seed, report));
-                    }
-                }
-            });
-        }
-    });
-    first.into_inner()
+/// The first seed that fails, and what it found.
+fn first_failure(end: u64, variant: Option<&'static str>) -> Option<(u64, Vec<String>)> {
+    let begin = || {
+        choose(variant);
+        Stage::new()
+    };
+    search(end, begin, |stage, seed| run(stage, seed, Sky::Drawn, false).violations)
 }
 
 /// Plays a seed again, to be read.
-fn explain(seed: u64, report: &Report) -> String {
+fn explain(seed: u64, violations: &[String]) -> String {
     let played = run(&Stage::new(), seed, Sky::Drawn, true);
-    format!("seed {seed} fails; add it to KEPT\n{}\n\n{}", played.lines.join("\n"), report.violations.join("\n"))
-}
-
-/// A build that is not optimised has time for fewer.
-fn seeds() -> u64 {
-    let usual = if cfg!(debug_assertions) { 500 } else { 10_000 };
-    std::env::var("SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
+    format!("seed {seed} fails; add it to KEPT\n{}\n\n{}", played.lines.join("\n"), violations.join("\n"))
 }
 
 #[test]
 fn ten_thousand_seeds() {
-    if let Some((seed, report)) = search(seeds(), None) {
-        panic!("{}", explain(seed, &report));
+    if let Some((seed, violations)) = first_failure(seeds(10_000), None) {
+        panic!("{}", explain(seed, &violations));
     }
 }
 
@@ -121,8 +97,8 @@ fn ten_thousand_seeds() {
 fn what_once_failed_holds() {
     let stage = Stage::new();
     for seed in KEPT {
-        let report = run(&stage, *seed, Sky::Drawn, false);
-        assert!(report.violations.is_empty(), "{}", explain(*seed, &report));
+        let violations = run(&stage, *seed, Sky::Drawn, false).violations;
+        assert!(violations.is_empty(), "{}", explain(*seed, &violations));
     }
 }
 
@@ -185,8 +161,8 @@ fn what_is_broken_is_noticed() {
         "no_compare_and_set",
     ];
     for variant in variants {
-        let found = search(300, Some(variant));
-        let Some((seed, report)) = found else { panic!("nobody noticed {variant}") };
-        println!("{variant}: seed {seed}, {}", report.violations.first().map_or("", String::as_str));
+        let found = first_failure(300, Some(variant));
+        let Some((seed, violations)) = found else { panic!("nobody noticed {variant}") };
+        println!("{variant}: seed {seed}, {}", violations.first().map_or("", String::as_str));
     }
 }

@@ -10,14 +10,14 @@ use parking_lot::Mutex;
 use plugboard_core::egress::{
     AnswerHead, ConnectStage, EgressError, EgressErrorKind, EgressRequest, EgressResponse, SizeLimit, TimeoutPhase,
 };
+use plugboard_core::testing::Random;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
 use super::process::Process;
-use super::random::Random;
 use super::world::World;
-use crate::upstream::Upstream;
+use crate::Upstream;
 
 const HOST: &str = "api.shop.example";
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::random::Random;
+use plugboard_core::testing::Random;
 
 /// How long faults are made. Afterwards everything must come to its end.
 pub(super) const FAULTS: Duration = Duration::from_secs(40);

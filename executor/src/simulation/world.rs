@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plugboard_core::clock::{Clock, Millis};
+use plugboard_core::testing::Random;
 use tokio::time::Instant;
 
-use super::random::Random;
 use super::trace::Trace;
 use super::weather::{FAULTS, Weather};
 

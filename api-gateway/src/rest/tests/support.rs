@@ -132,7 +132,7 @@ impl World {
             catalog,
             pages: crate::pages::Pages::default(),
             queue: vendor.clone(),
-            express: Arc::new(plugboard_core::queue::NoExpress),
+            express: vendor.clone(),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
             blobs: Arc::new(Nothing),
             clock,

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use plugboard_core::blobs::{BlobError, BlobId, Blobs};
 use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::{CallState, Envelope, Job, Outcome};
 use plugboard_core::journal::{JournalError, JournalStore, Revision};
-use plugboard_core::queue::{DeadLetters, Delivery, JobQueue, NoDeadLetters, QueueError, Survey};
+use plugboard_core::queue::{DeadLetters, Delivery, Express, JobQueue, NoDeadLetters, NotRun, QueueError, Survey};
 
 use crate::waiters::Waiters;
 
@@ -21,12 +22,20 @@ pub(super) struct FakeVendor {
     waiters: Waiters,
     pub(super) refuses: AtomicBool,
     pub(super) full: AtomicBool,
+    /// Whoever takes a read on the express lane is not heard of any more.
+    pub(super) silent: AtomicBool,
     pub(super) jobs: Mutex<Vec<Job>>,
 }
 
 impl FakeVendor {
     pub(super) fn new(waiters: Waiters) -> Arc<Self> {
-        Arc::new(Self { waiters, refuses: false.into(), full: false.into(), jobs: Mutex::default() })
+        Arc::new(Self {
+            waiters,
+            refuses: false.into(),
+            full: false.into(),
+            silent: false.into(),
+            jobs: Mutex::default(),
+        })
     }
 }
 
@@ -65,6 +74,13 @@ impl JobQueue for FakeVendor {
 
     fn dead_letters(&self) -> &dyn DeadLetters {
         &NoDeadLetters
+    }
+}
+
+impl Express for FakeVendor {
+    fn run(self: Arc<Self>, _job: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>> {
+        let silent = self.silent.load(Ordering::SeqCst);
+        Box::pin(std::future::ready(Err(if silent { NotRun::Lost } else { NotRun::NotTaken })))
     }
 }
 

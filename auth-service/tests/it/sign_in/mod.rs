@@ -104,7 +104,7 @@ impl Place {
         let deps = Deps {
             store: Arc::new(self.store.clone()),
             catalog,
-            egress: self.egress.clone(),
+            egress: Arc::new(self.egress.clone()),
             clock: Arc::new(self.clock.clone()),
             master_keys: MasterKeys::read(self.keys.as_ref()).await.unwrap(),
             key_source: self.keys.clone(),

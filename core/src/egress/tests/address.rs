@@ -72,7 +72,7 @@ const FORBIDDEN: &[&str] = &[
     "8000::/1",
 ];
 
-fn nets() -> Vec<IpNet> {
+pub(super) fn nets() -> Vec<IpNet> {
     FORBIDDEN.iter().map(|text| text.parse().unwrap()).collect()
 }
 

@@ -9,6 +9,7 @@ mod answer;
 mod net;
 mod policy;
 mod reach;
+mod simulation;
 mod spelling;
 mod stale;
 mod target;

@@ -208,7 +208,7 @@ impl Net {
         let names = Arc::new(names);
         let named_ports = ArcSwap::from_pointee(policy.named_ports.clone());
         let resolver = names.clone();
-        let guard = Guard { policy, resolver, named_ports, redirect: server };
+        let guard = Guard { policy, resolver, named_ports, redirect: server, dialled: Mutex::default() };
         Self { egress: Egress::with_guard(guard).unwrap(), names }
     }
 

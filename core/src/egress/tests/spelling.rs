@@ -43,7 +43,7 @@ fn percent(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02x}")).collect()
 }
 
-fn spellings_of([a, b, c, d]: [u8; 4]) -> Vec<String> {
+pub(super) fn spellings_of([a, b, c, d]: [u8; 4]) -> Vec<String> {
     let whole = u32::from(Ipv4Addr::new(a, b, c, d));
     let dotted = format!("{a}.{b}.{c}.{d}");
     let (hi, lo) = (whole >> 16, whole & 0xffff);

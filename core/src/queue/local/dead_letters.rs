@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redb::ReadableTable;
 
-use super::super::dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, decode};
+use super::super::dead_letters::{DeadLetterPage, DeadLetters, Letter, decode};
 use super::super::{QueueError, wire};
 use super::{LocalQueue, unavailable};
 use crate::clock::Millis;
@@ -47,8 +47,8 @@ impl DeadLetters for LocalQueue {
             let mut page = DeadLetterPage::default();
             for entry in table.range::<&str>((Bound::Included(from.as_str()), Bound::Unbounded))? {
                 let (id, letter) = entry?;
-                let Ok(letter) = decode(letter.value()) else { continue };
-                if organization.as_ref().is_some_and(|wanted| *wanted != letter.job.organization) {
+                let letter = Letter::found(ExecutionId::trusted(id.value()), letter.value());
+                if !is_of(&letter, organization.as_ref()) {
                     continue;
                 }
                 if page.letters.len() == limit {
@@ -62,14 +62,15 @@ impl DeadLetters for LocalQueue {
         page.await.map_err(unavailable)
     }
 
-    async fn get(&self, id: &ExecutionId) -> Result<Option<DeadLetter>, QueueError> {
+    async fn get(&self, organization: Option<&OrganizationId>, id: &ExecutionId) -> Result<Option<Letter>, QueueError> {
         let Some(file) = &self.inner.file else { return Ok(None) };
         let key = id.as_str().to_owned();
         let read = file.read_long(move |transaction| {
             let table = transaction.open_table(DEAD_LETTERS)?;
             Ok(table.get(key.as_str())?.map(|letter| letter.value().to_vec()))
         });
-        read.await.map_err(unavailable)?.as_deref().map(decode).transpose()
+        let letter = read.await.map_err(unavailable)?.map(|bytes| Letter::found(id.clone(), &bytes));
+        Ok(letter.filter(|letter| is_of(letter, organization)))
     }
 
     async fn remove(&self, id: &ExecutionId) -> Result<bool, QueueError> {
@@ -78,6 +79,12 @@ impl DeadLetters for LocalQueue {
         let removed = file.write(key.len(), move |tables| Ok(tables.dead_letters()?.remove(key.as_str())?.is_some()));
         removed.await.map_err(unavailable)
     }
+}
+
+/// Whose an unreadable letter is only the letter could tell.
+fn is_of(letter: &Letter, organization: Option<&OrganizationId>) -> bool {
+    let Some(wanted) = organization else { return true };
+    matches!(letter, Letter::Read(letter) if letter.job.organization == *wanted)
 }
 
 pub(crate) fn expire(tables: &mut Tables<'_>, key: &str, now: Millis) -> Result<Expired, redb::Error> {

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::QueueError;
-use super::super::dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, decode};
+use super::super::dead_letters::{DeadLetterPage, DeadLetters, Letter};
+use super::super::subjects::HEADER_REASON;
 use super::NatsQueue;
 use crate::ids::{ExecutionId, OrganizationId};
 
@@ -28,8 +29,11 @@ struct Answer {
 #[derive(Deserialize)]
 struct Found {
     seq: u64,
+    subject: String,
     #[serde(default)]
     data: String,
+    #[serde(default)]
+    hdrs: String,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +61,17 @@ impl NatsQueue {
             None => Ok(answer.message),
         }
     }
+
+    fn letter(&self, found: &Found) -> Letter {
+        let id = ExecutionId::trusted(found.subject.rsplit('.').next().unwrap_or_default());
+        if found.subject == self.link.names().dead_unreadable(&id) {
+            return Letter::unreadable(id, &found.reason());
+        }
+        match STANDARD.decode(&found.data) {
+            Ok(bytes) => Letter::found(id, &bytes),
+            Err(error) => Letter::unreadable(id, &error.to_string()),
+        }
+    }
 }
 
 /// In the order in which they were put aside.
@@ -80,14 +95,14 @@ impl DeadLetters for NatsQueue {
                 break;
             }
             sequence = found.seq + 1;
-            page.letters.extend(found.letter().ok());
+            page.letters.push(self.letter(&found));
         }
         Ok(page)
     }
 
-    async fn get(&self, id: &ExecutionId) -> Result<Option<DeadLetter>, QueueError> {
-        let subject = self.link.names().dead_of(None, Some(id));
-        self.next_dead(1, &subject).await?.map(|found| found.letter()).transpose()
+    async fn get(&self, organization: Option<&OrganizationId>, id: &ExecutionId) -> Result<Option<Letter>, QueueError> {
+        let subject = self.link.names().dead_of(organization, Some(id));
+        Ok(self.next_dead(1, &subject).await?.map(|found| self.letter(&found)))
     }
 
     async fn remove(&self, id: &ExecutionId) -> Result<bool, QueueError> {
@@ -104,7 +119,11 @@ impl DeadLetters for NatsQueue {
 }
 
 impl Found {
-    fn letter(&self) -> Result<DeadLetter, QueueError> {
-        decode(&STANDARD.decode(&self.data).map_err(|error| QueueError::Unreadable(error.to_string()))?)
+    /// Why a message of the queue was put aside as it was.
+    fn reason(&self) -> String {
+        let headers = STANDARD.decode(&self.hdrs).unwrap_or_default();
+        let headers = String::from_utf8_lossy(&headers);
+        let mut fields = headers.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(name, _)| *name == HEADER_REASON).map(|(_, why)| why.to_owned()).unwrap_or_default()
     }
 }

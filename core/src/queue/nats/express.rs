@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::express::Express;
+use super::super::express::{Express, NotRun};
 use super::super::{QueueError, wire};
 use super::link::NatsLink;
 use super::packing::{PacketLane, PacketLanes};
@@ -57,7 +57,7 @@ struct Waiting {
 }
 
 struct Call {
-    answer: oneshot::Sender<Option<Outcome>>,
+    answer: oneshot::Sender<Result<Outcome, NotRun>>,
     heard: Instant,
     taken: bool,
 }
@@ -91,7 +91,7 @@ impl NatsExpress {
     }
 
     /// `None`: the lane is full or left alone.
-    fn enter(&self, id: &ExecutionId) -> Option<oneshot::Receiver<Option<Outcome>>> {
+    fn enter(&self, id: &ExecutionId) -> Option<oneshot::Receiver<Result<Outcome, NotRun>>> {
         let mut waiting = self.waiting.lock();
         let now = Instant::now();
         if waiting.calls.len() >= MOST || waiting.rests_until.is_some_and(|until| now < until) {
@@ -102,7 +102,7 @@ impl NatsExpress {
         Some(answered)
     }
 
-    fn answer(&self, id: &ExecutionId, outcome: Option<Outcome>) {
+    fn answer(&self, id: &ExecutionId, outcome: Result<Outcome, NotRun>) {
         let call = self.waiting.lock().calls.remove(id);
         if let Some(call) = call {
             let _ = call.answer.send(outcome);
@@ -117,10 +117,10 @@ impl NatsExpress {
         match wire::decode_express_news(message.payload) {
             Ok(news) => {
                 for outcome in news.outcomes {
-                    self.answer(&outcome.execution_id.clone(), Some(outcome));
+                    self.answer(&outcome.execution_id.clone(), Ok(outcome));
                 }
                 for id in &news.refused {
-                    self.answer(id, None);
+                    self.answer(id, Err(NotRun::NotTaken));
                 }
                 let mut waiting = self.waiting.lock();
                 for id in &news.running {
@@ -147,7 +147,7 @@ impl NatsExpress {
         metrics::counter!("plugboard_express_lost_total").increment(gone.len() as u64);
         tracing::warn!(count = gone.len(), "calls on the express lane found no executor; they go to the queue");
         for call in gone {
-            let _ = call.answer.send(None);
+            let _ = call.answer.send(Err(NotRun::Lost));
         }
     }
 }
@@ -174,16 +174,16 @@ async fn hear(express: Weak<NatsExpress>, mut news: Subscriber, stop: Cancellati
 }
 
 impl Express for NatsExpress {
-    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Option<Outcome>> {
+    fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>> {
         Box::pin(async move {
             if !self.link.connected() {
-                return None;
+                return Err(NotRun::NotTaken);
             }
-            let answered = self.enter(&job.execution_id)?;
+            let answered = self.enter(&job.execution_id).ok_or(NotRun::NotTaken)?;
             // Whoever gives up waiting leaves no trace.
             let left = Leaving { express: &self, id: &job.execution_id };
-            self.jobs.send(&self.link, wire::encode_job(&job)).await.ok()?;
-            let outcome = answered.await.ok().flatten();
+            self.jobs.send(&self.link, wire::encode_job(&job)).await.map_err(|_| NotRun::Lost)?;
+            let outcome = answered.await.unwrap_or(Err(NotRun::Lost));
             drop(left);
             outcome
         })
@@ -283,7 +283,7 @@ impl Desk {
                 Err(_) => self.tell(&gateway, wire::ExpressNews::running(id.clone())).await,
             }
         };
-        let news = outcome.map_or_else(|| wire::ExpressNews::refused(id), wire::ExpressNews::outcome);
+        let news = outcome.map_or_else(|_| wire::ExpressNews::refused(id), wire::ExpressNews::outcome);
         self.tell(&gateway, news).await;
     }
 

@@ -20,6 +20,7 @@ use super::holds::{Adopted, Command, Fetched, Held, JobHold, Ledger};
 use super::keeper::not_now;
 use super::link::{NatsLink, message_id_headers, put_header};
 use super::topology;
+use crate::ids::ExecutionId;
 use crate::job::Job;
 
 /// Messages asked for ahead at most, of one source. Enough to keep a fast executor busy over a network of 2 ms; when all
@@ -304,7 +305,9 @@ impl Intake {
         let mut headers = message_id_headers(&format!("unreadable.{}.{sequence}", names.jobs_stream()));
         put_header(&mut headers, HEADER_REASON, &error.to_string());
         let within = Duration::from_secs(2);
-        let stored = self.link.store(names.dead_unreadable(), headers, message.payload.clone(), within).await;
+        // By this id, made of its place in the queue, it is listed and dropped.
+        let subject = names.dead_unreadable(&ExecutionId::trusted(format!("ex_{sequence:032x}")));
+        let stored = self.link.store(subject, headers, message.payload.clone(), within).await;
         if matches!(stored, super::link::Stored::Yes { .. }) {
             self.link.send(ack_to.to_owned(), None, "+ACK".into()).await;
         }

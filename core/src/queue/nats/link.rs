@@ -27,8 +27,9 @@ pub struct NatsConfig {
     pub replicas: usize,
     /// Prefix of every name, so that several installations share one NATS. Default: none.
     pub namespace: String,
-    /// How long the first connection is tried. Later interruptions are waited out for ever. Default: 30 s.
-    pub connect_within: Duration,
+    /// How long a start may take: the first connection, and a JetStream that has chosen its leader. Later interruptions
+    /// are waited out for ever. Default: 60 s.
+    pub start_within: Duration,
 }
 
 impl Default for NatsConfig {
@@ -39,7 +40,7 @@ impl Default for NatsConfig {
             password: None,
             replicas: 1,
             namespace: String::new(),
-            connect_within: Duration::from_secs(30),
+            start_within: Duration::from_secs(60),
         }
     }
 }
@@ -62,6 +63,7 @@ pub struct NatsLink {
     replicas: usize,
     process: Arc<str>,
     counter: Arc<AtomicU64>,
+    starts_until: Instant,
 }
 
 impl std::fmt::Debug for NatsLink {
@@ -91,7 +93,7 @@ impl NatsLink {
     /// # Errors
     /// When no server could be reached within the time, or none accepted the credentials.
     pub async fn connect(config: &NatsConfig) -> Result<Self, QueueError> {
-        let until = Instant::now() + config.connect_within;
+        let until = Instant::now() + config.start_within;
         let mut told = false;
         let client = loop {
             let error = match options(config).connect(config.urls.clone()).await {
@@ -120,7 +122,13 @@ impl NatsLink {
             replicas: config.replicas.max(1),
             process: uuid::Uuid::new_v4().simple().to_string().into(),
             counter: Arc::new(AtomicU64::new(0)),
+            starts_until: until,
         })
+    }
+
+    /// Until when a start waits for JetStream.
+    pub(super) fn starts_until(&self) -> Instant {
+        self.starts_until
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::super::subjects::Source;
 use super::super::{ACK_WAIT, QueueError};
 use super::link::NatsLink;
+use super::start;
 
 /// Longer than any publisher repeats.
 const DEDUPLICATION: Duration = Duration::from_secs(600);
@@ -130,8 +131,7 @@ fn base(link: &NatsLink) -> Config {
 async fn ensure_stream(link: &NatsLink, wanted: Config) -> Result<(), QueueError> {
     let name = wanted.name.clone();
     let jetstream = link.jetstream();
-    let unavailable = |error: &dyn std::fmt::Display| QueueError::Unavailable(format!("stream {name}: {error}"));
-    let stream = jetstream.get_or_create_stream(wanted.clone()).await.map_err(|error| unavailable(&error))?;
+    let stream = start::get_or_create(link, &wanted).await?;
     let found = &stream.cached_info().config;
     let same = found.max_messages_per_subject == wanted.max_messages_per_subject
         && found.max_age == wanted.max_age

@@ -1,7 +1,11 @@
-//! The port to the vendors.
+//! The way out as a port, for those whose tests have another world outside.
 
 use futures::future::BoxFuture;
-use plugboard_core::egress::{Egress, EgressError, EgressRequest, EgressResponse};
+
+use super::client::Egress;
+use super::error::EgressError;
+use super::request::EgressRequest;
+use super::response::EgressResponse;
 
 /// Makes one outbound call.
 ///
