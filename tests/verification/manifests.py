@@ -43,21 +43,33 @@ class Call:
     @cached_property
     def fixed_query(self):
         """Names that the transport adds to every request, and the key of a repeat where it travels in the query."""
-        names = set((self.manifest.get("transport") or {}).get("query") or {})
+        names = self._put_in("query")
         key = (self.manifest.get("idempotency") or {}).get("query")
         return names | ({key} if key else set())
 
     @cached_property
     def fixed_body(self):
         """Names that the transport adds to every body, and the key of a repeat where it travels in the body."""
-        names = set((self.manifest.get("transport") or {}).get("body") or {})
+        names = self._put_in("body")
         key = (self.manifest.get("idempotency") or {}).get("field")
         return names | ({key} if key else set())
+
+    def _put_in(self, place):
+        """What the transport puts in a place itself, its signatures for this module among it."""
+        transport = self.manifest.get("transport") or {}
+        signatures = [signature for signature in (transport.get("signatures") or {}).values() if self.module in signature.get("modules", [self.module])]
+        return {name for part in [transport, *signatures] for name in part.get(place) or {}}
 
     @cached_property
     def method_in_body(self):
         """RPC: the vendor's own name of the method."""
         return self.source["method"] if "path" not in self.source else None
+
+    @cached_property
+    def named_in_body(self):
+        """RPC at one address: the name of the method, a constant of the body."""
+        method = ((self.body or {}).get("properties") or {}).get("method")
+        return method.get("const") if isinstance(method, dict) else None
 
 
 @dataclass

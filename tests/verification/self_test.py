@@ -30,8 +30,8 @@ _OPENAPI = {
 _MORE = "order:\n  get: {}\n  delete: {}\n"
 
 
-def _call(method, path, **source):
-    return Call("shop", "op", "api", method, path, path, {"method": method, "path": path, **source}, {})
+def _call(method, path, manifest=None, **source):
+    return Call("shop", "op", "api", method, path, path, {"method": method, "path": path, **source}, manifest or {})
 
 
 def _document(kind, operations=(), judge=None, values=()):
@@ -126,6 +126,21 @@ class OtherFormats(unittest.TestCase):
         self.assertFalse(judge(_call("DELETE", "/v1/orders/{id}/items")).method)
         self.assertFalse(judge(_call("GET", "/v1/orders/{id}")).path)
         self.assertFalse(judge(_call("GET", "/v1/orders")).path)
+
+    def test_a_query_behind_an_address_ends_it(self):
+        judge = client_code.judge_with(['get(`/v1/orders/${id}${query ? `?${query}` : ""}`)', "get(`/v1/items/${rest}`)"], {})
+        self.assertTrue(judge(_call("GET", "/v1/orders/{id}")).agrees)
+        self.assertFalse(judge(_call("GET", "/v1/items")).path)
+
+    def test_one_address_takes_the_name_in_the_body_too(self):
+        judge = client_code.judge_with(["post('/service/', name)", "names = ['Docs.List', 'Docs.ReadAll']"], {})
+        named = {name: _call("POST", "/service/", body={"properties": {"method": {"const": name}}}) for name in ("Docs.List", "Docs.Read")}
+        self.assertTrue(judge(named["Docs.List"]).agrees)
+        self.assertFalse(judge(named["Docs.Read"]).path)
+
+    def test_what_is_signed_is_added(self):
+        manifest = {"transport": {"body": {"key": "k"}, "signatures": {"all": {"body": {"sign": "s"}}, "other": {"modules": ["other"], "body": {"token": "t"}}}}}
+        self.assertEqual(_call("POST", "/v1/orders", manifest=manifest).fixed_body, {"key", "sign"})
 
 
 def run():

@@ -11,8 +11,8 @@ _PARAMETER = re.compile(r"\{[^{}]*\}")
 # What code and pages write where a template has a parameter: {id}, ${id}, #{id}, <id>, %s, :id, a number, or the end of a
 # string and something that is added: " + id + ", ' . $id . '
 _HOLE = r"""(?:[$#]?\{[^{}]*\}|<[\w. -]+>|%[sdv]|:\w+|\d[\w-]*|["'`]\s*[+.,]\s*[^"'`\n]{1,60}?\s*(?:[+.,]\s*["'`]|(?=[);\n])))"""
-# An address that goes on is another one, in the same string or after it.
-_END = r"""(?![\w/-]|[$#]?\{|%[sdv]|["'`]\s*(?:\+\s*[\w$(]|\.\s*\$|\.\s+\w))"""
+# An address that goes on is another one, in the same string or after it, but for a query that is put behind it.
+_END = r"""(?![\w/-]|(?!\$\{[^}]*[Qq]uery)[$#]?\{|%[sdv]|["'`]\s*(?:\+\s*[\w$(]|\.\s*\$|\.\s+\w))"""
 _WINDOW = 600
 
 
@@ -21,7 +21,9 @@ def judge_with(texts, entry):
 
     def judge(call):
         if call.method_in_body:
-            return _method_name(call, texts)
+            return _method_name(call.method_in_body, texts)
+        if call.named_in_body and not _method_name(call.named_in_body, texts).path:
+            return Verdict(False, False, parameters_checked=False)
         segments = split(call.path_below_base if entry.get("below_base") else call.path)
         # Names of accounts in an address are not in code.
         while segments and re.fullmatch(r"\{account\.[^{}]*\}", segments[0]):
@@ -33,7 +35,7 @@ def judge_with(texts, entry):
             for hit in pattern.finditer(text):
                 found = True
                 if word.search(text[max(0, hit.start() - _WINDOW) : hit.end() + _WINDOW]):
-                    return Verdict(True, True, found=f"{call.method} {hit.group(0)[:80]}", parameters_checked=False)
+                    return Verdict(True, True, found=" ".join(filter(None, [call.method, hit.group(0)[:80], call.named_in_body])), parameters_checked=False)
         return Verdict(found, False, parameters_checked=False)
 
     return judge
@@ -47,7 +49,7 @@ def _segment(segment):
     return out + re.escape(segment[position:])
 
 
-def _method_name(call, texts):
-    name = re.compile(rf"(?<![\w.]){re.escape(call.method_in_body)}(?![\w])")
-    hit = any(name.search(text) for text in texts)
-    return Verdict(hit, hit, found=call.method_in_body if hit else "", parameters_checked=False)
+def _method_name(name, texts):
+    word = re.compile(rf"(?<![\w.]){re.escape(name)}(?![\w])")
+    hit = any(word.search(text) for text in texts)
+    return Verdict(hit, hit, found=name if hit else "", parameters_checked=False)
