@@ -12,9 +12,7 @@ use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::{CallState, Envelope, Job, Outcome};
 use plugboard_core::journal::{JournalError, JournalStore, Revision};
-use plugboard_core::queue::{
-    DeadLetters, Delivery, Express, JobQueue, NoDeadLetters, NotRun, QueueDepth, QueueError,
-};
+use plugboard_core::queue::{DeadLetters, Delivery, Express, JobQueue, NoDeadLetters, NotRun, QueueDepth, QueueError};
 
 use crate::waiters::Waiters;
 
@@ -30,7 +28,13 @@ pub(super) struct FakeVendor {
 
 impl FakeVendor {
     pub(super) fn new(waiters: Waiters) -> Arc<Self> {
-        Arc::new(Self { waiters, refuses: false.into(), full: false.into(), silent: false.into(), jobs: Mutex::default() })
+        Arc::new(Self {
+            waiters,
+            refuses: false.into(),
+            full: false.into(),
+            silent: false.into(),
+            jobs: Mutex::default(),
+        })
     }
 }
 
