@@ -239,7 +239,7 @@ impl Stage {
                     self.site.replaced(&name, before).await;
                     ("full disk", format!("{name} {} s", time.as_secs()), true)
                 }
-                None => (SKIP, "full disk: nothing can be mounted here".to_owned(), false),
+                None => (SKIP, "full disk, which takes a longer run and the right to mount".to_owned(), false),
             },
             Step::Turns => {
                 for _ in 0..TURNS {

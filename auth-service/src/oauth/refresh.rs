@@ -198,10 +198,11 @@ impl Refresh {
             return Ok(Turn::Wait);
         }
         // The record was read before the lease was ours: whoever held it may have stored new tokens and given it back in
-        // between, and the refresh token read then has been used.
+        // between, and the refresh token read then has been used; or somebody may have ended the account, since it may have.
         let (record, version) = self.account(key).await?;
         let attempt = Attempt { record, version, lease, lease_version: next, holds_lease: true };
-        if attempt.record.sign_in.as_ref().map(|sign_in| sign_in.generation) != Some(generation) {
+        let present = attempt.record.sign_in.as_ref().map(|sign_in| sign_in.generation);
+        if present != Some(generation) || !attempt.record.state(now).state.is_usable() {
             self.give_back(&attempt).await?;
             return Ok(Turn::Wait);
         }

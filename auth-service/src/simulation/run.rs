@@ -105,6 +105,8 @@ pub(super) fn run(stage: &Stage, seed: u64) -> Report {
     report
 }
 
+type Running = (Arc<Process>, Arc<AuthService>);
+
 struct Scene {
     world: Arc<World>,
     store: MemoryStore,
@@ -114,7 +116,7 @@ struct Scene {
     tickets: TicketKey,
     cast: Arc<OnceLock<Cast>>,
     /// Those that run now.
-    services: Mutex<Vec<Option<(Arc<Process>, Arc<AuthService>)>>>,
+    services: Mutex<Vec<Option<Running>>>,
 }
 
 async fn play(stage: &Stage, seed: u64) -> Report {
@@ -320,12 +322,7 @@ impl Scene {
     }
 
     /// False: there was no answer that says anything.
-    async fn resolve(
-        &self,
-        (process, service): &(Arc<Process>, Arc<AuthService>),
-        account: usize,
-        grant: &Grant,
-    ) -> bool {
+    async fn resolve(&self, (process, service): &Running, account: usize, grant: &Grant) -> bool {
         let answer = tokio::select! {
             biased;
             () = process.death() => return false,
@@ -349,7 +346,7 @@ impl Scene {
     }
 
     /// The same ticket, or one like it, for what it is not for.
-    async fn cheat(&self, (process, service): &(Arc<Process>, Arc<AuthService>), account: usize, honest: &Grant) {
+    async fn cheat(&self, (process, service): &Running, account: usize, honest: &Grant) {
         let (foreign_organization, foreign_account) = {
             let all = self.accounts();
             let foreign = all.iter().find(|(organization, _)| *organization != honest.organization);
