@@ -53,6 +53,7 @@ fn well(class: Class) -> Records {
     success.effect = Some(1);
     let mut facts = Facts { jobs_left: Some(0), ..Facts::default() };
     facts.credentials.insert("t00".to_owned(), "own".to_owned());
+    let asked = asked("t00-1", class, 0, Answer::Told(success));
     let fault = |name: &str| Fault {
         kind: "failpoint".to_owned(),
         target: name.to_owned(),
@@ -62,8 +63,8 @@ fn well(class: Class) -> Records {
         took: true,
     };
     Records {
-        ledger: vec![Entry::Request(request(1, 1, "t00-1", true))],
-        asked: vec![asked("t00-1", class, 0, Answer::Told(success))],
+        ledger: vec![Entry::Request(Request { body: asked.body.clone(), ..request(1, 1, "t00-1", true) })],
+        asked: vec![asked],
         faults: ANY_CALL.into_iter().map(fault).collect(),
         phases: Vec::new(),
         facts,

@@ -158,7 +158,7 @@ impl Concurrency {
                     return;
                 }
                 if let Some(asking) = Asking::begin(&pool) {
-                    self.ask(&pool).await;
+                    self.ask(&pool, 0).await;
                     drop(asking);
                     if pool.state.lock().take() {
                         return;
@@ -190,13 +190,12 @@ impl Concurrency {
         pool
     }
 
-    /// Asks for what is used and waited for.
-    async fn ask(&self, pool: &Pool) {
+    /// Asks for what is used, or was `used` a moment ago, and for what is waited for.
+    async fn ask(&self, pool: &Pool, used: u32) {
         let ask = {
-            let mut state = pool.state.lock();
-            let used = state.peak.max(state.in_use);
-            state.peak = state.in_use;
-            Ask { wanted: used.saturating_add(state.waiting).min(state.most), in_use: state.in_use, most: state.most }
+            let state = pool.state.lock();
+            let wanted = used.max(state.in_use).saturating_add(state.waiting);
+            Ask { wanted: wanted.min(state.most), in_use: state.in_use, most: state.most }
         };
         let granted = match self.leases.lease(&pool.key, ask).await {
             Ok(granted) => granted,
@@ -216,12 +215,18 @@ impl Concurrency {
 
     async fn tidy(&self) {
         let pools: Vec<Arc<Pool>> = self.pools.lock().values().cloned().collect();
-        let due = pools.into_iter().filter(|pool| {
-            let state = pool.state.lock();
+        let due = pools.into_iter().filter_map(|pool| {
+            let mut state = pool.state.lock();
+            let used = state.peak;
+            state.peak = state.in_use;
             let old = state.renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY);
-            !state.asking && (old || state.waiting > 0 || state.granted > state.peak)
+            let due = !state.asking && (old || state.waiting > 0 || state.granted > used);
+            drop(state);
+            due.then_some((pool, used))
         });
-        futures::stream::iter(due).for_each_concurrent(TOGETHER, async |pool| self.ask(&pool).await).await;
+        futures::stream::iter(due)
+            .for_each_concurrent(TOGETHER, async |(pool, used)| self.ask(&pool, used).await)
+            .await;
         // Whoever enters has its pool from this table, under this lock.
         self.pools.lock().retain(|_, pool| {
             let state = pool.state.lock();
@@ -250,10 +255,9 @@ struct Asking<'a>(&'a Pool);
 
 impl<'a> Asking<'a> {
     fn begin(pool: &'a Pool) -> Option<Self> {
-        let mut state = pool.state.lock();
-        let first = !state.asking;
-        state.asking = true;
-        first.then_some(Self(pool))
+        let asked_already = std::mem::replace(&mut pool.state.lock().asking, true);
+        // Made only if it is the first: dropping it says that nobody asks.
+        (!asked_already).then(|| Self(pool))
     }
 }
 
@@ -316,6 +320,32 @@ mod tests {
         }
         let took = began.elapsed();
         assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(1_200), "{took:?}");
+    }
+
+    /// Whoever is asked takes its time.
+    struct Slow;
+
+    #[async_trait]
+    impl SlotLeases for Slow {
+        async fn lease(&self, _: &str, ask: Ask) -> Result<u32, LimitError> {
+            tokio::time::sleep(SHORT).await;
+            Ok(ask.wanted.min(ask.most))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_ask_for_one_another() {
+        let slots = Arc::new(Concurrency::new(Arc::new(Slow)));
+        let (one, ozon) = who();
+        let calls: Vec<_> = (0..200)
+            .map(|_| {
+                let (slots, one, ozon) = (slots.clone(), one.clone(), ozon.clone());
+                tokio::spawn(async move { slots.enter(&one, &ozon, 16, LONG).await.is_some() })
+            })
+            .collect();
+        for call in calls {
+            assert!(tokio::time::timeout(LONG, call).await.expect("nobody stands still").unwrap());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod connector;
 pub mod credentials;
 pub(crate) mod formats;
 pub mod host;
+mod limits;
 pub mod model;
 pub mod oauth;
 mod pagination;
@@ -30,6 +31,7 @@ pub use connector::{
     CompileError, Connector, ConnectorModule, ConnectorOperation, ConnectorTransport, Found, document,
 };
 pub use formats::KNOWN as KNOWN_FORMATS;
+pub use limits::{LimitScope, RateLimit};
 pub use model::*;
 pub use oauth::{Dialect, Discovery, KeptField, OAuthFlow, RefreshRules, Source, TokenPointers, TokenRequestStyle};
 pub use pagination::{Pagination, PaginationKind};

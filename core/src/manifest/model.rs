@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::limits::{self, RateLimit};
 use super::oauth::OAuthFlow;
 use super::pagination::Pagination;
 use super::signature::Signature;
@@ -63,7 +64,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub rate_limits: IndexMap<String, RateLimit>,
     /// Calls of one organization that may be under way at once, all executors together.
-    #[serde(default = "default_concurrency", skip_serializing_if = "is_default_concurrency")]
+    #[serde(default = "limits::concurrency", skip_serializing_if = "limits::is_default")]
     #[schemars(range(min = 1))]
     pub concurrency: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,15 +81,6 @@ pub struct Manifest {
 
 fn default_ttl() -> u32 {
     86_400
-}
-
-/// More than vendors like, and few enough that one connector does not take all that an organization has.
-fn default_concurrency() -> u32 {
-    64
-}
-
-fn is_default_concurrency(value: &u32) -> bool {
-    *value == default_concurrency()
 }
 
 fn is_false(value: &bool) -> bool {
@@ -549,27 +541,6 @@ pub enum ErrorMeaning {
     Rejected,
     /// The vendor failed; the outcome is unknown unless the operation is a read.
     Failed,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RateLimit {
-    pub scope: LimitScope,
-    pub requests: u32,
-    pub per_seconds: u32,
-    /// How many may go at once; `requests` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub burst: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitScope {
-    Account,
-    App,
-    EgressIp,
 }
 
 /// How the vendor recognises a repeat: by a key that travels in exactly one of the three places, and is the caller's where

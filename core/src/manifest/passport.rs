@@ -9,9 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::body;
 use super::connector::Connector;
-use super::model::{
-    Category, Effect, ErrorRules, LimitScope, Manifest, Module, Operation, Param, Passport, RateLimit, Style,
-};
+use super::limits::{LimitScope, RateLimit};
+use super::model::{Category, Effect, ErrorRules, Manifest, Module, Operation, Param, Passport, Style};
 use super::template::Template;
 use super::token::TokenGrantKind;
 use crate::error::CallError;

@@ -369,7 +369,7 @@ async fn tells_how_long_jobs_have_waited<W: QueueWorld>(mut world: W) {
         job.accepted_at = clock.as_ref().map_or(job.accepted_at, |clock| clock.now());
         job
     };
-    // Somebody must have come once, for an adapter may not know its lines before; then everybody has left.
+    // Somebody must have come once, for an adapter may not know its lines before; then everybody is gone.
     let executor = world.open().await;
     executor.publish(job().into()).await.unwrap();
     next(&executor).await.ack();
@@ -377,7 +377,7 @@ async fn tells_how_long_jobs_have_waited<W: QueueWorld>(mut world: W) {
         queue.depth().await.unwrap() == QueueDepth::default() && queue.wait_ahead(&job()).is_zero()
     };
     eventually(SOON, "the line is empty", || empty(&executor)).await;
-    drop(executor);
+    world.crash().await;
     let queue = world.open().await;
     for _ in 0..50 {
         queue.publish(job().into()).await.unwrap();

@@ -163,7 +163,7 @@ class Layout:
             yield Child(f"nats-{i}", [program, "-c", str(conf)], ready=("http", health, "/healthz"), wave=0)
 
     def nats_conf(self, i, port, route, health, store):
-        sync = "always" if self.args.sync == "always" else "2m"
+        sync = "always" if self.args.sync == "always" else '"2m"'
         cluster = ""
         if self.args.nats > 1:
             routes = ", ".join(f'"nats://127.0.0.1:{p}"' for p in self.route_ports)
