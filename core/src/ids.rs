@@ -29,18 +29,22 @@ macro_rules! id {
 
             /// Accepts what is generated and nothing else: the prefix and 32 lower-case hex digits, or as many as said.
             pub fn parse(text: &str) -> Option<Self> {
-                let digits = text.strip_prefix($prefix)?;
+                Self::digits(text).map(|_| Self(text.into()))
+            }
+
+            /// What is behind the prefix of one that was generated.
+            fn digits(text: &str) -> Option<&str> {
                 let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-                let long = [Simple::LENGTH $(, $digits)?].contains(&digits.len());
-                (long && digits.bytes().all(hex)).then(|| Self(text.into()))
+                let long = |digits: &str| [Simple::LENGTH $(, $digits)?].contains(&digits.len());
+                text.strip_prefix($prefix).filter(|digits| long(digits) && digits.bytes().all(hex))
             }
 
             /// For the wire: the bare bytes of one that was generated, half as long as its text; of any other, its text.
             pub fn to_bytes(&self) -> Bytes {
-                let digits = Self::parse(&self.0).and_then(|id| hex::decode(&id.0[$prefix.len()..]).ok());
+                let bare = Self::digits(&self.0).and_then(|digits| hex::decode(digits).ok());
                 // The first bytes of a UUIDv7 are the time, so for some centuries none begins like a text.
-                let bare = digits.filter(|bytes| bytes.first().is_some_and(|first| *first < FIRST_OF_TEXT));
-                bare.unwrap_or_else(|| self.0.as_bytes().to_vec()).into()
+                let bare = bare.filter(|bytes| bytes.first().is_some_and(|first| *first < FIRST_OF_TEXT));
+                bare.map_or_else(|| Bytes::copy_from_slice(self.0.as_bytes()), Bytes::from)
             }
 
             /// What [`Self::to_bytes`] made, or the text that earlier versions wrote. `None`: neither.

@@ -288,10 +288,15 @@ impl Stage {
     /// Waits until the last of them has died of it, and disarms it if that takes too long.
     pub(crate) async fn met(&self, name: &str, within: Duration) -> bool {
         let folder = self.site.failpoints.join(name);
-        let left = || folder.read_dir().unwrap().flatten();
-        let met = self.until(within, || left().next().is_none()).await;
+        let met = self.until(within, || folder.read_dir().unwrap().flatten().next().is_none()).await;
         // Whoever comes in this very moment counts, too.
-        met || left().filter(|file| std::fs::remove_file(file.path()).is_ok()).count() == 0
+        met || self.disarm(name) == 0
+    }
+
+    /// Takes back what nobody has died of; how much that was.
+    pub(crate) fn disarm(&self, name: &str) -> usize {
+        let left = self.site.failpoints.join(name).read_dir().unwrap().flatten();
+        left.filter(|file| std::fs::remove_file(file.path()).is_ok()).count()
     }
 
     /// Arms a failpoint for one process and waits until it has died.

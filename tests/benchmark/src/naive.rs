@@ -43,7 +43,7 @@ fn start_nats(scratch: &Path, sync: Sync) -> anyhow::Result<(Server, String)> {
     // Only a file can say how JetStream syncs.
     let config = scratch.join("naive-nats.conf");
     let store = scratch.join("naive-nats");
-    let jetstream = format!("jetstream {{ store_dir: {store:?}, sync_interval: {} }}\n", sync.interval());
+    let jetstream = format!("jetstream {{ store_dir: {store:?}, sync_interval: \"{}\" }}\n", sync.interval());
     std::fs::write(&config, format!("listen: 127.0.0.1:{port}\n{jetstream}"))?;
     command.arg("-c").arg(config);
     let server = Server(command.stderr(Stdio::null()).spawn().context("nats-server")?);
