@@ -67,14 +67,6 @@ impl Gateway {
 
     /// Of a job that no executor will tell of.
     pub(crate) fn tell_of(&self, job: &Job, error: &CallError) {
-        failed_call(&FailedCall {
-            error,
-            execution_id: Some(&job.execution_id),
-            organization: &job.organization,
-            trace: &job.trace,
-            service: job.service.as_str(),
-            operation: job.operation.as_deref(),
-            status: None,
-        });
+        failed_call(&FailedCall::of_job(job, error));
     }
 }

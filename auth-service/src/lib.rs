@@ -31,7 +31,6 @@ mod actor_scope;
 mod agents;
 pub mod api_key;
 mod audit;
-mod broken;
 mod chance;
 mod changes;
 mod config;

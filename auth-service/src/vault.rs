@@ -13,7 +13,6 @@ use plugboard_core::manifest::{Connector, Manifest};
 use plugboard_core::secret::{AccountFields, Secret};
 
 use crate::accounts::{self, NO_ACCOUNT, check_ids};
-use crate::broken::broken;
 use crate::crypto::MasterKeys;
 use crate::grants;
 use crate::kill;
@@ -21,6 +20,7 @@ use crate::oauth::refresh::Refresh;
 use crate::oauth::{self};
 use crate::records::{self, AccountRecord, Records};
 use crate::tokens::{Stamp, TokenKey, Tokens};
+use plugboard_core::broken::broken;
 
 /// The host of a made-up account whose manifest suggests none (RFC 2606).
 const SANDBOX_HOST: &str = "sandbox.example.com";

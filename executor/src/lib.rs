@@ -18,7 +18,6 @@
 
 mod attempt;
 mod breaker;
-mod broken;
 mod budget;
 #[cfg(test)]
 mod catalog_tests;

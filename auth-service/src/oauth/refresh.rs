@@ -34,11 +34,11 @@ use super::records::{self as names, LeaseRecord};
 use super::redeem::{Exchange, Tokens, grant, times, tokens};
 use super::{ACCESS_TOKEN, OAuth, REFRESH_TOKEN, flow_of};
 use crate::accounts::{NO_ACCOUNT, changed, open, told};
-use crate::broken::broken;
 use crate::chance;
 use crate::oauth::authorize::random_id;
 use crate::records::{self, AccountRecord};
 use crate::token_endpoint::Failure;
+use plugboard_core::broken::broken;
 
 const LEASE: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use plugboard_core::testing::{search, seeds};
 
 use super::run::{Stage, run};
-use crate::broken::choose;
+use plugboard_core::broken::choose;
 
 const SEEDS: u64 = 1_000;
 

@@ -3,7 +3,7 @@
 use super::trace_id;
 use crate::error::{CallError, ErrorCode, Origin};
 use crate::ids::{ExecutionId, OrganizationId};
-use crate::job::TraceContext;
+use crate::job::{Job, TraceContext};
 
 /// A call that failed. Nothing of what a caller or a vendor wrote.
 #[derive(Debug)]
@@ -17,6 +17,20 @@ pub struct FailedCall<'a> {
     pub operation: Option<&'a str>,
     /// The vendor's.
     pub status: Option<u16>,
+}
+
+impl<'a> FailedCall<'a> {
+    pub fn of_job(job: &'a Job, error: &'a CallError) -> Self {
+        Self {
+            error,
+            execution_id: Some(&job.execution_id),
+            organization: &job.organization,
+            trace: &job.trace,
+            service: job.service.as_str(),
+            operation: job.operation.as_deref(),
+            status: None,
+        }
+    }
 }
 
 /// Writes the line: `error` for a fault of ours, `warn` for what an operator may have to look at, `info` for the rest.

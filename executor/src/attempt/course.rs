@@ -5,7 +5,7 @@ use std::time::Duration;
 use plugboard_core::error::EffectOutcome;
 use plugboard_core::manifest::Effect;
 
-use crate::broken::broken;
+use plugboard_core::broken::broken;
 
 /// Repeats after failures that provably sent nothing.
 const MAX_UNSENT: u32 = 2;

@@ -9,7 +9,7 @@ use plugboard_core::identity::IdentityError;
 use plugboard_core::manifest::Effect;
 
 use super::course::{Failed, is_repeatable};
-use crate::broken::broken;
+use plugboard_core::broken::broken;
 
 /// How long a caller is asked to wait when a part of ours is away. Milliseconds.
 const SOON: u64 = 1_000;

@@ -25,8 +25,8 @@ use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Delivery, MAX_STARTS};
 
 use crate::Deps;
-use crate::broken::broken;
 use call::{Called, call};
+use plugboard_core::broken::broken;
 use prepare::{Stop, prepare};
 use settle::Desk;
 

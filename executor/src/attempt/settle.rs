@@ -21,8 +21,8 @@ use super::call::{Called, jitter};
 use super::course::is_repeatable;
 use super::failure;
 use crate::Deps;
-use crate::broken::broken;
 use crate::meters::Ended;
+use plugboard_core::broken::broken;
 
 /// Longest rest between two tries to write to the journal.
 const JOURNAL_REST: Duration = Duration::from_secs(5);
@@ -264,16 +264,7 @@ impl<'a> Desk<'a> {
     fn tell(&self, error: &CallError, status: Option<u16>) {
         self.span.record("otel.status_code", "ERROR");
         self.span.record("code", error.code.as_str());
-        let job = self.job;
-        failed_call(&FailedCall {
-            error,
-            execution_id: Some(&job.execution_id),
-            organization: &job.organization,
-            trace: &job.trace,
-            service: job.service.as_str(),
-            operation: job.operation.as_deref(),
-            status,
-        });
+        failed_call(&FailedCall { status, ..FailedCall::of_job(self.job, error) });
     }
 
     async fn store(&self, data: Bytes) -> Option<Payload> {

@@ -6,8 +6,8 @@ use plugboard_core::manifest::{Effect, Idempotency};
 use plugboard_core::secret::SecretKey;
 use sha2::Sha256;
 
-use crate::broken::broken;
 use crate::http::request::Parts;
+use plugboard_core::broken::broken;
 
 /// The key of a `keyed` call; nothing for any other.
 #[derive(Default)]

@@ -21,8 +21,8 @@ use plugboard_core::secret::AccountFields;
 use tokio::sync::mpsc;
 
 use super::process::{Fault, Process};
-use crate::broken::broken;
 use crate::testing::fields;
+use plugboard_core::broken::broken;
 
 pub(super) struct JournalPort {
     store: MemoryJournal,

@@ -7,7 +7,7 @@ use plugboard_core::testing::{search, seeds};
 
 use super::call::{Told, Word};
 use super::run::{Sky, Stage, run};
-use crate::broken::choose;
+use plugboard_core::broken::choose;
 
 /// Seeds that once found something: a refusal for a key that was still being worked on (11), a refusal that a start which
 /// had only stood still got past later (6959). A change of what a run draws makes other runs of them; what they found is
