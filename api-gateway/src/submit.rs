@@ -253,11 +253,7 @@ impl Gateway {
         if ahead * 2 <= left || ahead.is_zero() {
             return Ok(());
         }
-        let message = format!(
-            "Calls wait for {} s already, and this one has {} s. Nothing was sent.",
-            ahead.as_secs(),
-            left.as_secs()
-        );
+        let message = format!("Calls wait for {} s already, and this one has {} s.", ahead.as_secs(), left.as_secs());
         let fix = Fix::new(FixKind::Wait).hint(
             "Repeat it after retry_after_ms, or let it run in the background: wait_ms 0 and a later deadline_ms.",
         );
@@ -310,15 +306,16 @@ impl Gateway {
             Ok(outcome) => return Ok(outcome),
             Err(not_run) => not_run,
         };
-        self.admit(&job)?;
+        let refused = |error: CallError| match not_run {
+            NotRun::NotTaken => error,
+            // Not here, and yet the vendor may have been asked by an executor that is gone.
+            NotRun::Lost => error.outcome(EffectOutcome::Unknown, true),
+        };
+        self.admit(&job).map_err(refused)?;
         let mut waiter = self.waiters.register(&job.execution_id);
         match self.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
-            // Not here, and yet the vendor may have been asked by an executor that is gone.
-            Err(error) if not_run == NotRun::Lost => {
-                return Err(queue_away(&error).outcome(EffectOutcome::Unknown, true));
-            }
-            Err(error) => return Err(queue_away(&error)),
+            Err(error) => return Err(refused(queue_away(&error))),
         }
         match waiter.outcome().await {
             Some(outcome) => Ok(outcome),

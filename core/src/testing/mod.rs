@@ -47,7 +47,7 @@ pub use journal::journal_contract;
 pub use limits::limits_contract;
 pub use queue::{QueueWorld, queue_contract};
 pub use replies::replies_contract;
-pub use seeds::{Random, search, seeds};
+pub use seeds::{Random, RunClock, draw_from, drawn, search, seeds};
 pub use store::store_contract;
 
 use crate::clock::FakeClock;

@@ -24,6 +24,8 @@ pub(super) struct FakeVendor {
     pub(super) full: AtomicBool,
     /// Whoever takes a read on the express lane is not heard of any more.
     pub(super) silent: AtomicBool,
+    /// Calls have waited for an hour.
+    pub(super) late: AtomicBool,
     pub(super) jobs: Mutex<Vec<Job>>,
 }
 
@@ -34,6 +36,7 @@ impl FakeVendor {
             refuses: false.into(),
             full: false.into(),
             silent: false.into(),
+            late: false.into(),
             jobs: Mutex::default(),
         })
     }
@@ -69,7 +72,7 @@ impl JobQueue for FakeVendor {
     }
 
     fn wait_ahead(&self, _: &Job) -> Duration {
-        Duration::ZERO
+        if self.late.load(Ordering::SeqCst) { Duration::from_secs(3_600) } else { Duration::ZERO }
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {
