@@ -278,7 +278,7 @@ save ""
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 # A user that can reach the vendors' limits and nothing else.
                 "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_reached}",
-                **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS"),
+                **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS", "PLUGBOARD_EXECUTOR__SLOTS"),
                 **self.secret("PAYLOAD_KEY"),
             }
             yield self.service(f"executor-{i}", "executor", env, ("http", health, "/readyz"), 3)
@@ -290,7 +290,7 @@ save ""
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
                 # Nothing balances here.
                 "PLUGBOARD_GATEWAY__STOP_GRACE_MS": "0",
-                **handed_on("PLUGBOARD_GATEWAY__STOP_GRACE_MS"),
+                **handed_on("PLUGBOARD_GATEWAY__STOP_GRACE_MS", "PLUGBOARD_QUEUE__BACKLOG_PER_ORGANIZATION"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 **self.secret("TICKET_KEY", "PAYLOAD_KEY"),
             }

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod catalog;
+mod cost;
 mod custody;
 mod http;
 mod load;
@@ -13,7 +14,9 @@ mod million;
 mod naive;
 mod noisy;
 mod plugboard;
+mod processes;
 mod report;
+mod scale;
 mod yardsticks;
 
 use std::time::Duration;
@@ -21,11 +24,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::load::Target;
-use crate::plugboard::{Sync, System};
+use crate::plugboard::{Cluster, Sync, System};
 use crate::report::Table;
 
 /// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names,
-/// among them `catalog` and `custody`; `noisy` and `million` are measured only when they are named), BENCH_SYNC (`always`:
+/// among them `catalog` and `custody`; `noisy`, `million`, `scale` and `cost` are
+/// measured only when they are named), BENCH_SYNC (`always`:
 /// NATS syncs each write, ours and the naive one).
 struct Plan {
     rounds: usize,
@@ -85,12 +89,21 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         println!("{}", million::measure(scratch.path()).await?);
         return Ok(());
     }
+    if plan.names("scale") {
+        println!("{}", scale::measure(scratch.path(), plan.seconds).await?);
+        return Ok(());
+    }
+    if plan.names("cost") {
+        println!("{}", cost::measure(scratch.path()).await?);
+        return Ok(());
+    }
     let vendor = yardsticks::spawn(&["vendor"])?;
     let vendor_url = vendor.url.clone();
     let proxy = yardsticks::spawn(&["proxy", &vendor_url])?;
     let pipeline = naive::start(scratch.path(), &vendor_url, plan.sync)?;
     let up = System::up(&scratch.path().join("up"), &vendor_url, &[]).await?;
-    let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, 1, plan.sync, &[]).await?;
+    let like_the_pipeline = Cluster { sync: plan.sync, ..Cluster::default() };
+    let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, &like_the_pipeline).await?;
 
     let mut targets = vec![
         Target::plain("mock vendor", &vendor_url),

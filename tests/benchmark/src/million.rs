@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
-use crate::http::{Connection, address, post};
 use crate::load::{self, Target, Until};
-use crate::plugboard::{ORGANIZATIONS, Sync, System, directory_bytes, resident};
-use crate::yardsticks;
+use crate::plugboard::{Cluster, ORGANIZATIONS, System, directory_bytes};
+use crate::processes::resident;
+use crate::yardsticks::{self, ask};
 
 const CALLS: usize = 1_000_000;
 const SUBMITTERS: usize = 32;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(840);
 pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
     let vendor = yardsticks::spawn(&["gated-vendor"])?;
     let data = scratch.join("million");
-    let system = System::cluster(&data, &vendor.url, 1, Sync::Default, &[]).await?;
+    let system = System::cluster(&data, &vendor.url, &Cluster::default()).await?;
     let target = system.submissions(ORGANIZATIONS);
     // Whatever is made at first use is made now.
     let mut accepted = submit(&target, 1, Until::Elapsed(WINDOW)).await?.len();
@@ -90,11 +90,4 @@ async fn submit(target: &Target, callers: usize, until: Until) -> anyhow::Result
     let mut latencies: Vec<_> = answered.into_iter().map(|answered| answered.latency).collect();
     latencies.sort_unstable();
     Ok(latencies)
-}
-
-/// A number the vendor tells.
-async fn ask(vendor: &str, path: &str) -> anyhow::Result<usize> {
-    let mut connection = Connection::open(address(vendor)).await?;
-    let (_, body) = connection.exchange(&post(address(vendor), path, &[], "")).await?;
-    std::str::from_utf8(body)?.parse().context("no number")
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::load::{self, Measured, Target, Until};
-use crate::plugboard::{Sync, System};
+use crate::plugboard::{Cluster, System};
 use crate::yardsticks;
 
 const CALLS: usize = 100_000;
@@ -52,11 +52,13 @@ pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
         "| system, calls of ten quiet organizations | p95 ms alone | while 100,000 are submitted | while they are worked \
          off | submitted a second |\n| --- | ---: | ---: | ---: | ---: |\n",
     );
+    let settings = [backlog];
+    let three = Cluster { executors: 3, settings: &settings, ..Cluster::default() };
     for shape in ["up", "cluster"] {
         let scratch = scratch.join(format!("noisy-{shape}"));
         let system = match shape {
             "up" => System::up(&scratch, &vendor.url, &[backlog]).await?,
-            _ => System::cluster(&scratch, &vendor.url, 3, Sync::Default, &[backlog]).await?,
+            _ => System::cluster(&scratch, &vendor.url, &three).await?,
         };
         let targets = system.quiet_targets();
         let alone = window(&targets).await?;

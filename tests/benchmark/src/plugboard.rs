@@ -6,12 +6,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use crate::http::{Connection, address, post};
 use crate::load::Target;
+use crate::processes::rss;
 
 pub const ORGANIZATIONS: usize = 100;
+/// Organizations that are made at once.
+const TOGETHER: usize = 16;
 
 /// One call as a 2026-07-28 client sends it. The yardsticks get the same bytes.
 pub const CALL_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"GET","path":"/ping","query":{"n":1}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
@@ -64,7 +68,24 @@ impl Sync {
     }
 }
 
-/// Plugboard with a hundred organizations, each with one account.
+/// A cluster as it is wanted.
+pub struct Cluster<'a> {
+    pub executors: usize,
+    pub organizations: usize,
+    pub sync: Sync,
+    /// A folder of more connectors.
+    pub connectors: Option<&'a Path>,
+    /// Environment.
+    pub settings: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Cluster<'_> {
+    fn default() -> Self {
+        Self { executors: 1, organizations: ORGANIZATIONS, sync: Sync::Default, connectors: None, settings: &[] }
+    }
+}
+
+/// Plugboard with organizations that have one account each.
 pub struct System {
     url: String,
     keys: Vec<String>,
@@ -90,7 +111,7 @@ impl System {
         diverted(&mut command, vendor);
         command.envs(settings.iter().copied());
         let begun = Instant::now();
-        let system = Self::start(command, &data.with_extension("log")).await?;
+        let system = Self::start(command, &data.with_extension("log"), ORGANIZATIONS).await?;
         eprintln!("plugboard up is ready with {ORGANIZATIONS} organizations after {:?}", begun.elapsed());
         Ok(system)
     }
@@ -99,26 +120,23 @@ impl System {
     ///
     /// # Errors
     /// When it does not become ready.
-    pub async fn cluster(
-        data: &Path,
-        vendor: &str,
-        executors: usize,
-        sync: Sync,
-        settings: &[(&str, &str)],
-    ) -> anyhow::Result<Self> {
+    pub async fn cluster(data: &Path, vendor: &str, plan: &Cluster<'_>) -> anyhow::Result<Self> {
         let mut command = Command::new(repository().join("deploy/local/cluster"));
         command.env("PLUGBOARD_BIN", binary()?);
-        command.args(["up", "--port", "0", "--executors", &executors.to_string()]);
-        command.args(["--sync", sync.flag(), "--data"]).arg(data);
+        command.args(["up", "--port", "0", "--executors", &plan.executors.to_string()]);
+        command.args(["--sync", plan.sync.flag(), "--data"]).arg(data);
         diverted(&mut command, vendor);
-        command.envs(settings.iter().copied());
-        let system = Self::start(command, &data.with_extension("log")).await?;
-        // Give the servers a moment to write what a hundred organizations left.
+        if let Some(connectors) = plan.connectors {
+            command.arg("--connectors").arg(connectors);
+        }
+        command.envs(plan.settings.iter().copied());
+        let system = Self::start(command, &data.with_extension("log"), plan.organizations).await?;
+        // Give the servers a moment to write what the organizations left.
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok(system)
     }
 
-    async fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+    async fn start(mut command: Command, log: &Path, organizations: usize) -> anyhow::Result<Self> {
         let log = std::fs::File::create(log)?;
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().context("starting plugboard")?;
         let stdout = child.stdout.take().context("no stdout")?;
@@ -128,15 +146,19 @@ impl System {
         let text = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
         let mut system = Self { url: text("url")?, keys: Vec::new(), child };
         let operator = text("operator_key")?;
-        for number in 0..ORGANIZATIONS {
-            let name = json!({"name": format!("bench {number}")});
-            let organization = system.request("/api/v1/organizations", &operator, &name).await?;
-            let key = organization["api_key"].as_str().context("no api_key")?.to_owned();
-            let account = json!({"service": "bench", "credentials": {"api_key": format!("bench-secret-{number:04}")}});
-            system.request("/api/v1/connections", &key, &account).await?;
-            system.keys.push(key);
-        }
+        let made = futures::stream::iter(0..organizations).map(|number| system.organization(&operator, number));
+        system.keys = made.buffered(TOGETHER).try_collect().await?;
         Ok(system)
+    }
+
+    /// One organization with one account; its key.
+    async fn organization(&self, operator: &str, number: usize) -> anyhow::Result<String> {
+        let name = json!({"name": format!("bench {number}")});
+        let organization = self.request("/api/v1/organizations", operator, &name).await?;
+        let key = organization["api_key"].as_str().context("no api_key")?.to_owned();
+        let account = json!({"service": "bench", "credentials": {"api_key": format!("bench-secret-{number:04}")}});
+        self.request("/api/v1/connections", &key, &account).await?;
+        Ok(key)
     }
 
     async fn request(&self, path: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
@@ -179,6 +201,16 @@ impl System {
         vec![self.target("reads".to_owned(), ten, CALL_BODY), self.target("writes (once)".to_owned(), ten, WRITE_BODY)]
     }
 
+    /// Reads of all organizations in turn.
+    pub fn reads(&self) -> Target {
+        self.target("reads".to_owned(), &self.keys, CALL_BODY)
+    }
+
+    /// Calls with an effect, of all organizations in turn.
+    pub fn writes(&self) -> Target {
+        self.target("writes (once)".to_owned(), &self.keys, WRITE_BODY)
+    }
+
     fn target(&self, name: String, keys: &[String], body: &str) -> Target {
         let requests = keys.iter().map(|key| self.tool_call(key, "connector_execute", body)).collect();
         Target::new(name, &self.url, requests, FINE)
@@ -217,22 +249,6 @@ impl System {
     }
 }
 
-/// Resident memory of each process of a cluster, by name, in bytes.
-///
-/// # Errors
-/// When it is not known which there are.
-pub fn resident(data: &Path) -> anyhow::Result<Vec<(String, u64)>> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(data.join("run"))? {
-        let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".pid")) else { continue };
-        let pid = std::fs::read_to_string(&path)?.trim().parse()?;
-        all.push((name.to_owned(), rss(pid)));
-    }
-    all.sort();
-    Ok(all)
-}
-
 /// Bytes of all files below.
 pub fn directory_bytes(path: &Path) -> u64 {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -243,13 +259,6 @@ pub fn directory_bytes(path: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
-}
-
-/// Resident bytes.
-fn rss(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
 fn repository() -> PathBuf {
@@ -274,5 +283,18 @@ fn diverted(command: &mut Command, vendor: &str) {
         .args(["--json", "--upstream", vendor, "--egress-allow"])
         .arg(format!("127.0.0.1/32:{}", vendor.rsplit(':').next().unwrap_or_default()))
         .arg("--connectors")
-        .arg(repository().join("tests/benchmark/connectors"));
+        .arg(connectors());
+}
+
+fn connectors() -> PathBuf {
+    repository().join("tests/benchmark/connectors")
+}
+
+/// The manifest of what the benchmark calls.
+///
+/// # Errors
+/// When the repository is not where it was built.
+pub fn bench_connector() -> anyhow::Result<String> {
+    let path = connectors().join("bench.yaml");
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }

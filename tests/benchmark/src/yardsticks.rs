@@ -16,6 +16,8 @@ use axum::routing::any;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::http::{Connection, address, post};
+
 /// A started part; killed when dropped.
 pub struct Part {
     pub url: String,
@@ -85,6 +87,13 @@ pub async fn gated_vendor() -> anyhow::Result<()> {
     let gate = Gate { open: watch::Sender::new(false), came: Arc::default() };
     let router = Router::new().route("/open", any(open)).route("/came", any(came)).fallback(any(answer));
     serve(router.with_state(gate)).await
+}
+
+/// A number that [`gated_vendor`] tells.
+pub async fn ask(vendor: &str, path: &str) -> anyhow::Result<usize> {
+    let mut connection = Connection::open(address(vendor)).await?;
+    let (_, body) = connection.exchange(&post(address(vendor), path, &[], "")).await?;
+    std::str::from_utf8(body)?.parse().context("no number")
 }
 
 /// The least a gateway can do: one axum handler, one reqwest call.
