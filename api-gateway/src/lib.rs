@@ -19,6 +19,7 @@ mod connect_link;
 mod dead_letters;
 mod departure;
 mod earlier;
+mod farewell;
 pub mod grpc;
 pub mod mcp;
 mod meters;
@@ -37,7 +38,8 @@ pub mod wiring;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::{Router, ServiceExt};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::{QueueError, Replies, survey};
 use tokio::net::TcpListener;
@@ -47,6 +49,7 @@ pub use meters::Meters;
 pub use state::Gateway;
 pub use waiters::{Callers, Waiters};
 
+use crate::farewell::Farewell;
 use crate::mcp::{HostPolicy, McpEndpoint, SettingsError};
 use crate::tools::Tools;
 
@@ -77,9 +80,10 @@ pub async fn run(
     life.supervise("queue survey", survey::watch(gateway.queue.clone(), life.stopping()));
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = router(gateway, loopback, beside).await?;
-    let stopping = life.stopping();
+    let (leaving, stopping) = (life.leaving(), life.stopping());
     life.supervise_result("listener", async move {
-        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let service: Farewell<Router> = Farewell::new(router, leaving);
+        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<std::net::SocketAddr>(service);
         axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
     });
     Ok(())
