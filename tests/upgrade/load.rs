@@ -25,8 +25,11 @@ const USUAL: Duration = Duration::from_millis(20);
 const SLOW: Duration = Duration::from_millis(3_000);
 /// What is in the name of a write that takes long.
 const SLOWLY: &str = "slowly";
+/// Longer than anybody who stops waits for it.
+const VERY_SLOW: Duration = Duration::from_secs(14);
+const PATIENT: usize = 6;
 /// How long a background call may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(60);
+const ENDS_WITHIN: Duration = Duration::from_secs(75);
 
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -57,6 +60,13 @@ impl Load {
         }
         // The newest rule comes first.
         vendor.on(SLOWLY, answer(SLOW));
+        let tenant = Tenant::new(stack).await;
+        let account = tenant.connect("hubspot", "Main", vendor).await;
+        vendor.on(&account.mark, answer(VERY_SLOW));
+        for _ in 0..PATIENT {
+            let caller = Caller { client: tenant.mcp(), tally: tally.clone(), stop: stop.clone() };
+            callers.spawn(caller.waits());
+        }
         Self { stop, callers }
     }
 
@@ -86,6 +96,20 @@ impl Caller {
             let answer = self.ask(hubspot_read()).await;
             self.tally.count(Kind::Read, &answer.map(drop));
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Reads that take so long that a gateway which stops gives a handle instead of the answer.
+    async fn waits(self) {
+        while self.goes_on() {
+            let answer = self.ask(hubspot_read()).await;
+            let handle = answer.as_ref().ok().filter(|answer| answer["state"] == "running");
+            let execution = handle.and_then(|answer| answer["execution_id"].as_str()).map(str::to_owned);
+            self.tally.count(Kind::Slow, &answer.map(drop));
+            if let Some(execution) = execution {
+                self.tally.accepted(&execution);
+                self.clone().looks(execution).await;
+            }
         }
     }
 

@@ -27,24 +27,27 @@ use tally::Tally;
 /// Calls go through before anything is stopped, and after.
 const CALM: Duration = Duration::from_secs(2);
 
-const USAGE: &str = "tests/upgrade/run [--rounds N] [--from BINARY]";
+const USAGE: &str = "tests/upgrade/run [--rounds N] [--from BINARY] [--signal NAME]";
 
 #[derive(Debug)]
 struct Arguments {
     rounds: usize,
     /// The version that is replaced, and to which one goes back; without it every service is replaced by its like.
     from: Option<PathBuf>,
+    /// With which a service is told to stop.
+    signal: String,
 }
 
 impl Arguments {
     fn parse() -> Result<Self, String> {
-        let mut parsed = Self { rounds: 1, from: None };
+        let mut parsed = Self { rounds: 1, from: None, signal: "TERM".to_owned() };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--rounds" => parsed.rounds = value()?.parse().map_err(|_| "--rounds takes a whole number")?,
                 "--from" => parsed.from = Some(value()?.into()),
+                "--signal" => parsed.signal = value()?,
                 _ => return Err(format!("unknown argument {word}")),
             }
         }
@@ -86,7 +89,7 @@ async fn run(arguments: &Arguments) -> bool {
 
     let tally = Tally::default();
     let load = Load::start(&stack, &vendor, &tally).await;
-    let roll = Roll { stack: &stack, tally: &tally };
+    let roll = Roll { stack: &stack, tally: &tally, signal: &arguments.signal };
     tokio::time::sleep(CALM).await;
     for round in 1..=arguments.rounds {
         println!("round {round}");

@@ -22,6 +22,7 @@ const SETTLES: Duration = Duration::from_secs(1);
 pub(crate) struct Roll<'a> {
     pub(crate) stack: &'a Stack,
     pub(crate) tally: &'a Tally,
+    pub(crate) signal: &'a str,
 }
 
 impl Roll<'_> {
@@ -43,7 +44,7 @@ impl Roll<'_> {
 
     async fn replace(&self, name: &str, health: &str) {
         let before = self.stack.pid(name);
-        self.stack.signal(name, "TERM");
+        self.stack.signal(name, self.signal);
         eventually(&format!("another {name} is ready"), COMES_BACK, || async {
             let another = self.stack.pid_now(name).is_some_and(|pid| pid != before);
             (another && is_ready(health).await).then_some(())

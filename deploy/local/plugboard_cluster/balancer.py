@@ -2,6 +2,8 @@
 
 # What it listens for, and how it passes on: requests for those who speak HTTP/1.1, connections for gRPC.
 DOORS = {"gateway": "http", "grpc": "tcp", "auth": "tcp", "pages": "http", "catalog": "tcp"}
+# The same processes by another door: asked once.
+SAME = {"grpc": "gateway", "pages": "auth"}
 
 # A service is asked for /readyz five times a second, and one refusal is enough: what it takes after that counts as its
 # own fault. A connection that cannot be made is tried elsewhere; a request that was sent is never sent again.
@@ -15,7 +17,7 @@ defaults
     timeout server 120s
     option redispatch
     retries 3
-    default-server check inter 200ms fall 1 rise 1
+    default-server inter 200ms fall 1 rise 1
 """
 
 
@@ -25,14 +27,11 @@ def configuration(doors, behind):
 
 
 def section(name, port, servers):
-    lines = [f"server {name}-{i} 127.0.0.1:{to} port {health}" for i, (to, health) in enumerate(servers, 1)]
-    listed = "\n    ".join(lines)
-    return f"""
-listen {name}
-    bind 127.0.0.1:{port}
-    mode {DOORS[name]}
-    balance leastconn
-    option httpchk GET /readyz
-    http-check expect status 200
-    {listed}
-"""
+    lines = [f"bind 127.0.0.1:{port}", f"mode {DOORS[name]}", "balance leastconn"]
+    if name in SAME:
+        looks = [f"track {SAME[name]}/{SAME[name]}-{i}" for i in range(1, len(servers) + 1)]
+    else:
+        lines += ["option httpchk GET /readyz", "http-check expect status 200"]
+        looks = [f"check port {health}" for _, health in servers]
+    lines += [f"server {name}-{i} 127.0.0.1:{to} {look}" for i, ((to, _), look) in enumerate(zip(servers, looks), 1)]
+    return f"\nlisten {name}\n" + "".join(f"    {line}\n" for line in lines)

@@ -156,7 +156,7 @@ fn queue(settings: &QueueSettings) -> NatsQueueConfig {
     NatsQueueConfig { max_waiting_per_subject: settings.backlog_per_organization.into(), ..NatsQueueConfig::default() }
 }
 
-fn redis(settings: &RedisSettings) -> RedisConfig {
+pub fn redis(settings: &RedisSettings) -> RedisConfig {
     RedisConfig {
         url: Secret::new(settings.url.as_str()),
         namespace: settings.namespace.clone(),

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use plugboard_core::error::EffectOutcome;
+use plugboard_core::job::{CallState, Envelope};
 use plugboard_core::manifest::Effect;
 use plugboard_core::testing::JobBuilder;
 
@@ -24,4 +26,22 @@ async fn a_read_that_may_have_begun_is_never_told_as_not_sent() {
         assert_eq!(read().await, (EffectOutcome::Unknown, true));
         refuses.store(false, Ordering::SeqCst);
     }
+}
+
+#[tokio::test]
+async fn whoever_waits_when_a_gateway_ends_gets_a_handle() {
+    let world = World::new().await;
+    world.vendor.hangs.store(true, Ordering::SeqCst);
+    world.gateway.parting.cancel();
+    for effect in [Effect::Read, Effect::Once] {
+        let job = Arc::new(JobBuilder::new(effect).reply_to(&world.gateway.me).build());
+        let answer = world.gateway.run_and_wait(job.clone(), Duration::from_secs(40)).await.unwrap();
+        let envelope: Envelope = serde_json::from_slice(&answer.json).unwrap();
+        assert_eq!(envelope.state, CallState::Running);
+        assert_eq!(envelope.execution_id.as_deref(), Some(job.execution_id.as_str()));
+    }
+    // What nobody waits for here any more, executors keep.
+    let jobs = world.vendor.jobs.lock();
+    let kept: Vec<bool> = jobs.iter().map(|job| job.reply_to.is_none()).collect();
+    assert_eq!((jobs.len(), kept[1]), (3, true), "the read once more, in the background");
 }
