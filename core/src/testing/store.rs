@@ -400,7 +400,8 @@ async fn a_snapshot_is_of_one_moment<W: World<Port = dyn Store>>(mut world: W) {
     for writer in writers {
         writer.await.unwrap();
     }
-    let listed = store.list("").await.unwrap().into_iter().map(|(key, record)| (key, record.value)).collect();
+    let listed = store.list("").await.unwrap().into_iter().map(|(key, record)| (key, record.value));
+    let listed: BTreeMap<_, _> = listed.collect();
     assert_eq!(snapshot(&store).await.unwrap(), listed, "what nobody changes is all there");
 }
 
