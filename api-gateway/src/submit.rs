@@ -307,9 +307,10 @@ impl Gateway {
     }
 
     /// A read whose outcome would be known here alone, when this gateway ends: it is made again in the background, where
-    /// executors keep the outcome.
+    /// executors keep the outcome. As an execution of its own, for the queue may know this one already, and takes none twice.
     async fn hand_over(&self, job: &Job) -> Result<Answer, CallError> {
-        self.run_in_background(Arc::new(Job { reply_to: None, ..job.clone() })).await
+        let again = Job { trace: job.trace.clone(), ..self.anew(job.clone(), job.deadline) };
+        self.run_in_background(Arc::new(again)).await
     }
 
     /// Runs a read: where there is a place for it now, else through the queue.

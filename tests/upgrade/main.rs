@@ -27,26 +27,30 @@ use tally::Tally;
 /// Calls go through before anything is stopped, and after.
 const CALM: Duration = Duration::from_secs(2);
 
-const USAGE: &str = "tests/upgrade/run [--rounds N] [--from BINARY] [--signal NAME]";
+const USAGE: &str = "tests/upgrade/run [--rounds N] [--from BINARY] [--order KIND,...] [--signal NAME]";
 
 #[derive(Debug)]
 struct Arguments {
     rounds: usize,
     /// The version that is replaced, and to which one goes back; without it every service is replaced by its like.
     from: Option<PathBuf>,
+    /// In which kinds of services are upgraded; the way back is the other way round.
+    order: Vec<String>,
     /// With which a service is told to stop.
     signal: String,
 }
 
 impl Arguments {
     fn parse() -> Result<Self, String> {
-        let mut parsed = Self { rounds: 1, from: None, signal: "TERM".to_owned() };
+        let order = roll::KINDS.map(str::to_owned).to_vec();
+        let mut parsed = Self { rounds: 1, from: None, order, signal: "TERM".to_owned() };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--rounds" => parsed.rounds = value()?.parse().map_err(|_| "--rounds takes a whole number")?,
                 "--from" => parsed.from = Some(value()?.into()),
+                "--order" => parsed.order = value()?.split(',').map(str::to_owned).collect(),
                 "--signal" => parsed.signal = value()?,
                 _ => return Err(format!("unknown argument {word}")),
             }
@@ -94,11 +98,12 @@ async fn run(arguments: &Arguments) -> bool {
     for round in 1..=arguments.rounds {
         println!("round {round}");
         install(&new, &installed);
-        roll.every_service().await;
+        roll.every_service(&arguments.order).await;
         if arguments.from.is_some() {
             println!("and back");
             install(&old, &installed);
-            roll.every_service().await;
+            let back: Vec<String> = arguments.order.iter().rev().cloned().collect();
+            roll.every_service(&back).await;
         }
     }
     tokio::time::sleep(CALM).await;

@@ -12,7 +12,7 @@ use crate::tally::Tally;
 pub(crate) const EACH: usize = 2;
 
 /// In the order in which a deployment is upgraded: what is asked comes before whoever asks.
-const KINDS: [&str; 4] = ["catalog", "auth", "executor", "gateway"];
+pub(crate) const KINDS: [&str; 4] = ["catalog", "auth", "executor", "gateway"];
 
 const COMES_BACK: Duration = Duration::from_secs(60);
 /// The balancer looks five times a second; as `minReadySeconds` of a Deployment.
@@ -26,8 +26,8 @@ pub(crate) struct Roll<'a> {
 }
 
 impl Roll<'_> {
-    pub(crate) async fn every_service(&self) {
-        for kind in KINDS {
+    pub(crate) async fn every_service(&self, order: &[String]) {
+        for kind in order {
             let health = self.stack.health_urls(kind);
             for (at, url) in health.iter().enumerate() {
                 let name = format!("{kind}-{}", at + 1);
