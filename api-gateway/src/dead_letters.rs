@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plugboard_core::clock::Millis;
 use plugboard_core::error::CallError;
 use plugboard_core::ids::{ExecutionId, OrganizationId};
 use plugboard_core::job::{Acceptance, Job, TicketFacts, TraceContext};
@@ -71,7 +72,8 @@ impl Gateway {
         if !accept_duplicate && self.may_be_made(&letter.job).await? {
             return Err(LetterError::MayBeDuplicate);
         }
-        let job = Arc::new(self.anew(letter.job));
+        let deadline = self.clock.now().plus(Duration::from_millis(MAX_DEADLINE_MS.into()));
+        let job = Arc::new(self.anew(letter.job, deadline));
         let new_id = job.execution_id.clone();
         match self.queue.publish(job).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
@@ -105,9 +107,9 @@ impl Gateway {
         Ok(record.is_none_or(|record| record.state != JournalState::Closed))
     }
 
-    fn anew(&self, job: Job) -> Job {
+    /// The same request as an execution of its own, in the background.
+    pub(crate) fn anew(&self, job: Job, deadline: Millis) -> Job {
         let now = self.clock.now();
-        let deadline = now.plus(Duration::from_millis(MAX_DEADLINE_MS.into()));
         let execution_id = self.execution_ids.issue(Acceptance {
             organization: &job.organization,
             subject: job.subject.as_ref(),

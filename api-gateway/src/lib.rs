@@ -19,6 +19,7 @@ mod connect_link;
 mod dead_letters;
 mod departure;
 mod earlier;
+mod farewell;
 pub mod grpc;
 pub mod mcp;
 mod meters;
@@ -36,19 +37,26 @@ mod waiters;
 pub mod wiring;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use plugboard_core::lifecycle::Lifecycle;
+use axum::extract::Request;
+use axum::{Router, ServiceExt};
+use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
 use plugboard_core::queue::{QueueError, Replies, survey};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
 pub use meters::Meters;
 pub use state::Gateway;
 pub use waiters::{Callers, Waiters};
 
+use crate::farewell::Farewell;
 use crate::mcp::{HostPolicy, McpEndpoint, SettingsError};
 use crate::tools::Tools;
+
+/// After the stop; what remains of the drain is for answers on their way.
+const PARTING: Duration = DRAIN_LIMIT.saturating_sub(Duration::from_secs(3));
 
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -75,14 +83,23 @@ pub async fn run(
     replies.subscribe(&gateway.me, Arc::new(move |outcome| waiters.deliver(outcome))).await?;
     life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
     life.supervise("queue survey", survey::watch(gateway.queue.clone(), life.stopping()));
+    tokio::spawn(part(life.stopping(), gateway.parting.clone()));
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = router(gateway, loopback, beside).await?;
-    let stopping = life.stopping();
+    let (leaving, stopping) = (life.leaving(), life.stopping());
     life.supervise_result("listener", async move {
-        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let service: Farewell<Router> = Farewell::new(router, leaving);
+        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<std::net::SocketAddr>(service);
         axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
     });
     Ok(())
+}
+
+/// Some time before a drain ends, those who still wait are sent away with a handle instead of being cut off.
+async fn part(stopping: CancellationToken, parting: CancellationToken) {
+    stopping.cancelled().await;
+    tokio::time::sleep(PARTING).await;
+    parting.cancel();
 }
 
 async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Router, GatewayError> {

@@ -12,6 +12,7 @@ use plugboard_core::job::{ExecutionIds, TicketKey};
 use plugboard_core::journal::Journal;
 use plugboard_core::queue::{Express, JobQueue};
 use plugboard_core::readiness::Readiness;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub me: InstanceId,
     pub waiters: Waiters,
     pub callers: Callers,
+    /// Fires when whoever waits here cannot wait any longer, because this gateway stops.
+    pub parting: CancellationToken,
     pub meters: Meters,
     pub readiness: Readiness,
     /// Every organization has an account for every service.

@@ -278,13 +278,17 @@ impl Gateway {
         published
     }
 
-    async fn run_and_wait(self: &Arc<Self>, job: Arc<Job>, wait: Duration) -> Result<Answer, CallError> {
+    pub(crate) async fn run_and_wait(self: &Arc<Self>, job: Arc<Job>, wait: Duration) -> Result<Answer, CallError> {
         let _caller = self.callers.enter();
         let until_deadline = self.clock.now().until(job.deadline) + GRACE;
         let within = wait.min(until_deadline);
         let outcome = if job.effect == Effect::Read {
             let mut read = Box::pin(self.clone().read(job.clone()));
-            let outcome = tokio::time::timeout(within, &mut read).await.ok().transpose()?;
+            let outcome = tokio::select! {
+                biased;
+                outcome = tokio::time::timeout(within, &mut read) => outcome.ok().transpose()?,
+                () = self.parting.cancelled() => return self.hand_over(&job).await,
+            };
             if outcome.is_none() && wait < until_deadline {
                 self.keep_when_done(job.clone(), read);
             }
@@ -294,10 +298,19 @@ impl Gateway {
         };
         match outcome {
             Some(outcome) => Ok(self.present(&job.organization, outcome).await),
-            // The caller's patience is over before the deadline: it gets a handle, and the call goes on.
-            None if wait < until_deadline => Ok(Answer::of(&running(&job, self.clock.now()))),
+            // The caller's patience, or this gateway, is over before the deadline: there is a handle, and the call goes on.
+            None if wait < until_deadline || self.parting.is_cancelled() => {
+                Ok(Answer::of(&running(&job, self.clock.now())))
+            }
             None => Ok(self.settle(&job).await),
         }
+    }
+
+    /// A read whose outcome would be known here alone, when this gateway ends: it is made again in the background, where
+    /// executors keep the outcome. As an execution of its own, for the queue may know this one already, and takes none twice.
+    async fn hand_over(&self, job: &Job) -> Result<Answer, CallError> {
+        let again = Job { trace: job.trace.clone(), ..self.anew(job.clone(), job.deadline) };
+        self.run_in_background(Arc::new(again)).await
     }
 
     /// Runs a read: where there is a place for it now, else through the queue.
@@ -358,11 +371,12 @@ impl Gateway {
         let outcome = tokio::time::timeout(within, async {
             tokio::select! {
                 biased;
-                Some(outcome) = waiter.outcome() => outcome,
-                outcome = self.recorded(&job.execution_id, LOOK_EVERY) => outcome,
+                Some(outcome) = waiter.outcome() => Some(outcome),
+                outcome = self.recorded(&job.execution_id, LOOK_EVERY) => Some(outcome),
+                () = self.parting.cancelled() => None,
             }
         });
-        let outcome = outcome.await.ok();
+        let outcome = outcome.await.ok().flatten();
         departure.disarm();
         Ok(outcome)
     }

@@ -19,6 +19,7 @@ use plugboard_core::queue::nats::{NatsConfig, NatsExpress, NatsLink, NatsQueue, 
 use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
 use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
@@ -77,10 +78,7 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
     life.supervise("call log", writer.run(life.stopping()));
     let directory = CachedDirectory::new(parts.directory, clock.clone());
     let (manifests, keys) = (parts.catalog.clone(), directory.clone());
-    let readiness = parts
-        .readiness
-        .with("catalog", move || manifests.health())
-        .with("auth", move || Health::up_if(keys.is_fresh(), "no connection"));
+    let readiness = parts.readiness.with("catalog", move || manifests.health()).with("auth", move || keys.health());
     Arc::new(Gateway {
         config,
         directory,
@@ -100,6 +98,7 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
         me,
         waiters: Waiters::default(),
         callers: Callers::default(),
+        parting: CancellationToken::new(),
         meters: Meters::default(),
         readiness,
         sandbox: parts.sandbox,

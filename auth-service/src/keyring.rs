@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use plugboard_core::clock::{Clock, Millis};
 use plugboard_core::identity::{IdentityError, MasterKeyStatus, MasterKeysStatus};
 use plugboard_core::ids::InstanceId;
-use plugboard_core::store::{Expect, Write};
+use plugboard_core::store::{Expect, Store, StoreError, Versioned, Write};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,8 @@ use crate::keys::ATTEMPTS;
 use crate::records::{self, Records};
 use crate::rotation::{RotationRecord, Rotations};
 
-const RECORD: &str = "platform/keyring";
-const HOLDERS: &str = "platform/holder/";
+pub(crate) const RECORD: &str = "platform/keyring";
+pub(crate) const HOLDERS: &str = "platform/holder/";
 /// How often a replica looks whether the ring has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often it asks its source, and says what it holds.
@@ -99,18 +99,9 @@ impl Keyring {
         let held = self.held.lock().0.clone();
         let record = match found {
             Some((record, _)) => record,
-            None => KeyringRecord {
-                present: held.first().map(|key| key.id.clone()).unwrap_or_default(),
-                ..KeyringRecord::default()
-            },
+            None => first(&held),
         };
-        let (present, earlier): (Vec<_>, Vec<_>) = held.into_iter().partition(|key| key.id == record.present);
-        let Some(present) = present.into_iter().next() else {
-            return Err(IdentityError::Unavailable(format!(
-                "the present master key {:?} is not among those configured here",
-                record.present
-            )));
-        };
+        let (present, earlier) = ring(&record, held)?;
         let ring = self.masters.ring();
         let same = |one: &MasterKey, other: &MasterKey| one.id == other.id && one.key.expose() == other.key.expose();
         let unchanged = ring.iter().count() == earlier.len() + 1
@@ -140,6 +131,15 @@ impl Keyring {
 
     /// Follows changes of the ring until told to stop.
     pub(crate) async fn run(&self, stop: CancellationToken) {
+        self.follow(stop).await;
+        // Who is gone and has said so needs not be waited for.
+        let gone = Write::delete(format!("{HOLDERS}{}", self.me), Expect::Anything);
+        if let Err(error) = self.records.commit(vec![gone], None).await {
+            tracing::debug!(%error, "nobody could be told that this auth service is gone");
+        }
+    }
+
+    async fn follow(&self, stop: CancellationToken) {
         let mut failing = false;
         while !stop.is_cancelled() {
             match self.look().await {
@@ -337,6 +337,50 @@ impl Keyring {
         }
         Err(records::contended())
     }
+}
+
+/// The present key and the others, as the record has it.
+fn ring(record: &KeyringRecord, held: Vec<MasterKey>) -> Result<(MasterKey, Vec<MasterKey>), IdentityError> {
+    let (present, earlier): (Vec<_>, Vec<_>) = held.into_iter().partition(|key| key.id == record.present);
+    let Some(present) = present.into_iter().next() else {
+        return Err(IdentityError::Unavailable(format!(
+            "the present master key {:?} is not among those configured here",
+            record.present
+        )));
+    };
+    Ok((present, earlier))
+}
+
+/// The ring of a store that no service of this process works on.
+///
+/// # Errors
+/// When the store cannot be read, or its present key is not among these.
+pub(crate) async fn masters(store: &dyn Store, keys: Vec<MasterKey>) -> Result<MasterKeys, IdentityError> {
+    let found = store.get(RECORD).await.map_err(|error| IdentityError::Unavailable(error.to_string()))?;
+    let record = match found {
+        Some(found) => records::decode(RECORD, &found)?,
+        None => first(&keys),
+    };
+    let (present, earlier) = ring(&record, keys)?;
+    Ok(MasterKeys::new(present).with_earlier(earlier))
+}
+
+/// Until the first rotation the first key is the present one.
+fn first(held: &[MasterKey]) -> KeyringRecord {
+    let present = held.first().map(|key| key.id.clone()).unwrap_or_default();
+    KeyringRecord { present, ..KeyringRecord::default() }
+}
+
+/// How many auth services have been heard of lately.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn holders(store: &dyn Store, now: Millis) -> Result<usize, StoreError> {
+    let found = store.page(HOLDERS, None, 10_000).await?;
+    let heard = |(name, found): &&(String, Versioned)| {
+        records::decode::<HolderRecord>(name, found).is_ok_and(|holder| Millis(holder.at).plus(HEARD) > now)
+    };
+    Ok(found.iter().filter(heard).count())
 }
 
 async fn check_unused(id: &str, rotations: &Rotations) -> Result<(), IdentityError> {

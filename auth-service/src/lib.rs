@@ -12,6 +12,7 @@
 //! | [`key_source`], `keyring`, `rotation`, `sealed` | where master keys come from, which is present, sealing anew |
 //! | `audit` | the chained log, entered in the same commit as what it tells |
 //! | `kill`, `revoker` | the kill switch, and telling vendors of it |
+//! | [`backup`] | everything that is stored, out of one store and into another |
 //! | `agents`, `peppers` | what agents may use; what keys are hashed with |
 //! | [`oauth`] | sign-in at the vendor: popup, device code, refresh; OAuth clients |
 //! | [`sessions`] | connect sessions: what a connect page may do |
@@ -31,6 +32,7 @@ mod actor_scope;
 mod agents;
 pub mod api_key;
 mod audit;
+pub mod backup;
 mod chance;
 mod changes;
 mod config;

@@ -284,8 +284,10 @@ impl AccountRecord {
     }
 }
 
+pub(crate) const ORGANIZATIONS: &str = "org/";
+
 pub(crate) fn organization(id: &OrganizationId) -> String {
-    format!("org/{id}")
+    format!("{ORGANIZATIONS}{id}")
 }
 
 pub(crate) fn key(place: &str) -> String {

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::agents::Agents;
 use crate::audit::{self, Scribe};
+use crate::backup;
 use crate::changes::Feed;
 use crate::config::Config;
 use crate::crypto::MasterKeys;
@@ -162,8 +163,9 @@ impl AuthService {
     /// Takes over the ring as the store has it. Before anything else is done.
     ///
     /// # Errors
-    /// When the present master key is not configured here, or the store cannot be read.
+    /// When the present master key is not configured here, the store cannot be read, or a restore of it did not end.
     pub async fn open_key_ring(&self) -> Result<(), IdentityError> {
+        backup::refuse_half_restored(&self.records).await?;
         self.keyring.reload().await.map(drop)
     }
 

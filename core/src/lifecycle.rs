@@ -11,6 +11,24 @@ use tokio_util::task::TaskTracker;
 /// How long a drain may take before work is dropped. A supervisor must wait longer than this before it kills.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 
+/// A drain that takes longer says what it waits for.
+const UNUSUAL: Duration = Duration::from_secs(3);
+
+/// Takes a task's name off the list when it is dropped, however the task ended.
+struct Ended {
+    running: Arc<Mutex<Vec<&'static str>>>,
+    name: &'static str,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut running = self.running.lock();
+        if let Some(at) = running.iter().position(|name| *name == self.name) {
+            running.swap_remove(at);
+        }
+    }
+}
+
 /// Handed to everything that runs.
 #[derive(Clone)]
 pub struct Lifecycle {
@@ -21,6 +39,8 @@ pub struct Lifecycle {
     /// Drop everything.
     hard: CancellationToken,
     tracker: TaskTracker,
+    /// Names of the tasks that run; one stands for each task.
+    running: Arc<Mutex<Vec<&'static str>>>,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -43,6 +63,7 @@ impl Lifecycle {
             soft: CancellationToken::new(),
             hard: CancellationToken::new(),
             tracker: TaskTracker::new(),
+            running: Arc::default(),
             failure: Arc::default(),
         }
     }
@@ -90,7 +111,9 @@ impl Lifecycle {
     /// service without one of its parts is worse than a restart.
     pub fn supervise(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let this = self.clone();
+        self.running.lock().push(name);
         self.tracker.spawn(async move {
+            let _ended = Ended { running: this.running.clone(), name };
             let outcome = tokio::spawn(task);
             let abort = outcome.abort_handle();
             let ended = tokio::select! {
@@ -135,8 +158,19 @@ impl Lifecycle {
     pub async fn run_until_stopped(&self, limit: Duration) -> Result<(), String> {
         self.soft.cancelled().await;
         self.tracker.close();
-        if tokio::time::timeout(limit, self.tracker.wait()).await.is_err() {
-            tracing::warn!(left = self.tracker.len(), "the drain took too long; dropping what is left");
+        let told = async {
+            tokio::time::sleep(UNUSUAL).await;
+            tracing::info!(waits_for = ?self.running.lock(), "still finishing what was begun");
+            std::future::pending().await
+        };
+        let drained = tokio::time::timeout(limit, async {
+            tokio::select! {
+                () = self.tracker.wait() => {}
+                () = told => {}
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!(left = ?self.running.lock(), "the drain took too long; dropping what is left");
             self.hard.cancel();
             // Aborted tasks end at their next await; a second is plenty.
             let _ = tokio::time::timeout(Duration::from_secs(1), self.tracker.wait()).await;

@@ -147,7 +147,7 @@ pub async fn distributed(
     let readiness = Readiness::new(life.leaving())
         .with("nats", move || Health::up_if(link.connected(), "no connection"))
         .with("catalog", move || catalog.health())
-        .with("auth", move || Health::up_if(vault.is_fresh(), "no connection"));
+        .with("auth", move || vault.health());
     let readiness = match shared {
         None => readiness,
         Some((_, rates)) => readiness.with("redis", move || match rates.is_shared() {

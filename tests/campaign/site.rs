@@ -142,8 +142,7 @@ impl Site {
 
     /// The process of this name, if it runs now.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
-        let file = self.stack.data().join("run").join(format!("{name}.pid"));
-        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+        self.stack.pid_now(name)
     }
 
     /// Sends a signal; false when there was nobody to hear it.

@@ -14,6 +14,8 @@ pub struct McpClient {
     url: String,
     key: String,
     revision: &'static str,
+    /// Its connections are used once.
+    closes: bool,
 }
 
 /// What a tool answered.
@@ -27,12 +29,12 @@ pub struct ToolResult {
 impl McpClient {
     /// Without a session and without `initialize`.
     pub fn modern(base: &str, key: &str) -> Self {
-        Self { url: format!("{base}/mcp"), key: key.to_owned(), revision: MODERN }
+        Self { url: format!("{base}/mcp"), key: key.to_owned(), revision: MODERN, closes: false }
     }
 
     /// After `initialize`, which must agree to the revision.
     pub async fn legacy(base: &str, key: &str, revision: &'static str) -> Self {
-        let client = Self { url: format!("{base}/mcp"), key: key.to_owned(), revision };
+        let client = Self { url: format!("{base}/mcp"), key: key.to_owned(), revision, closes: false };
         let params = json!({
             "protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "plugboard-tests", "version": "1"}
         });
@@ -43,6 +45,12 @@ impl McpClient {
         let accepted = client.post(&done.to_string(), "notifications/initialized", None).await;
         assert_eq!((accepted.status, accepted.text.as_str()), (202, ""));
         client
+    }
+
+    /// The same, with a connection of its own for each request.
+    pub fn on_new_connections(mut self) -> Self {
+        self.closes = true;
+        self
     }
 
     pub fn is_modern(&self) -> bool {
@@ -88,6 +96,9 @@ impl McpClient {
             .body(body.to_owned());
         if !self.key.is_empty() {
             request = request.bearer_auth(&self.key);
+        }
+        if self.closes {
+            request = request.header("Connection", "close");
         }
         if method != "initialize" {
             request = request.header("MCP-Protocol-Version", self.revision);

@@ -32,6 +32,8 @@ pub struct Options {
     gateways: usize,
     executors: usize,
     auths: usize,
+    catalogs: usize,
+    balanced: bool,
     nats: usize,
     relays: Vec<u16>,
     sandbox: bool,
@@ -66,6 +68,18 @@ impl Options {
 
     pub fn auths(mut self, number: usize) -> Self {
         self.auths = number;
+        self
+    }
+
+    /// Several need a balancer.
+    pub fn catalogs(mut self, number: usize) -> Self {
+        self.catalogs = number;
+        self
+    }
+
+    /// HAProxy in front of gateways, auth services and catalogs; what is asked of the stack goes by it.
+    pub fn balanced(mut self) -> Self {
+        self.balanced = true;
         self
     }
 
@@ -143,6 +157,9 @@ impl Options {
                 command.env("PLUGBOARD_BIN", binary());
                 command.args(["up", "--port", "0", "--executors", &self.executors.to_string()]);
                 command.args(["--auths", &self.auths.to_string(), "--gateways", &self.gateways.to_string()]);
+                if self.balanced {
+                    command.args(["--balancer", "--catalogs", &self.catalogs.to_string()]);
+                }
                 if self.nats > 1 {
                     command.args(["--nats", &self.nats.to_string(), "--sync", "always"]);
                 }
@@ -189,6 +206,8 @@ impl Stack {
             gateways: 1,
             executors: 2,
             auths: 1,
+            catalogs: 1,
+            balanced: false,
             nats: 1,
             relays: Vec::new(),
             sandbox: false,
@@ -318,10 +337,13 @@ impl Stack {
 
     /// A process of a cluster, by name.
     pub fn pid(&self, name: &str) -> u32 {
+        eventually_blocking(&format!("{name} runs"), Duration::from_secs(20), || self.pid_now(name))
+    }
+
+    /// The same, if it runs now.
+    pub fn pid_now(&self, name: &str) -> Option<u32> {
         let file = self.data().join("run").join(format!("{name}.pid"));
-        eventually_blocking(&format!("{name} runs"), Duration::from_secs(20), || {
-            std::fs::read_to_string(&file).ok()?.trim().parse().ok()
-        })
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
     }
 
     /// Lets a cluster keep the first so many of its executors; the others end, and are started again when more are wanted.

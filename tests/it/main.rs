@@ -12,6 +12,7 @@
 )]
 
 mod accounts;
+mod backup;
 mod bad_calls;
 mod bad_keys;
 mod bad_messages;
@@ -141,6 +142,7 @@ suite! {
     }
     // A stack for one test, which may break it.
     alone {
+        backup::a_backup_brings_everything_back,
         limits::the_vendors_limits_are_kept,
         telemetry::metrics_tell_of_calls_and_of_no_tenant,
         telemetry::one_trace_from_the_client_to_the_vendor,

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 use plugboard_core::store::memory::MemoryStore;
-use plugboard_core::store::{Changes, Store, StoreError, Versioned, Write};
+use plugboard_core::store::{Changes, Piece, Store, StoreError, Versioned, Write};
+use tokio::sync::mpsc;
 
 use super::process::{Fault, Process};
 use super::run::Cast;
@@ -106,6 +107,10 @@ impl Store for StorePort {
         limit: usize,
     ) -> Result<Vec<(String, Versioned)>, StoreError> {
         self.process.call(prefix, self.store.page(prefix, after, limit)).await.map_err(away)?
+    }
+
+    async fn snapshot(&self, to: mpsc::Sender<Vec<Piece>>) -> Result<(), StoreError> {
+        self.process.call("snapshot", self.store.snapshot(to)).await.map_err(away)?
     }
 
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {

@@ -7,6 +7,7 @@ mod support;
 mod accounts;
 mod agents;
 mod audit;
+mod backup;
 mod bootstrap;
 mod custody;
 mod failover;

@@ -25,10 +25,11 @@ use plugboard_core::job::{TicketFacts, TicketKey};
 use plugboard_core::manifest::{Manifest, document};
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::memory::MemoryStore;
-use plugboard_core::store::{Changes, Store, StoreError, Versioned, Write};
+use plugboard_core::store::{Changes, Piece, Store, StoreError, Versioned, Write};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -88,6 +89,11 @@ impl Store for TestStore {
     ) -> Result<Vec<(String, Versioned)>, StoreError> {
         self.check().await?;
         self.inner.page(prefix, after, limit).await
+    }
+
+    async fn snapshot(&self, to: mpsc::Sender<Vec<Piece>>) -> Result<(), StoreError> {
+        self.check().await?;
+        self.inner.snapshot(to).await
     }
 
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {
@@ -315,6 +321,13 @@ impl World {
 
     /// Without its change loop.
     pub(crate) async fn idle_service(&self) -> Arc<AuthService> {
+        let service = self.unopened_service().await;
+        service.open_key_ring().await.unwrap();
+        service
+    }
+
+    /// Its key ring is to be opened first.
+    pub(crate) async fn unopened_service(&self) -> Arc<AuthService> {
         let catalog = CatalogHandle::new(Arc::new(TestCatalog(catalog())));
         tokio::spawn(catalog.clone().follow(self.stop.clone()));
         catalog.ready().await;
@@ -331,9 +344,7 @@ impl World {
             revoker: Some(Arc::new(self.revoker.clone())),
             ticket_key: self.tickets.clone(),
         };
-        let service = AuthService::new(&self.config, deps);
-        service.open_key_ring().await.unwrap();
-        service
+        AuthService::new(&self.config, deps)
     }
 
     /// Serves a service on loopback until `stop`; the handle ends when the server has drained.

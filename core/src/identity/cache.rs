@@ -23,10 +23,14 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::ids::{AccountId, KeyId, OrganizationId, ServiceKey};
+use crate::readiness::Health;
 use crate::secret::{AccountFields, Secret};
 
 /// A cache under a beat older than this is not used. Beats come every 100 ms.
 pub const FRESH_FOR: Duration = Duration::from_millis(500);
+
+/// Whoever has heard no beat for so long is not ready.
+const MISSED_FOR: Duration = Duration::from_secs(5);
 
 /// Decrypted credentials stay in memory this long at most.
 const CREDENTIALS_FOR: Duration = Duration::from_secs(2);
@@ -43,6 +47,8 @@ pub struct Freshness {
 #[derive(Debug, Default, Clone, Copy)]
 struct State {
     beat: Option<Instant>,
+    /// The last beat there was, also on a stream that has broken since.
+    heard: Option<Instant>,
     epoch: u64,
     changes: u64,
 }
@@ -74,8 +80,22 @@ impl Freshness {
         self.mark().is_some()
     }
 
+    /// While no beat comes everything is asked for anew, which is slower and no less safe. Only when none has come for a
+    /// while, the auth service is likely not there at all: its restart alone must not make all who stand on it unready at
+    /// once.
+    pub fn health(&self) -> Health {
+        let heard = self.state.read().heard;
+        match heard.map(|at| at.elapsed()) {
+            Some(_) if self.is_fresh() => Health::Up,
+            Some(ago) if ago < MISSED_FOR => Health::Reduced("no beat: everything is asked for anew"),
+            _ => Health::Down("no connection"),
+        }
+    }
+
     fn beat(&self) {
-        self.state.write().beat = Some(Instant::now());
+        let now = Some(Instant::now());
+        let mut state = self.state.write();
+        (state.beat, state.heard) = (now, now);
     }
 
     fn changed(&self) {
@@ -167,6 +187,11 @@ impl CachedDirectory {
 
     pub fn is_fresh(&self) -> bool {
         self.freshness.is_fresh()
+    }
+
+    /// Of the auth service, as far as is known here.
+    pub fn health(&self) -> Health {
+        self.freshness.health()
     }
 
     /// Revocations are rare; a scan is cheaper than a second index on every call.
@@ -336,6 +361,11 @@ impl CachedVault {
     pub fn is_fresh(&self) -> bool {
         self.freshness.is_fresh()
     }
+
+    /// Of the auth service, as far as is known here.
+    pub fn health(&self) -> Health {
+        self.freshness.health()
+    }
 }
 
 #[async_trait]
@@ -368,5 +398,24 @@ impl Vault for CachedVault {
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
         self.inner.changes().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_broken_stream_is_no_reason_to_be_unready() {
+        let freshness = Freshness::default();
+        assert!(matches!(freshness.health(), Health::Down(_)), "nobody was ever heard");
+        freshness.beat();
+        assert_eq!(freshness.health(), Health::Up);
+        freshness.broken();
+        assert!(!freshness.is_fresh());
+        assert!(matches!(freshness.health(), Health::Reduced(_)));
+        let long_ago = Instant::now().checked_sub(MISSED_FOR).unwrap();
+        freshness.state.write().heard = Some(long_ago);
+        assert!(matches!(freshness.health(), Health::Down(_)), "nobody was heard for long");
     }
 }

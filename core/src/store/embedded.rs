@@ -5,8 +5,9 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{ReadableTable, ReadableTableMetadata};
+use tokio::sync::mpsc;
 
-use super::{Changes, Expect, Store, StoreError, Versioned, Write};
+use super::{Changes, Expect, PIECES, Piece, Store, StoreError, Versioned, Write, given_up};
 use crate::embedded::tables::{CHANGES, STORE, Tables};
 use crate::embedded::{Embedded, EmbeddedError};
 
@@ -75,6 +76,25 @@ impl Store for EmbeddedStore {
             .collect()
     }
 
+    /// A read transaction is a snapshot.
+    async fn snapshot(&self, to: mpsc::Sender<Vec<Piece>>) -> Result<(), StoreError> {
+        self.file
+            .read_long(move |transaction| {
+                let mut batch = Vec::with_capacity(PIECES);
+                for entry in transaction.open_table(STORE)?.range::<&str>(..)? {
+                    let (key, record) = entry?;
+                    batch.push(decode(record.value()).map(|record| (key.value().to_owned(), record.value)));
+                    if batch.len() == PIECES
+                        && let Err(error) = send(&to, &mut batch)
+                    {
+                        return Ok(Err(error));
+                    }
+                }
+                Ok(send(&to, &mut batch))
+            })
+            .await?
+    }
+
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {
         Ok(self.file.read(|transaction| {
             let table = transaction.open_table(CHANGES)?;
@@ -94,6 +114,12 @@ impl Store for EmbeddedStore {
             Ok(changes)
         })?)
     }
+}
+
+/// From a thread that may wait.
+fn send(to: &mpsc::Sender<Vec<Piece>>, batch: &mut Vec<Result<(String, Bytes), StoreError>>) -> Result<(), StoreError> {
+    let pieces = batch.drain(..).map(|read| read.map(|(key, value)| Piece { key, value: Some(value) }));
+    to.blocking_send(pieces.collect::<Result<_, _>>()?).map_err(given_up)
 }
 
 /// Expectations are checked before anything is written: other operations share the transaction.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
-use super::{Changes, Expect, Store, StoreError, Versioned, Write};
+use super::{Changes, Expect, Piece, Store, StoreError, Versioned, Write, given_up};
 
 /// Clones share their records.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +74,12 @@ impl Store for MemoryStore {
         under.retain(|(key, _)| after.is_none_or(|after| key.as_str() > after));
         under.truncate(limit);
         Ok(under)
+    }
+
+    async fn snapshot(&self, to: mpsc::Sender<Vec<Piece>>) -> Result<(), StoreError> {
+        let records = self.inner.lock().records.clone();
+        let pieces = records.into_iter().map(|(key, record)| Piece { key, value: Some(record.value) });
+        to.send(pieces.collect()).await.map_err(given_up)
     }
 
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {

@@ -9,6 +9,7 @@ pub mod redis;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 /// A record and the version it was read at. Versions start at 1 and grow by one with each write of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,16 @@ impl Write {
     pub fn delete(key: impl Into<String>, expect: Expect) -> Self {
         Self::Delete { key: key.into(), expect }
     }
+}
+
+/// Pieces that are sent at once.
+const PIECES: usize = 500;
+
+/// A record of a snapshot, or that there is none after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub key: String,
+    pub value: Option<Bytes>,
 }
 
 /// Durable when it answers; what the contract suite `testing::store` checks.
@@ -72,6 +83,13 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(String, Versioned)>, StoreError>;
 
+    /// Everything that is stored, as of one moment before this returns, however long it takes and whoever writes
+    /// meanwhile. Of pieces with the same key the last one counts.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or nobody receives any more; what was sent is no snapshot then.
+    async fn snapshot(&self, to: mpsc::Sender<Vec<Piece>>) -> Result<(), StoreError>;
+
     /// The notices after `sequence`, and the sequence number of the newest one. The log keeps at least the last 1,000;
     /// `missed` says that older ones than asked for are gone.
     ///
@@ -97,4 +115,9 @@ pub enum StoreError {
     Conflict { key: String },
     #[error("a stored record is unreadable: {0}")]
     Unreadable(String),
+}
+
+/// Nobody receives the pieces of a snapshot.
+fn given_up<T>(_: T) -> StoreError {
+    StoreError::Unavailable("the snapshot was given up".to_owned())
 }

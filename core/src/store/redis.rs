@@ -6,9 +6,13 @@
 //! | `{ns}:index` | sorted set, all scores 0 | every key, for listing in key order |
 //! | `{ns}:sequence` | integer | number of the newest notice |
 //! | `{ns}:log` | list | the last 1,000 notices, oldest first |
+//! | `{ns}:snapshot` | string | whoever takes a snapshot; while it is there, commits note what they change |
+//! | `{ns}:changed` | set | the keys that were changed since the snapshot was begun |
 //!
 //! The braces make a cluster keep all of it on one node, so that a commit can be one script. What is promised is only
 //! as durable as the server: see [`RedisStore::verify_durable`].
+
+mod snapshot;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -17,8 +21,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{FromRedisValue, Script, ScriptInvocation};
+use tokio::sync::mpsc;
 
-use super::{Changes, Expect, Store, StoreError, Versioned, Write};
+use super::{Changes, Expect, Piece, Store, StoreError, Versioned, Write};
 use crate::secret::Secret;
 
 /// Notices that are kept.
@@ -30,15 +35,15 @@ const PAGE: usize = 500;
 /// How long one command may take, and how long a connection.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// Checks every expectation, then writes everything. `KEYS`: index, sequence, log, then one per write. `ARGV`: the
-/// notice's presence (`1` or `0`), the notice, the log's length, then four per write: plain key, `put` or `delete`,
+/// Checks every expectation, then writes everything. `KEYS`: index, sequence, log, snapshot, changed, then one per write.
+/// `ARGV`: the notice's presence (`1` or `0`), the notice, the log's length, then four per write: plain key, `put` or `delete`,
 /// expected version (empty: any, `0`: absent), value. Answers with the number of the write that conflicts, or 0.
 static COMMIT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local versions = {}
-        for i = 4, #KEYS do
-            local at = 3 + (i - 4) * 4
+        for i = 6, #KEYS do
+            local at = 3 + (i - 6) * 4
             local version = versions[KEYS[i]]
             if version == nil then
                 local found = redis.call('GETRANGE', KEYS[i], 0, 20)
@@ -46,7 +51,7 @@ static COMMIT: LazyLock<Script> = LazyLock::new(|| {
             end
             local expected = ARGV[at + 3]
             if expected ~= '' and tonumber(expected) ~= version then
-                return i - 3
+                return i - 5
             end
             if ARGV[at + 2] == 'put' then
                 versions[KEYS[i]] = version + 1
@@ -55,8 +60,12 @@ static COMMIT: LazyLock<Script> = LazyLock::new(|| {
             end
             ARGV[at + 3] = string.format('%.0f', version + 1)
         end
-        for i = 4, #KEYS do
-            local at = 3 + (i - 4) * 4
+        local noted = redis.call('EXISTS', KEYS[4]) == 1
+        for i = 6, #KEYS do
+            local at = 3 + (i - 6) * 4
+            if noted then
+                redis.call('SADD', KEYS[5], ARGV[at + 1])
+            end
             if ARGV[at + 2] == 'put' then
                 redis.call('SET', KEYS[i], ARGV[at + 3] .. ':' .. ARGV[at + 4])
                 redis.call('ZADD', KEYS[1], 0, ARGV[at + 1])
@@ -288,7 +297,7 @@ impl Store for RedisStore {
     /// An error other than a conflict leaves open whether it was applied: read before trying again.
     async fn commit(&self, writes: Vec<Write>, notice: Option<Bytes>) -> Result<(), StoreError> {
         let mut call = COMMIT.key(self.key("index"));
-        call.key(self.key("sequence")).key(self.key("log"));
+        call.key(self.key("sequence")).key(self.key("log")).key(self.key("snapshot")).key(self.key("changed"));
         call.arg(u8::from(notice.is_some())).arg(notice.as_deref().unwrap_or_default()).arg(LOG_LENGTH);
         let mut keys = Vec::with_capacity(writes.len());
         for write in writes {
@@ -346,6 +355,10 @@ impl Store for RedisStore {
             }
         }
         Ok(records)
+    }
+
+    async fn snapshot(&self, to: mpsc::Sender<Vec<Piece>>) -> Result<(), StoreError> {
+        snapshot::take(self, &to).await
     }
 
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {

@@ -1,12 +1,15 @@
 //! What every [`Store`] promises: versions, expectations, whole batches, a log of changes, durable when it answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use super::World;
 use super::journal::race;
-use crate::store::{Expect, Store, StoreError, Write};
+use crate::store::{Expect, Piece, Store, StoreError, Write};
 
 type Port = Arc<dyn Store>;
 
@@ -25,6 +28,8 @@ pub async fn store_contract<W: World<Port = dyn Store>>(make: impl AsyncFn() -> 
     the_change_log_counts(make().await).await;
     the_change_log_keeps_a_thousand(make().await).await;
     notices_of_racing_writers_are_all_there(make().await).await;
+    a_snapshot_is_of_one_moment(make().await).await;
+    a_snapshot_that_is_given_up_harms_nothing(make().await).await;
     survives_a_crash(make().await).await;
 }
 
@@ -346,6 +351,88 @@ async fn notices_of_racing_writers_are_all_there<W: World<Port = dyn Store>>(mut
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 256);
+}
+
+/// Every writer keeps two records that always say the same; a snapshot finds them so, however many pages lie between.
+async fn a_snapshot_is_of_one_moment<W: World<Port = dyn Store>>(mut world: W) {
+    let (store, other) = (world.open().await, world.open().await);
+    for at in 0..1_700 {
+        put(&store, &format!("m/{at:04}"), "still", Expect::Absent).await.unwrap();
+    }
+    const WRITERS: usize = 4;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (store, stop) = (other.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut number = 0_u64;
+                while number == 0 || !stop.load(Ordering::SeqCst) {
+                    number += 1;
+                    let value = number.to_string();
+                    let mut batch = ["a", "z"]
+                        .map(|end| Write::put(format!("{end}/{writer}"), value.clone(), Expect::Anything))
+                        .to_vec();
+                    // Comes, goes, and comes again.
+                    let name = format!("n/{writer}");
+                    batch.push(match number % 2 {
+                        0 => Write::delete(name, Expect::Anything),
+                        _ => Write::put(name, value, Expect::Anything),
+                    });
+                    store.commit(batch, None).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                number
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        let snapshot = snapshot(&store).await.unwrap();
+        let text = |key: String| snapshot.get(&key).map(|value| String::from_utf8_lossy(value).into_owned());
+        for writer in 0..WRITERS {
+            let number = text(format!("a/{writer}"));
+            assert_eq!(number, text(format!("z/{writer}")), "of one moment");
+            let odd = number.clone().filter(|number| number.parse::<u64>().unwrap() % 2 == 1);
+            assert_eq!(text(format!("n/{writer}")), odd, "of the same moment");
+        }
+        assert_eq!(snapshot.keys().filter(|key| key.starts_with("m/")).count(), 1_700);
+    }
+    stop.store(true, Ordering::SeqCst);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let listed = store.list("").await.unwrap().into_iter().map(|(key, record)| (key, record.value));
+    let listed: BTreeMap<_, _> = listed.collect();
+    assert_eq!(snapshot(&store).await.unwrap(), listed, "what nobody changes is all there");
+}
+
+async fn a_snapshot_that_is_given_up_harms_nothing<W: World<Port = dyn Store>>(mut world: W) {
+    let store = world.open().await;
+    assert_eq!(snapshot(&store).await.unwrap(), BTreeMap::new());
+    put(&store, "k", "1", Expect::Absent).await.unwrap();
+    let (pieces, nobody) = mpsc::channel(1);
+    drop(nobody);
+    assert!(matches!(store.snapshot(pieces).await, Err(StoreError::Unavailable(_))));
+    put(&store, "k", "2", Expect::Version(1)).await.unwrap();
+    let wanted = BTreeMap::from([("k".to_owned(), Bytes::from_static(b"2"))]);
+    assert_eq!(snapshot(&store).await.unwrap(), wanted);
+}
+
+async fn snapshot(store: &Port) -> Result<BTreeMap<String, Bytes>, StoreError> {
+    let (pieces, mut arriving) = mpsc::channel(1);
+    let collect = async {
+        let mut found = BTreeMap::new();
+        while let Some(batch) = arriving.recv().await {
+            for Piece { key, value } in batch {
+                match value {
+                    Some(value) => found.insert(key, value),
+                    None => found.remove(&key),
+                };
+            }
+        }
+        found
+    };
+    let (read, found) = tokio::join!(store.snapshot(pieces), collect);
+    read.map(|()| found)
 }
 
 async fn survives_a_crash<W: World<Port = dyn Store>>(mut world: W) {

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import ports
+from . import balancer, ports
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -114,13 +114,14 @@ class Layout:
 
     def take_ports(self):
         args = self.args
-        inner = ports.take(args.nats * 3 + 1 + 2 + args.auths * 3 + args.executors + args.gateways)
+        services = args.catalogs * 2 + args.auths * 3 + args.executors + args.gateways
+        inner = ports.take(args.nats * 3 + 1 + services + len(balancer.DOORS))
         take = iter(inner)
         self.nats_ports = [next(take) for _ in range(args.nats)]
         self.route_ports = [next(take) for _ in range(args.nats)]
         self.nats_health = [next(take) for _ in range(args.nats)]
         self.redis_port = next(take)
-        self.catalog_port, self.catalog_health = next(take), next(take)
+        self.catalog_ports = [(next(take), next(take)) for _ in range(args.catalogs)]
         self.auth_ports = [(next(take), next(take), next(take)) for _ in range(args.auths)]
         self.executor_health = [next(take) for _ in range(args.executors)]
         self.gateway_health = [next(take) for _ in range(args.gateways)]
@@ -129,14 +130,18 @@ class Layout:
         if len(relays) != args.nats + 1:
             raise ClusterError(f"--relays needs {args.nats + 1} ports: one for each nats-server, one for redis")
         *self.nats_reached, self.redis_reached = relays
-        if args.port:
+        if args.port and not args.balancer:
             self.gateway_ports = [args.port + i for i in range(args.gateways)]
         else:
             self.gateway_ports = ports.take(args.gateways)
+        # Where the balancer listens, by what is behind; nothing without one.
+        self.doors = dict(zip(balancer.DOORS, take)) if args.balancer else {}
+        if args.port and args.balancer:
+            self.doors["gateway"] = args.port
 
     @property
     def pages_url(self):
-        return f"http://127.0.0.1:{self.auth_ports[0][2]}"
+        return f"http://127.0.0.1:{self.doors.get('pages', self.auth_ports[0][2])}"
 
     @property
     def urls(self):
@@ -145,7 +150,9 @@ class Layout:
     def children(self):
         yield from self.nats()
         yield self.redis()
-        yield self.catalog()
+        if self.args.balancer:
+            yield self.balancer()
+        yield from self.catalogs()
         yield from self.auths()
         yield from self.executors()
         yield from self.gateways()
@@ -212,12 +219,43 @@ save ""
     def limits_password(self):
         return hashlib.sha256(f"{self.secrets['redis']} limits".encode()).hexdigest()[:32]
 
+    def balancer(self):
+        program = find("haproxy", "PLUGBOARD_HAPROXY", "/usr/sbin/haproxy")
+        if program is None:
+            raise ClusterError("haproxy is not installed; install it or set PLUGBOARD_HAPROXY")
+        gateways = list(zip(self.gateway_ports, self.gateway_health))
+        behind = {
+            "gateway": gateways,
+            "grpc": gateways,
+            "auth": [(port, health) for port, health, _ in self.auth_ports],
+            "pages": [(pages, health) for _, health, pages in self.auth_ports],
+            "catalog": self.catalog_ports,
+        }
+        conf = self.data / "run" / "haproxy.cfg"
+        conf.write_text(balancer.configuration(self.doors, behind))
+        return Child("balancer", [program, "-db", "-f", str(conf)], ready=("tcp", self.doors["gateway"]), wave=0)
+
+    def peers(self):
+        if self.doors:
+            # As behind a Service of Kubernetes: one address, and each connection leads to one of those behind it.
+            auths, catalog = [self.doors["auth"]] * 3, self.doors["catalog"]
+        else:
+            auths, catalog = [port for port, _, _ in self.auth_ports], self.catalog_ports[0][0]
+        return {
+            "PLUGBOARD_PEERS__AUTH": json.dumps([f"http://127.0.0.1:{port}" for port in auths]),
+            "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{catalog}",
+        }
+
+    def grace(self, section):
+        # Without a balancer nobody looks whether a service is about to stop.
+        name = f"PLUGBOARD_{section}__STOP_GRACE_MS"
+        return {**({} if self.doors else {name: "0"}), **handed_on(name)}
+
     def common(self):
         args = self.args
         env = {
             "PLUGBOARD_SECRETS__CLUSTER_SECRET": f'"{self.secrets["PLUGBOARD_SECRETS__CLUSTER_SECRET"]}"',
-            "PLUGBOARD_PEERS__AUTH": json.dumps([f"http://127.0.0.1:{port}" for port, _, _ in self.auth_ports]),
-            "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{self.catalog_port}",
+            **self.peers(),
             "PLUGBOARD_MODE__SANDBOX": "true" if args.sandbox else "false",
             "PLUGBOARD_EGRESS__ALLOW": json.dumps(args.egress_allow),
             **handed_on(*TELEMETRY),
@@ -248,13 +286,16 @@ save ""
             env = {**env, "PLUGBOARD_CLOCK_OFFSET": str(Path(offsets) / name)}
         return Child(name, [self.binary, role], {**self.common(), **env}, ready, wave)
 
-    def catalog(self):
-        env = {
-            "PLUGBOARD_CATALOG__LISTEN": f'"127.0.0.1:{self.catalog_port}"',
-            "PLUGBOARD_CATALOG__CONNECTORS": json.dumps([str(Path(d).resolve()) for d in self.args.connectors]),
-            "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{self.catalog_health}"',
-        }
-        return self.service("catalog", "catalog", env, ("http", self.catalog_health, "/readyz"), 1)
+    def catalogs(self):
+        for i, (port, health) in enumerate(self.catalog_ports, 1):
+            env = {
+                "PLUGBOARD_CATALOG__LISTEN": f'"127.0.0.1:{port}"',
+                "PLUGBOARD_CATALOG__CONNECTORS": json.dumps([str(Path(d).resolve()) for d in self.args.connectors]),
+                "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
+                **self.grace("CATALOG"),
+            }
+            name = f"catalog-{i}" if self.args.catalogs > 1 else "catalog"
+            yield self.service(name, "catalog", env, ("http", health, "/readyz"), 1)
 
     def auths(self):
         for i, (port, health, pages) in enumerate(self.auth_ports, 1):
@@ -267,6 +308,7 @@ save ""
                 "PLUGBOARD_SEED_OPERATOR_KEY": self.secrets["PLUGBOARD_SEED_OPERATOR_KEY"],
                 "PLUGBOARD_SEED_API_KEY": self.secrets["PLUGBOARD_SEED_API_KEY"],
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
+                **self.grace("AUTH"),
                 **self.secret("TICKET_KEY", "MASTER_KEY"),
             }
             yield self.service(f"auth-{i}", "auth", env, ("http", health, "/readyz"), 2)
@@ -288,9 +330,8 @@ save ""
             env = {
                 **self.nats_env("gateway"),
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
-                # Nothing balances here.
-                "PLUGBOARD_GATEWAY__STOP_GRACE_MS": "0",
-                **handed_on("PLUGBOARD_GATEWAY__STOP_GRACE_MS", "PLUGBOARD_QUEUE__BACKLOG_PER_ORGANIZATION"),
+                **self.grace("GATEWAY"),
+                **handed_on("PLUGBOARD_QUEUE__BACKLOG_PER_ORGANIZATION"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 **self.secret("TICKET_KEY", "PAYLOAD_KEY"),
             }
@@ -298,7 +339,7 @@ save ""
 
     def health_urls(self):
         named = [
-            ("catalog", [self.catalog_health]),
+            ("catalog", [health for _, health in self.catalog_ports]),
             ("auth", [health for _, health, _ in self.auth_ports]),
             ("executor", self.executor_health),
             ("gateway", self.gateway_health),
@@ -307,11 +348,12 @@ save ""
 
     def ready_line(self):
         keys = self.secrets if self.first_start else {}
+        url, grpc = (f"http://127.0.0.1:{self.doors[door]}" if self.doors else self.urls[0] for door in ("gateway", "grpc"))
         return {
             "event": "ready",
-            "url": self.urls[0],
-            "mcp_url": f"{self.urls[0]}/mcp",
-            "grpc_url": self.urls[0],
+            "url": url,
+            "mcp_url": f"{url}/mcp",
+            "grpc_url": grpc,
             "connect_url": f"{self.pages_url}/connect",
             "urls": self.urls,
             "health_urls": self.health_urls(),

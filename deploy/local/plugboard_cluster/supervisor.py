@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 from .layout import ClusterError, Layout, print_err
@@ -73,6 +74,10 @@ class Supervisor:
                 self.start(child)
             for child in members:
                 self.wait_ready(child)
+        for child in self.children:
+            if child.name == "balancer":
+                # It listens from the start; now it must have seen that somebody is behind it.
+                self.wait_ready(replace(child, ready=("http", self.layout.doors["gateway"], "/readyz")))
 
     def wait_ready(self, child):
         until = time.monotonic() + READY_WITHIN

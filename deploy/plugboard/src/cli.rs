@@ -35,6 +35,12 @@ pub enum Command {
     Keys(KeysCommand),
     /// Make another master key the present one and seal everything anew under it, while calls go on. Operator's key.
     Rotate(RotateArgs),
+    /// Write organizations, keys, accounts and audit logs into one file, as of one moment, while everything runs. Accounts
+    /// stay sealed: the master keys that the file needs are named, and are to be kept apart from it.
+    Backup(BackupArgs),
+    /// Read a backup back, into either kind of store. It is checked whole before anything is written. Services: stop gateways
+    /// and auth services first.
+    Restore(RestoreArgs),
     /// Read the audit log, or check that nobody has changed it.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -181,6 +187,41 @@ pub struct RotateArgs {
     /// The operator's key is taken from PLUGBOARD_OPERATOR_KEY when it is set.
     #[command(flatten)]
     pub client: ClientArgs,
+}
+
+/// Which store, and its master keys.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Data directory of `plugboard up`. Without it the Redis and the master keys in the settings of an auth service.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub data: Option<PathBuf>,
+    /// Settings that differ from the defaults. Environment variables PLUGBOARD_<SECTION>__<KEY> win over it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// A new file, readable by its owner alone; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A file that `plugboard backup` has written; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Read and check it, say what is in it, and write nothing.
+    #[arg(long, conflicts_with = "replace")]
+    pub check: bool,
+    /// Delete what is in the store, if anything is. What it knows to be revoked stays revoked.
+    #[arg(long)]
+    pub replace: bool,
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! The one binary: parses, then calls.
 
 mod audit;
+mod backup;
 mod call;
 mod cli;
 mod connectors;
@@ -51,6 +52,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Call(args) => call::run(args).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Rotate(args) => rotate::run(args).await,
+        Command::Backup(args) => backup::backup(args).await,
+        Command::Restore(args) => backup::restore(args).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Jobs(command) => jobs::run(command).await,
         Command::Connectors(command) => connectors::run(command),

@@ -46,8 +46,13 @@ async fn start(args: &ServiceArgs, name: &'static str, service: Service) -> anyh
     let telemetry = telemetry::init(&settings.telemetry, &format!("plugboard-{name}"), &instance)?;
     let health = health::open(&settings.mode.health_listen, name, &[service]).await?;
     let life = Lifecycle::new();
-    // Others find another replica by themselves; in front of gateways are balancers.
-    let grace = if service == Service::Gateway { settings.gateway.stop_grace_ms } else { 0 };
+    let grace = match service {
+        Service::Gateway => settings.gateway.stop_grace_ms,
+        Service::Auth => settings.auth.stop_grace_ms,
+        Service::Catalog => settings.catalog.stop_grace_ms,
+        // Nobody comes to an executor: it fetches its jobs.
+        Service::Executor => 0,
+    };
     life.stop_on_signals(Duration::from_millis(grace.into()))?;
     Ok(Some(Start { settings, life, health, _telemetry: telemetry }))
 }
@@ -151,7 +156,7 @@ fn queue(settings: &QueueSettings) -> NatsQueueConfig {
     NatsQueueConfig { max_waiting_per_subject: settings.backlog_per_organization.into(), ..NatsQueueConfig::default() }
 }
 
-fn redis(settings: &RedisSettings) -> RedisConfig {
+pub fn redis(settings: &RedisSettings) -> RedisConfig {
     RedisConfig {
         url: Secret::new(settings.url.as_str()),
         namespace: settings.namespace.clone(),

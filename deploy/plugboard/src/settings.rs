@@ -47,6 +47,7 @@ pub struct AuthSettings {
     pub http_listen: String,
     pub public_url: String,
     pub allow_private_hosts: bool,
+    pub stop_grace_ms: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +55,7 @@ pub struct AuthSettings {
 pub struct CatalogSettings {
     pub listen: String,
     pub connectors: Vec<std::path::PathBuf>,
+    pub stop_grace_ms: u32,
 }
 
 #[derive(Debug, Deserialize)]

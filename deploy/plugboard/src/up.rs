@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +67,8 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let shape = Shape::open(file, backlog, master).await?;
     let public_url = public_url(&settings.gateway, &settings.auth, &url);
     let auth = shape.auth(&args, public_url, &keys, catalog.clone(), egress.clone(), &life).await?;
+    let store = Arc::new(EmbeddedStore::new(shape.file.clone()));
+    crate::backup::serve(&args.data, store, keys.masters.clone(), &life);
     let first_keys = auth.bootstrap(seed("PLUGBOARD_SEED_OPERATOR_KEY"), seed("PLUGBOARD_SEED_API_KEY")).await?;
     let drained = CancellationToken::new();
     // The built-in vendor has no limits.
@@ -281,13 +283,25 @@ struct DataKeys {
     local: SecretKey,
 }
 
+pub fn master_key_file(data: &Path) -> PathBuf {
+    data.join("master.key")
+}
+
 /// The keys in the data directory: made at the first start, never again.
 fn data_keys(data: &Path) -> anyhow::Result<DataKeys> {
-    let path = data.join("master.key");
+    let path = master_key_file(data);
     if !path.is_file() {
         make_master_key(data, &path)?;
     }
     Ok(DataKeys { masters: Arc::new(FileKeys::new(path, true)), local: local_key(&data.join("local.key"))? })
+}
+
+/// From now on no other master key is made here.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn mark_keyed(data: &Path) -> std::io::Result<()> {
+    std::fs::write(data.join("keyed"), "The accounts here are sealed with master.key. Back both up, apart.\n")
 }
 
 fn make_master_key(data: &Path, path: &Path) -> anyhow::Result<()> {
@@ -297,7 +311,7 @@ fn make_master_key(data: &Path, path: &Path) -> anyhow::Result<()> {
     }
     let key = MasterKey { id: FIRST.to_owned(), key: SecretKey::generate()? };
     write_keys(path, &[key]).with_context(|| format!("writing {shown}"))?;
-    std::fs::write(data.join("keyed"), "The accounts here are sealed with master.key. Back both up, apart.\n")?;
+    mark_keyed(data)?;
     say(&format!("Made {shown}, the key that seals accounts. Back it up: without it they cannot be opened."));
     Ok(())
 }

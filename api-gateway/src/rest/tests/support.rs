@@ -141,6 +141,7 @@ impl World {
             me,
             waiters,
             callers: crate::waiters::Callers::default(),
+            parting: CancellationToken::new(),
             meters: crate::meters::Meters::default(),
             readiness,
             sandbox: false,

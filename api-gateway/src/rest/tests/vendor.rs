@@ -26,6 +26,8 @@ pub(super) struct FakeVendor {
     pub(super) silent: AtomicBool,
     /// Calls have waited for an hour.
     pub(super) late: AtomicBool,
+    /// Jobs are taken, and no answer comes.
+    pub(super) hangs: AtomicBool,
     pub(super) jobs: Mutex<Vec<Job>>,
 }
 
@@ -37,6 +39,7 @@ impl FakeVendor {
             full: false.into(),
             silent: false.into(),
             late: false.into(),
+            hangs: false.into(),
             jobs: Mutex::default(),
         })
     }
@@ -55,7 +58,9 @@ impl JobQueue for FakeVendor {
         let envelope = serde_json::to_vec(&envelope).unwrap().into();
         let outcome = Outcome { execution_id: job.execution_id.clone(), envelope, data: None };
         self.jobs.lock().push((*job).clone());
-        self.waiters.deliver(outcome);
+        if !self.hangs.load(Ordering::SeqCst) {
+            self.waiters.deliver(outcome);
+        }
         Ok(())
     }
 
