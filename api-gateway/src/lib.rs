@@ -35,12 +35,13 @@ mod tools;
 mod waiters;
 pub mod wiring;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::{Listener, ListenerExt};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::{QueueError, Replies, survey};
-use tokio::net::TcpListener;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
 pub use meters::Meters;
@@ -64,13 +65,16 @@ pub enum GatewayError {
 ///
 /// # Errors
 /// When a setting cannot be served, or outcomes cannot be received.
-pub async fn run(
+pub async fn run<L>(
     gateway: Arc<Gateway>,
     replies: Arc<dyn Replies>,
-    listener: TcpListener,
+    listener: L,
     beside: Router,
     life: &Lifecycle,
-) -> Result<(), GatewayError> {
+) -> Result<(), GatewayError>
+where
+    L: Listener<Addr = SocketAddr>,
+{
     let waiters = gateway.waiters.clone();
     replies.subscribe(&gateway.me, Arc::new(move |outcome| waiters.deliver(outcome))).await?;
     life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
@@ -79,8 +83,10 @@ pub async fn run(
     let router = router(gateway, loopback, beside).await?;
     let stopping = life.stopping();
     life.supervise_result("listener", async move {
-        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-        axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        // axum tells the address of any listener only when something taps it.
+        let serving = axum::serve(listener.tap_io(|_| {}), service);
+        serving.with_graceful_shutdown(stopping.cancelled_owned()).await
     });
     Ok(())
 }

@@ -34,6 +34,7 @@ pub struct Options {
     auths: usize,
     nats: usize,
     relays: Vec<u16>,
+    tls: Option<PathBuf>,
     sandbox: bool,
     upstream: Option<String>,
     egress_allow: Vec<String>,
@@ -56,6 +57,12 @@ impl Options {
     /// Ports at which services reach each nats-server, and then redis.
     pub fn relays(mut self, ports: Vec<u16>) -> Self {
         self.relays = ports;
+        self
+    }
+
+    /// Certificates of a cluster that speaks TLS.
+    pub fn tls(mut self, folder: &Path) -> Self {
+        self.tls = Some(folder.to_owned());
         self
     }
 
@@ -146,6 +153,9 @@ impl Options {
                 if self.nats > 1 {
                     command.args(["--nats", &self.nats.to_string(), "--sync", "always"]);
                 }
+                if let Some(folder) = &self.tls {
+                    command.arg("--tls").arg(folder);
+                }
                 if !self.relays.is_empty() {
                     let ports: Vec<String> = self.relays.iter().map(u16::to_string).collect();
                     command.args(["--relays", &ports.join(",")]);
@@ -191,6 +201,7 @@ impl Stack {
             auths: 1,
             nats: 1,
             relays: Vec::new(),
+            tls: None,
             sandbox: false,
             upstream: None,
             egress_allow: Vec::new(),

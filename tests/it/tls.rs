@@ -1,0 +1,165 @@
+//! A cluster in which every connection is mutual TLS: services, nats-server and redis.
+
+use std::path::Path;
+use std::time::Duration;
+
+use plugboard_core::identity::{Directory, GrpcDirectory, GrpcVault, ServiceRole, Vault, service_token};
+use plugboard_core::ids::OrganizationId;
+use plugboard_core::queue::nats::{NatsConfig, NatsLink};
+use plugboard_core::secret::{Secret, SecretKey};
+use plugboard_core::store::redis::{RedisConfig, RedisStore};
+use plugboard_core::testing::certificates::{Authority, now};
+use plugboard_core::tls::ServiceTls;
+use plugboard_tests::certified::{Certified, name};
+use plugboard_tests::stack::Stack;
+use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
+use plugboard_tests::vendor::Vendor;
+use plugboard_tests::wait::eventually;
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn start(certified: &Certified, vendor: &Vendor) -> Stack {
+    let reload = ("PLUGBOARD_TLS__RELOAD_EVERY_S", "1");
+    Stack::cluster().tls(certified.folder()).vendor(vendor).environment(reload.0, reload.1).start()
+}
+
+/// A setting of a process, as it was given.
+fn setting(stack: &Stack, process: &str, name: &str) -> String {
+    let environment = std::fs::read(format!("/proc/{}/environ", stack.pid(process))).unwrap();
+    let pairs = environment.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+    let found = pairs.into_iter().find(|(found, _)| *found == name);
+    found.unwrap_or_else(|| panic!("{process} has no {name}")).1.trim_matches('"').to_owned()
+}
+
+async fn text(url: &str) -> String {
+    reqwest::get(url).await.unwrap().text().await.unwrap()
+}
+
+pub(crate) async fn every_connection_is_mutual_tls() {
+    let (certified, vendor) = (Certified::default(), Vendor::start());
+    let stack = start(&certified, &vendor);
+    let tenant = Tenant::new(&stack).await;
+    let account = tenant.connect("hubspot", "Shop", &vendor).await;
+    for call in [hubspot_read(), hubspot_write(&unique())] {
+        let envelope = tenant.mcp().execute(call).await;
+        assert_eq!(envelope["ok"], true, "{envelope}");
+    }
+    assert_eq!(vendor.count(&account.mark), 2);
+    strangers_reach_no_service(&certified, &stack).await;
+    strangers_reach_no_server(&certified, &stack).await;
+    let logs = stack.logs();
+    assert!(logs.contains("no certificate of our CA") && logs.contains("not its certificate"), "refusals are told");
+    for (file, bytes) in stack.written() {
+        let found = certified.secrets().iter().any(|secret| memchr::memmem::find(&bytes, secret.as_bytes()).is_some());
+        assert!(!found, "a private key is in {}", file.display());
+    }
+}
+
+/// What only executors may ask the auth service for: the fields of an account.
+async fn ask_as_executor(urls: &[String], secret: &SecretKey, tls: Option<&ServiceTls>) -> Result<(), String> {
+    let vault = GrpcVault::new(urls, &service_token(secret, ServiceRole::Executor), tls).unwrap();
+    vault.changes().await.map(drop).map_err(|error| error.to_string())
+}
+
+async fn strangers_reach_no_service(certified: &Certified, stack: &Stack) {
+    let auth: Vec<String> = serde_json::from_str(&setting(stack, "gateway-1", "PLUGBOARD_PEERS__AUTH")).unwrap();
+    let secret = SecretKey::from_hex(&setting(stack, "gateway-1", "PLUGBOARD_SECRETS__CLUSTER_SECRET")).unwrap();
+    let issued = |role: &str| certified.client(&certified.authority.day(&[&name(role)]));
+    ask_as_executor(&auth, &secret, Some(&issued("executor"))).await.unwrap();
+    // Everybody here has the cluster's secret, and so every token; none has an executor's certificate.
+    for role in ["gateway", "auth", "catalog", "somebody"] {
+        let refused = ask_as_executor(&auth, &secret, Some(&issued(role))).await.unwrap_err();
+        assert!(refused.contains("tls.names.executor"), "{role}: {refused}");
+    }
+    let gateway = GrpcDirectory::new(&auth, &service_token(&secret, ServiceRole::Gateway), Some(&issued("executor")));
+    assert!(gateway.unwrap().accounts(&OrganizationId::trusted("org".to_owned())).await.is_err());
+    let other = certified.client(&Authority::default().day(&[&name("executor")]));
+    ask_as_executor(&auth, &secret, Some(&other)).await.unwrap_err();
+    let clear: Vec<String> = auth.iter().map(|url| url.replace("https", "http")).collect();
+    ask_as_executor(&clear, &secret, None).await.unwrap_err();
+}
+
+async fn strangers_reach_no_server(certified: &Certified, stack: &Stack) {
+    let own = certified.client(&certified.authority.day(&[&name("gateway")]));
+    let other = certified.client(&Authority::default().day(&[&name("gateway")]));
+    let urls: Vec<String> = serde_json::from_str(&setting(stack, "gateway-1", "PLUGBOARD_NATS__URLS")).unwrap();
+    assert!(urls.iter().all(|url| url.starts_with("tls://")), "{urls:?}");
+    let nats = |tls: Option<ServiceTls>| NatsConfig {
+        urls: urls.iter().map(|url| if tls.is_some() { url.clone() } else { url.replace("tls", "nats") }).collect(),
+        user: Some("gateway".to_owned()),
+        password: Some(Secret::new(setting(stack, "gateway-1", "PLUGBOARD_NATS__PASSWORD"))),
+        start_within: Duration::from_secs(2),
+        tls,
+        ..NatsConfig::default()
+    };
+    NatsLink::connect(&nats(Some(own.clone()))).await.unwrap();
+    NatsLink::connect(&nats(Some(other.clone()))).await.unwrap_err();
+    NatsLink::connect(&nats(None)).await.unwrap_err();
+
+    let url = setting(stack, "auth-1", "PLUGBOARD_REDIS__URL");
+    assert!(url.starts_with("rediss://"));
+    let redis = |tls: Option<ServiceTls>| RedisConfig {
+        url: Secret::new(if tls.is_some() { url.clone() } else { url.replace("rediss", "redis") }),
+        tls,
+        ..RedisConfig::default()
+    };
+    RedisStore::connect(&redis(Some(own))).await.unwrap();
+    RedisStore::connect(&redis(Some(other))).await.unwrap_err();
+    RedisStore::connect(&redis(None)).await.unwrap_err();
+}
+
+/// When the certificate of a service ends, as it says itself.
+async fn ends(health: &str) -> i64 {
+    let metrics = text(&format!("{health}/metrics")).await;
+    let line = metrics.lines().find(|line| {
+        line.starts_with("plugboard_certificate_expiration_timestamp_seconds") && line.contains("\"service\"")
+    });
+    line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as i64
+}
+
+pub(crate) async fn certificates_are_renewed_while_services_run() {
+    let (certified, vendor) = (Certified::default(), Vendor::start());
+    let stack = start(&certified, &vendor);
+    let tenant = Tenant::new(&stack).await;
+    tenant.connect("hubspot", "Shop", &vendor).await;
+    let health = stack.health_urls("executor").remove(0);
+    let before = ends(&health).await;
+    assert!(before > now().unix_timestamp());
+
+    let renew = |holder: &str| {
+        let (begins, ends) = (now() - Duration::from_secs(3600), now() + Duration::from_secs(9 * 24 * 3600));
+        certified.authority.issue(&[&name(holder)], begins, ends).write(certified.folder(), holder);
+    };
+    ["executor", "gateway", "auth"].map(renew);
+    eventually("the executor has its new certificate", SOON, || async { (ends(&health).await > before).then_some(()) })
+        .await;
+    // Connections are made anew, with it, when an auth service comes back.
+    stack.signal("auth-1", "KILL");
+    eventually("a call goes through again", SOON, || async {
+        (tenant.mcp().execute(hubspot_write(&unique())).await["ok"] == true).then_some(())
+    })
+    .await;
+
+    breaks_nothing(&certified, &stack, &health).await;
+    let envelope = tenant.mcp().execute(hubspot_read()).await;
+    assert_eq!(envelope["ok"], true, "{envelope}");
+}
+
+async fn breaks_nothing(certified: &Certified, stack: &Stack, health: &str) {
+    std::fs::write(certified.file("executor.pem"), "not a certificate").unwrap();
+    let report = eventually("the executor says that a file is broken", SOON, || async {
+        let report: Value = serde_json::from_str(&text(&format!("{health}/readyz")).await).unwrap();
+        (report["parts"]["certificates"] != "ok").then_some(report)
+    })
+    .await;
+    assert_eq!(report["ready"], true, "{report}");
+    assert!(report["parts"]["certificates"].as_str().unwrap().contains("the old one stays"), "{report}");
+    let log = log_of(&stack.data(), "executor-1");
+    assert!(log.contains("a new certificate cannot be used") && log.contains("tls.certificate"), "{log}");
+    assert_eq!(log.matches("a new certificate cannot be used").count(), 1, "told once");
+}
+
+fn log_of(data: &Path, process: &str) -> String {
+    std::fs::read_to_string(data.join("log").join(format!("{process}.log"))).unwrap()
+}
