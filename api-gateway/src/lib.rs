@@ -42,6 +42,8 @@ use axum::Router;
 use axum::serve::{Listener, ListenerExt};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::{QueueError, Replies, survey};
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
 pub use meters::Meters;
@@ -91,15 +93,11 @@ where
     Ok(())
 }
 
-async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Router, GatewayError> {
-    let mut settings = tool_specs::settings(gateway.config.service_header);
-    settings.allowed_origins.clone_from(&gateway.config.allowed_origins);
-    settings.allowed_hosts = match (gateway.config.allowed_hosts.as_slice(), loopback) {
-        ([], true) => HostPolicy::Loopback,
-        ([], false) => HostPolicy::Any,
-        (names, _) => HostPolicy::Names(names.to_vec()),
-    };
-    let endpoint = McpEndpoint::new(Arc::new(Tools(gateway.clone())), settings)?;
+/// gRPC, for a listener of its own or for the public one.
+///
+/// # Errors
+/// When reflection cannot describe it.
+pub async fn grpc_routes(gateway: Arc<Gateway>) -> Result<Routes, GatewayError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<plugboard_proto::gateway::v1::execution_server::ExecutionServer<grpc::GrpcExecution>>().await;
     let reflection = || {
@@ -109,12 +107,24 @@ async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result
             .with_service_name("grpc.health.v1.Health")
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let grpc = tonic::service::Routes::new(grpc::service(gateway.clone()))
+    Ok(Routes::new(InterceptedService::new(grpc::service(gateway), grpc::admit))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .prepare()
-        .into_axum_router();
-    let ours = rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc);
+        .add_service(reflection().build_v1alpha()?))
+}
+
+async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Router, GatewayError> {
+    let mut settings = tool_specs::settings(gateway.config.service_header);
+    settings.allowed_origins.clone_from(&gateway.config.allowed_origins);
+    settings.allowed_hosts = match (gateway.config.allowed_hosts.as_slice(), loopback) {
+        ([], true) => HostPolicy::Loopback,
+        ([], false) => HostPolicy::Any,
+        (names, _) => HostPolicy::Names(names.to_vec()),
+    };
+    let endpoint = McpEndpoint::new(Arc::new(Tools(gateway.clone())), settings)?;
+    let mut ours = rest::router(gateway.clone()).merge(endpoint.router()).merge(mcp::no_oauth());
+    if gateway.config.grpc_listen.is_empty() {
+        ours = ours.merge(grpc_routes(gateway).await?.prepare().into_axum_router());
+    }
     Ok(ours.merge(beside).fallback(rest::unknown))
 }

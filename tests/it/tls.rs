@@ -9,13 +9,17 @@ use plugboard_core::queue::nats::{NatsConfig, NatsLink};
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::redis::{RedisConfig, RedisStore};
 use plugboard_core::testing::certificates::{Authority, now};
-use plugboard_core::tls::ServiceTls;
+use plugboard_core::tls::{ServiceTls, channel};
+use plugboard_proto::gateway::v1::ListServicesRequest;
+use plugboard_proto::gateway::v1::execution_client::ExecutionClient;
 use plugboard_tests::certified::{Certified, name};
-use plugboard_tests::stack::Stack;
+use plugboard_tests::stack::{Stack, binary};
 use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
 use plugboard_tests::vendor::Vendor;
 use plugboard_tests::wait::eventually;
 use serde_json::Value;
+use tonic::transport::Endpoint;
+use tonic::{Code, Request};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -46,6 +50,8 @@ pub(crate) async fn every_connection_is_mutual_tls() {
         assert_eq!(envelope["ok"], true, "{envelope}");
     }
     assert_eq!(vendor.count(&account.mark), 2);
+    internal_services_call_over_grpc(&certified, &stack, &tenant).await;
+    the_doctor_says_when_certificates_end(&certified, &stack).await;
     strangers_reach_no_service(&certified, &stack).await;
     strangers_reach_no_server(&certified, &stack).await;
     let logs = stack.logs();
@@ -54,6 +60,37 @@ pub(crate) async fn every_connection_is_mutual_tls() {
         let found = certified.secrets().iter().any(|secret| memchr::memmem::find(&bytes, secret.as_bytes()).is_some());
         assert!(!found, "a private key is in {}", file.display());
     }
+}
+
+async fn internal_services_call_over_grpc(certified: &Certified, stack: &Stack, tenant: &Tenant) {
+    let url = stack.ready()["grpc_url"].as_str().unwrap();
+    let list = async |tls: Option<&ServiceTls>, url: &str| {
+        let mut request = Request::new(ListServicesRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer {}", tenant.key).parse().unwrap());
+        let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
+        ExecutionClient::new(channel(&endpoint, tls)).list_services(request).await
+    };
+    let caller = certified.client(&certified.authority.day(&["billing.example"]));
+    assert!(!list(Some(&caller), url).await.unwrap().into_inner().services.is_empty());
+    let other = certified.client(&Authority::default().day(&["billing.example"]));
+    assert_eq!(list(Some(&other), url).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(list(None, &url.replace("https", "http")).await.unwrap_err().code(), Code::Unavailable);
+    let public = list(None, stack.url()).await.unwrap_err();
+    assert_ne!(public.code(), Code::Ok, "the public listener has no gRPC");
+}
+
+async fn the_doctor_says_when_certificates_end(certified: &Certified, stack: &Stack) {
+    let mut command = tokio::process::Command::new(binary());
+    command.arg("doctor").env("PLUGBOARD_URL", stack.url()).env("PLUGBOARD_API_KEY", stack.api_key());
+    for (name, file) in [("CERTIFICATE", "auth.pem"), ("PRIVATE_KEY", "auth.key"), ("CA", "ca.pem")] {
+        command.env(format!("PLUGBOARD_TLS__{name}"), certified.file(file));
+    }
+    let said = String::from_utf8(command.output().await.unwrap().stdout).unwrap();
+    assert!(said.contains("tls.certificate") && said.contains("for auth.plugboard.internal ends in 0 days"), "{said}");
+    assert!(said.contains("tls.ca") && said.contains("ends in 364 days"), "{said}");
+    command.env("PLUGBOARD_TLS__PRIVATE_KEY", certified.file("redis.key"));
+    let said = String::from_utf8(command.output().await.unwrap().stdout).unwrap();
+    assert!(said.contains("FAIL  tls.private_key") && said.contains("does not belong"), "{said}");
 }
 
 /// What only executors may ask the auth service for: the fields of an account.

@@ -33,6 +33,8 @@ pub struct Names {
     pub gateway: Vec<String>,
     pub executor: Vec<String>,
     pub auth: Vec<String>,
+    /// Internal services that call gateways over gRPC; empty = every holder of a certificate.
+    pub caller: Vec<String>,
 }
 
 /// Settings and the files that they name.

@@ -52,7 +52,7 @@ impl Service<Uri> for Connector {
 }
 
 /// Connects when it is first used: by TLS when there is any, in the clear otherwise.
-pub(crate) fn channel(endpoint: &Endpoint, tls: Option<&ServiceTls>) -> Channel {
+pub fn channel(endpoint: &Endpoint, tls: Option<&ServiceTls>) -> Channel {
     match tls {
         Some(tls) => endpoint.connect_with_connector_lazy(tls.connector()),
         None => endpoint.connect_lazy(),

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 pub use addresses::check as check_addresses;
 pub use config::{Names, TlsConfig};
+pub use connector::channel;
 pub use error::TlsError;
 pub use listening::{Incoming, Io, Listening, Peer};
 pub use names::Roles;
@@ -41,7 +42,7 @@ pub use public::PublicTls;
 pub use reloaded::Description;
 pub use services::ServiceTls;
 
-pub(crate) use connector::{channel, scheme};
+pub(crate) use connector::scheme;
 
 use crate::identity::ServiceRole;
 use crate::lifecycle::Lifecycle;

@@ -10,22 +10,34 @@ use crate::identity::ServiceRole;
 
 /// The roles of a certificate's holder: usually one, none for a stranger whom the CA knows as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Roles([bool; ServiceRole::ALL.len()]);
+pub struct Roles {
+    services: [bool; ServiceRole::ALL.len()],
+    caller: bool,
+}
 
 impl Roles {
     /// Names are compared as they are written, but for the case of DNS names: a wildcard names nobody.
     pub(super) fn of(names: &Names, certificate: &CertificateDer<'_>) -> Self {
         let held = names_in(certificate);
-        Self(ServiceRole::ALL.map(|role| {
-            names.of(role).iter().any(|name| {
+        let holds = |wanted: &[String]| {
+            wanted.iter().any(|name| {
                 let uri = name.contains("://");
                 held.iter().any(|held| if uri { held == name } else { held.eq_ignore_ascii_case(name) })
             })
-        }))
+        };
+        Self {
+            services: ServiceRole::ALL.map(|role| holds(names.of(role))),
+            caller: names.caller.is_empty() || holds(&names.caller),
+        }
     }
 
     pub fn contains(self, role: ServiceRole) -> bool {
-        ServiceRole::ALL.iter().zip(self.0).any(|(each, held)| *each == role && held)
+        ServiceRole::ALL.iter().zip(self.services).any(|(each, held)| *each == role && held)
+    }
+
+    /// Whether the holder may call a gateway's gRPC.
+    pub fn is_caller(self) -> bool {
+        self.caller
     }
 }
 

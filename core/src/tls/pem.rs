@@ -30,15 +30,15 @@ pub(super) struct PemFile {
 pub(super) struct Identity {
     pub key: Arc<CertifiedKey>,
     pub names: Vec<String>,
-    /// Unix time.
-    pub ends: i64,
+    /// From when until when, in Unix time.
+    pub validity: (i64, i64),
 }
 
 /// The CAs that are believed.
 pub(super) struct Authorities {
     pub roots: Arc<RootCertStore>,
-    /// Unix time at which the last of them ends: a bundle may hold one that is being replaced.
-    pub ends: i64,
+    /// Of the one that ends last, in Unix time: a bundle may hold one that is being replaced.
+    pub validity: (i64, i64),
 }
 
 impl PemFile {
@@ -100,7 +100,7 @@ impl Identity {
     pub fn from_files(certificate: &PemFile, key: &PemFile, now: Millis) -> Result<Self, TlsError> {
         let chain = certificate.certificates()?;
         let own = chain.first().ok_or_else(|| certificate.unusable("it is empty"))?;
-        let (begins, ends) = certificate.validity(own)?;
+        let validity @ (begins, ends) = certificate.validity(own)?;
         let names = names_in(own);
         let (setting, path) = (certificate.setting, &certificate.path);
         if now.0 / 1000 >= ends {
@@ -116,22 +116,25 @@ impl Identity {
                 }
                 error => key.unusable(error),
             })?;
-        Ok(Self { key: Arc::new(certified), names, ends })
+        Ok(Self { key: Arc::new(certified), names, validity })
     }
 }
 
 impl Authorities {
     pub fn from_file(file: &PemFile, now: Millis) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        let mut ends = i64::MIN;
+        let mut last = (i64::MIN, i64::MIN);
         for certificate in file.certificates()? {
-            ends = ends.max(file.validity(&certificate)?.1);
+            let validity = file.validity(&certificate)?;
+            if validity.1 > last.1 {
+                last = validity;
+            }
             roots.add(certificate).map_err(|error| file.unusable(error))?;
         }
-        if now.0 / 1000 >= ends {
-            return Err(TlsError::Ended { setting: file.setting, path: file.path.clone(), at: rfc3339(ends) });
+        if now.0 / 1000 >= last.1 {
+            return Err(TlsError::Ended { setting: file.setting, path: file.path.clone(), at: rfc3339(last.1) });
         }
-        Ok(Self { roots: Arc::new(roots), ends })
+        Ok(Self { roots: Arc::new(roots), validity: last })
     }
 }
 

@@ -68,7 +68,8 @@ impl reloaded::Source for Source {
                 setting: certificate.setting,
                 path: certificate.path,
                 names: identity.names,
-                ends: identity.ends,
+                begins: identity.validity.0,
+                ends: identity.validity.1,
                 label: "public",
             }],
         })

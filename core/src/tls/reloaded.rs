@@ -25,6 +25,7 @@ pub struct Description {
     /// DNS and URI names; of a CA none.
     pub names: Vec<String>,
     /// Unix time.
+    pub begins: i64,
     pub ends: i64,
     /// Label of the metric.
     pub(super) label: &'static str,

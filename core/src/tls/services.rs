@@ -143,18 +143,19 @@ impl reloaded::Source for Source {
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key.clone())));
         server.alpn_protocols = vec![H2.to_vec()];
         server.send_tls13_tickets = 0;
-        let description = |file: &PemFile, names: &[String], ends, label| Description {
+        let description = |file: &PemFile, names: &[String], (begins, ends), label| Description {
             setting: file.setting,
             path: file.path.clone(),
             names: names.to_vec(),
+            begins,
             ends,
             label,
         };
         Ok(Loaded {
             digest: PemFile::digest(&[&certificate, &private_key, &ca]),
             certificates: vec![
-                description(&certificate, &identity.names, identity.ends, "service"),
-                description(&ca, &[], authorities.ends, "ca"),
+                description(&certificate, &identity.names, identity.validity, "service"),
+                description(&ca, &[], authorities.validity, "ca"),
             ],
             made: Made {
                 identity: identity.key,

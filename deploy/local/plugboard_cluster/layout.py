@@ -136,6 +136,8 @@ class Layout:
             self.gateway_ports = [args.port + i for i in range(args.gateways)]
         else:
             self.gateway_ports = ports.take(args.gateways)
+        # With certificates, internal services have a listener of their own.
+        self.grpc_ports = ports.take(args.gateways) if self.tls else []
 
     @property
     def pages_url(self):
@@ -322,6 +324,7 @@ save ""
             env = {
                 **self.nats_env("gateway"),
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
+                **{"PLUGBOARD_GATEWAY__GRPC_LISTEN": f'"127.0.0.1:{grpc}"' for grpc in self.grpc_ports[i - 1:i]},
                 # Nothing balances here.
                 "PLUGBOARD_GATEWAY__STOP_GRACE_MS": "0",
                 **handed_on("PLUGBOARD_GATEWAY__STOP_GRACE_MS"),
@@ -345,7 +348,7 @@ save ""
             "event": "ready",
             "url": self.urls[0],
             "mcp_url": f"{self.urls[0]}/mcp",
-            "grpc_url": self.urls[0],
+            "grpc_url": f"https://127.0.0.1:{self.grpc_ports[0]}" if self.tls else self.urls[0],
             "connect_url": f"{self.pages_url}/connect",
             "urls": self.urls,
             "health_urls": self.health_urls(),

@@ -91,6 +91,11 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     };
     let listener = bind("gateway.listen", &settings.gateway.listen).await?;
     let listener = Listening::to_public(listener, tls.public.as_ref());
+    let grpc = match settings.gateway.grpc_listen.as_str() {
+        "" => None,
+        address => Some(bind("gateway.grpc_listen", address).await?),
+    };
+    let callers = tls.services.clone();
     let remote = api_gateway::wiring::Remote {
         nats: nats(&settings.nats, &tls),
         queue: queue(&settings.queue),
@@ -109,6 +114,11 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     };
     let (gateway, replies) = gateway?;
     wired.tell(gateway.readiness.clone());
+    if let Some(listener) = grpc {
+        let routes = api_gateway::grpc_routes(gateway.clone()).await?;
+        let router = Server::builder().add_routes(routes);
+        serve_grpc("gRPC listener", listener, callers.as_ref(), router, DRAIN_LIMIT, &life)?;
+    }
     api_gateway::run(gateway, replies, PublicListener::new(listener)?, axum::Router::new(), &life).await?;
     tracing::info!("gateway started");
     finish(&life).await
@@ -173,7 +183,7 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         .with("redis", move || UpOrDown::up_if(store.hears_store(), "no answer"))
         .with("catalog", move || catalog.health());
     let routes = auth_service::grpc::router(service, ServiceAuth::new(&cluster_secret));
-    serve_grpc("auth listener", listener, tls.services.as_ref(), Server::builder().add_routes(routes), &life)?;
+    serve_grpc("auth listener", listener, tls.services.as_ref(), Server::builder().add_routes(routes), STREAMS, &life)?;
     health.serve(&life).tell(readiness);
     tracing::info!("auth started");
     finish(&life).await
@@ -239,7 +249,14 @@ pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     life.supervise("manifest files", service.clone().follow_files(life.stopping()));
     let callers = ServiceAuth::new(&settings.secrets.cluster_secret()?);
     let grpc = CatalogGrpc::new(service, Some(callers), life.stopping()).into_server();
-    serve_grpc("catalog listener", listener, tls.services.as_ref(), Server::builder().add_service(grpc), &life)?;
+    serve_grpc(
+        "catalog listener",
+        listener,
+        tls.services.as_ref(),
+        Server::builder().add_service(grpc),
+        STREAMS,
+        &life,
+    )?;
     // It stands on nothing but its files, which were read before it listened.
     health.serve(&life).tell(tls.watched_by(Readiness::new(life.leaving())));
     tracing::info!("catalog started");
@@ -251,11 +268,14 @@ async fn bind(setting: &str, address: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// Change streams never end by themselves: when asked to stop, connections get a moment, then are closed.
+const STREAMS: Duration = Duration::from_secs(2);
+
 fn serve_grpc(
     name: &'static str,
     listener: TcpListener,
     tls: Option<&ServiceTls>,
     router: tonic::transport::server::Router,
+    drain: Duration,
     life: &Lifecycle,
 ) -> anyhow::Result<()> {
     let incoming = Listening::to_services(listener, tls).accept()?;
@@ -268,7 +288,7 @@ fn serve_grpc(
             ended = &mut serving => return ended,
             () = stopping.cancelled() => stop_soon.cancel(),
         }
-        tokio::time::timeout(Duration::from_secs(2), serving).await.unwrap_or(Ok(()))
+        tokio::time::timeout(drain, serving).await.unwrap_or(Ok(()))
     });
     Ok(())
 }
