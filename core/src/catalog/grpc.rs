@@ -128,5 +128,5 @@ fn slow() -> CatalogError {
 }
 
 fn unavailable(status: &tonic::Status) -> CatalogError {
-    CatalogError::Unavailable(format!("{:?}: {}", status.code(), status.message()))
+    CatalogError::Unavailable(format!("{:?}: {}", status.code(), tls::reason(status)))
 }

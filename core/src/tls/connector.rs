@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
@@ -57,6 +58,17 @@ pub fn channel(endpoint: &Endpoint, tls: Option<&ServiceTls>) -> Channel {
         Some(tls) => endpoint.connect_with_connector_lazy(tls.connector()),
         None => endpoint.connect_lazy(),
     }
+}
+
+/// What a failure comes from: of a connection that was never made, why not.
+pub(crate) fn reason(status: &Status) -> String {
+    let mut cause = std::error::Error::source(status);
+    let mut text = status.message().to_owned();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
 }
 
 /// The scheme of our services' addresses.

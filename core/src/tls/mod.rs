@@ -42,7 +42,7 @@ pub use public::PublicTls;
 pub use reloaded::Description;
 pub use services::ServiceTls;
 
-pub(crate) use connector::scheme;
+pub(crate) use connector::{reason, scheme};
 
 use crate::identity::ServiceRole;
 use crate::lifecycle::Lifecycle;

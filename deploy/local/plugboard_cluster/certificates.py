@@ -6,33 +6,42 @@ What a certificate says of its holder are the defaults of [tls.names] in deploy/
 import os
 import subprocess
 
-NAMES = ("gateway", "executor", "auth", "catalog", "nats", "redis")
-CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "365"]
+HOLDERS = ("gateway", "executor", "auth", "catalog", "nats", "redis")
+EVERY = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365".split()
 
 
-def files(folder, name):
+def files(folder, holder):
     """Certificate, key and CA."""
-    return folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem"
+    return folder / f"{holder}.pem", folder / f"{holder}.key", folder / "ca.pem"
 
 
 def make_absent(folder):
     """Makes all of them, unless there is a CA: then somebody else has."""
-    folder.mkdir(parents=True, exist_ok=True)
     if (folder / "ca.pem").is_file():
         return
-    # Keys are for us alone from the moment they are there.
-    before = os.umask(0o077)
-    try:
-        authority = ["-keyout", folder / "ca.key", "-out", folder / "ca.pem", "-subj", "/CN=Plugboard local CA"]
-        openssl(*CURVE, *authority, "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-        for name in NAMES:
-            certificate, key, ca = files(folder, name)
-            openssl(*CURVE, "-keyout", key, "-out", certificate, "-subj", f"/CN={name}", "-CA", ca, "-CAkey", folder / "ca.key",
-                    "-addext", f"subjectAltName=DNS:{name}.plugboard.internal,DNS:localhost,IP:127.0.0.1",
-                    "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth,clientAuth")
-    finally:
-        os.umask(before)
+    authority(folder)
+    for holder in HOLDERS:
+        issue(folder, holder, [f"DNS:{holder}.plugboard.internal", "DNS:localhost", "IP:127.0.0.1"])
+
+
+def authority(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    openssl("-keyout", folder / "ca.key", "-out", folder / "ca.pem", "-subj", "/CN=Plugboard local CA",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+
+
+def issue(folder, holder, names):
+    """By the CA of this folder; names as openssl writes them."""
+    certificate, key, ca = files(folder, holder)
+    openssl("-keyout", key, "-out", certificate, "-subj", f"/CN={holder}", "-CA", ca, "-CAkey", folder / "ca.key",
+            "-addext", f"subjectAltName={','.join(names)}", "-addext", "basicConstraints=critical,CA:FALSE",
+            "-addext", "extendedKeyUsage=serverAuth,clientAuth")
 
 
 def openssl(*arguments):
-    subprocess.run(["openssl", "req", "-x509", *map(str, arguments)], check=True, capture_output=True)
+    # Keys are for us alone from the moment they are there.
+    before = os.umask(0o077)
+    try:
+        subprocess.run([*EVERY, *map(str, arguments)], check=True, capture_output=True)
+    finally:
+        os.umask(before)

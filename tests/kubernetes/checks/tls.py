@@ -1,11 +1,10 @@
 """With components/tls: nothing is said in the clear, and certificates name their holder and where it is reached."""
 
 import re
-
 import tomllib
-import yaml
 
 from .registry import check, notices
+from .servers import MOUNTED
 from .settings import environments
 from .world import OURS
 
@@ -35,15 +34,15 @@ def encrypted(world):
             if found and not setting.endswith("PUBLIC_URL"):
                 problems.append(f"{name}: {setting} has {found.group()}")
         for setting, file in FILES.items():
-            if given.get(setting, "").strip('"') != f"/var/run/tls/{file}":
+            if given.get(setting, "").strip('"') != f"{MOUNTED}/{file}":
                 problems.append(f"{name}: {setting} is {given.get(setting)}")
     for place, name, _, spec in world.pods():
         if place != PLACE:
             continue
         volumes = {one["name"]: one.get("secret", {}).get("secretName") for one in spec.get("volumes", [])}
-        mounts = {one["mountPath"]: volumes[one["name"]] for one in spec["containers"][0]["volumeMounts"] if one["name"] in volumes}
-        if mounts.get("/var/run/tls") != f"tls-{name}":
-            problems.append(f"{name}: /var/run/tls is {mounts.get('/var/run/tls')}")
+        mounts = {one["mountPath"]: volumes.get(one["name"]) for one in spec["containers"][0]["volumeMounts"]}
+        if mounts.get(MOUNTED) != f"tls-{name}":
+            problems.append(f"{name}: {MOUNTED} is {mounts.get(MOUNTED)}")
     return problems
 
 
@@ -79,7 +78,7 @@ def names(world):
     for where, given in environments(world):
         if where.split()[0] != PLACE:
             continue
-        for host in re.findall(r"(?:https|tls|rediss)://(?:[^@\"\s]*@)?([a-z0-9.-]+):\d+", yaml.safe_dump(given, width=1000)):
+        for host in re.findall(r"(?:https|tls|rediss)://(?:[^@\"\s]*@)?([a-z0-9.-]+):\d+", " ".join(given.values())):
             holder = host.split(".")[0].rstrip("-0123456789")
             if holder in made and host not in made[holder]["dnsNames"]:
                 problems.append(f"{where}: {host} is no name of {holder}'s certificate")

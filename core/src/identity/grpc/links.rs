@@ -216,7 +216,7 @@ impl Link {
     fn failed(&self, status: &Status) {
         let first = self.avoid_until.lock().replace(Instant::now() + AVOIDED).is_none();
         if first {
-            tracing::warn!(url = self.url, code = ?status.code(), reason = status.message(), "an auth replica fails");
+            tracing::warn!(url = self.url, code = ?status.code(), reason = tls::reason(status), "an auth replica fails");
         }
     }
 }
