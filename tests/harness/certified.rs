@@ -21,12 +21,8 @@ impl Default for Certified {
     fn default() -> Self {
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::default());
         std::fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
-        let made = HOLDERS.map(|holder| {
-            let made = authority.day(&[&name(holder)]);
-            made.write(folder.path(), holder);
-            made
-        });
-        Self { folder, authority, made: made.into() }
+        let made = issue(&authority, folder.path());
+        Self { folder, authority, made }
     }
 }
 
@@ -35,7 +31,21 @@ pub fn name(holder: &str) -> String {
     format!("{holder}.plugboard.internal")
 }
 
+fn issue(authority: &Authority, folder: &Path) -> Vec<Made> {
+    let issued = HOLDERS.map(|holder| {
+        let made = authority.day(&[&name(holder)]);
+        made.write(folder, holder);
+        made
+    });
+    issued.into()
+}
+
 impl Certified {
+    /// New certificates for everybody, of this CA.
+    pub fn renew(&self, authority: &Authority) {
+        issue(authority, self.folder());
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -209,6 +209,11 @@ mod distributed_only {
     }
 
     #[test]
+    fn a_ca_is_replaced_while_services_run() {
+        crate::shared::block_on(crate::tls::a_ca_is_replaced_while_services_run());
+    }
+
+    #[test]
     fn every_executor_calls() {
         crate::shared::block_on(crate::chaos::every_executor_calls());
     }

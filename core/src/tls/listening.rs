@@ -223,7 +223,7 @@ impl Guard {
     /// Among services it is somebody's mistake or an attack; in public it is every other scanner.
     fn refused(&self, from: SocketAddr, error: &io::Error) {
         match self {
-            Self::Services(_) => tracing::warn!(%from, %error, "a connection was refused: no certificate of our CA"),
+            Self::Services(_) => tracing::warn!(%from, %error, "a connection was refused: its TLS handshake failed"),
             Self::Open | Self::Public(_) => tracing::debug!(%from, %error, "a TLS handshake failed"),
         }
     }

@@ -117,26 +117,25 @@ impl<S: Source> Reloaded<S> {
     }
 
     pub async fn follow(self: Arc<Self>, every: Duration, stop: CancellationToken) {
-        let mut pause = every;
+        let mut failures = 0_u32;
         loop {
+            let pause = if failures == 1 { SECOND_LOOK.min(every) } else { every };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
             let this = self.clone();
             // A file system may be slow, and a network's.
-            let looked = tokio::task::spawn_blocking(move || this.reload()).await;
-            let Ok(Err(error)) = looked else {
-                pause = every;
-                continue;
-            };
-            // Three files are not written at once: only what is still so a moment later is told.
-            if pause == SECOND_LOOK || every <= SECOND_LOOK {
-                self.tell(&error);
-                pause = every;
-            } else {
-                pause = SECOND_LOOK;
+            match tokio::task::spawn_blocking(move || this.reload()).await {
+                // Three files are not written at once: only what is still so a moment later is told.
+                Ok(Err(error)) if failures > 0 => self.tell(&error),
+                Ok(Err(_)) => {}
+                _ => {
+                    failures = 0;
+                    continue;
+                }
             }
+            failures = failures.saturating_add(1);
         }
     }
 
