@@ -68,7 +68,7 @@ async fn internal_services_call_over_grpc(certified: &Certified, stack: &Stack, 
         let mut request = Request::new(ListServicesRequest::default());
         request.metadata_mut().insert("authorization", format!("Bearer {}", tenant.key).parse().unwrap());
         let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
-        ExecutionClient::new(channel(&endpoint, tls)).list_services(request).await
+        ExecutionClient::new(channel(endpoint, SOON, tls)).list_services(request).await
     };
     let caller = certified.client(&certified.authority.day(&["billing.example"]));
     assert!(!list(Some(&caller), url).await.unwrap().into_inner().services.is_empty());

@@ -43,7 +43,6 @@ impl GrpcCatalog {
     pub fn connect_lazy(url: &str, tls: Option<&ServiceTls>) -> Result<Self, CatalogError> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| CatalogError::Unavailable(format!("{url:?} is no address: {error}")))?
-            .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE)
             .keep_alive_while_idle(true);
@@ -51,7 +50,7 @@ impl GrpcCatalog {
         if endpoint.uri().scheme_str() != Some(scheme) {
             return Err(CatalogError::Unavailable(format!("{url:?} is no address here: write {scheme}://host:port")));
         }
-        let client = wire::catalog_client::CatalogClient::new(tls::channel(&endpoint, tls));
+        let client = wire::catalog_client::CatalogClient::new(tls::channel(endpoint, CONNECT_TIMEOUT, tls));
         Ok(Self { client: client.max_decoding_message_size(MAX_MESSAGE), authorization: None })
     }
 

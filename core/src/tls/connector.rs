@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::Uri;
@@ -23,11 +24,15 @@ const HTTPS: u16 = 443;
 
 /// Connects to an `https` address and checks that its name is the server's.
 #[derive(Clone)]
-pub struct Connector(Arc<ClientConfig>);
+pub struct Connector {
+    config: Arc<ClientConfig>,
+    within: Duration,
+}
 
 impl Connector {
-    pub(super) fn new(config: Arc<ClientConfig>) -> Self {
-        Self(config)
+    /// `within`: for the connection and the handshake together.
+    pub(super) fn new(config: Arc<ClientConfig>, within: Duration) -> Self {
+        Self { config, within }
     }
 }
 
@@ -41,22 +46,27 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let config = self.0.clone();
-        Box::pin(async move {
+        let Self { config, within } = self.clone();
+        let connecting = async move {
             let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
             let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(HTTPS))).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
+        };
+        Box::pin(async move {
+            tokio::time::timeout(within, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         })
     }
 }
 
-/// Connects when it is first used: by TLS when there is any, in the clear otherwise.
-pub fn channel(endpoint: &Endpoint, tls: Option<&ServiceTls>) -> Channel {
+/// Connects when it is first used, `within` this time: by TLS when there is any, in the clear otherwise.
+pub fn channel(endpoint: Endpoint, within: Duration, tls: Option<&ServiceTls>) -> Channel {
     match tls {
-        Some(tls) => endpoint.connect_with_connector_lazy(tls.connector()),
-        None => endpoint.connect_lazy(),
+        // Limited by the connector: a limit of the endpoint's would make an error of which nobody could tell any more that
+        // the connection never came to be.
+        Some(tls) => endpoint.connect_with_connector_lazy(tls.connector(within)),
+        None => endpoint.connect_timeout(within).connect_lazy(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::CertificateDer;
@@ -94,8 +95,8 @@ impl ServiceTls {
     }
 
     /// For gRPC clients.
-    pub(crate) fn connector(&self) -> Connector {
-        Connector::new(self.grpc.clone())
+    pub(crate) fn connector(&self, within: Duration) -> Connector {
+        Connector::new(self.grpc.clone(), within)
     }
 
     /// For the next connection that is accepted.

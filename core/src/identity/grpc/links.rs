@@ -185,12 +185,11 @@ impl Link {
             return Err(EndpointError::Scheme { address: url.to_owned(), scheme: tls::scheme(tls) });
         }
         let endpoint = endpoint
-            .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
-        let caller = InterceptedService::new(tls::channel(&endpoint, tls), bearer);
+        let caller = InterceptedService::new(tls::channel(endpoint, CONNECT, tls), bearer);
         Ok(Self { url: url.to_owned(), caller, avoid_until: Mutex::new(None) })
     }
 

@@ -39,11 +39,11 @@ async fn serve(tls: Option<&ServiceTls>) -> SocketAddr {
 }
 
 async fn ask(url: &str, tls: Option<&ServiceTls>, role: ServiceRole) -> Result<(), Status> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).unwrap().connect_timeout(Duration::from_secs(5));
+    let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
     let mut request = tonic::Request::new(HealthCheckRequest::default());
     let token = service_token(&SecretKey::new(SECRET), role);
     request.metadata_mut().insert("authorization", format!("Bearer {}", token.expose()).parse().unwrap());
-    HealthClient::new(channel(&endpoint, tls)).check(request).await.map(drop)
+    HealthClient::new(channel(endpoint, Duration::from_secs(5), tls)).check(request).await.map(drop)
 }
 
 #[tokio::test]
@@ -113,6 +113,10 @@ async fn a_server_is_who_its_certificate_says() {
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    // Nothing was sent, and whoever asks another replica instead can tell.
+    let mut causes = std::iter::successors(std::error::Error::source(&refused), |error| error.source());
+    assert!(causes.any(|error| error.is::<tonic::ConnectError>()), "{refused:?}");
+    assert!(crate::tls::reason(&refused).contains("certificate"), "{refused:?}");
 }
 
 #[tokio::test]
