@@ -41,10 +41,11 @@ pub fn check<'a>(
             return Err(TlsError::Plaintext { setting, address: shown(&url), scheme: kind.encrypted });
         }
         let address = shown(&url);
-        if tls != inside || clear.contains(&address) {
-            continue;
+        // What stays on this machine needs no warning, unless it was let through against the setting.
+        let tell = tls || !inside;
+        if tell && !clear.contains(&address) {
+            clear.push(address);
         }
-        clear.push(address);
     }
     Ok(clear)
 }

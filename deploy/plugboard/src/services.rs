@@ -85,10 +85,13 @@ async fn finish(life: &Lifecycle) -> anyhow::Result<ExitCode> {
 }
 
 pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, tls, life, health, _telemetry }) = start(args, "gateway", Service::Gateway).await?
+    let Some(Start { mut settings, tls, life, health, _telemetry }) = start(args, "gateway", Service::Gateway).await?
     else {
         return Ok(ExitCode::SUCCESS);
     };
+    if tls.public.is_some() && settings.gateway.public_url.is_empty() {
+        settings.gateway.public_url = format!("https://{}", settings.gateway.listen);
+    }
     let listener = bind("gateway.listen", &settings.gateway.listen).await?;
     let listener = Listening::to_public(listener, tls.public.as_ref());
     let grpc = match settings.gateway.grpc_listen.as_str() {
