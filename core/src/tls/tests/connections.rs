@@ -1,9 +1,17 @@
 //! Who is let in, who is believed, and what a renewal changes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::server::Connected;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -13,7 +21,7 @@ use super::files::Files;
 use crate::identity::{ServiceAuth, ServiceRole, service_token};
 use crate::secret::SecretKey;
 use crate::testing::certificates::Authority;
-use crate::tls::{Listening, ServiceTls, channel};
+use crate::tls::{Listening, Peer, PublicTls, ServiceTls, TlsConfig, channel};
 
 const SECRET: [u8; 32] = [5; 32];
 
@@ -85,28 +93,49 @@ async fn strangers_do_not_come_to_speak() {
         let refused = ask(&url, Some(&open(&Files::new(ca, &made))), role).await.unwrap_err();
         assert!(did_not_come_to_speak(&refused), "{refused}");
     }
-    // With none.
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
+    // With none: in TLS 1.3 a client has finished before the server has looked, and reads of the refusal afterwards.
+    let greeted = match connect(&authority, address).await {
+        Ok(mut stream) => stream.read_u8().await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!greeted);
+}
+
+/// As somebody without a certificate, who believes this CA.
+async fn connect(authority: &Authority, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(crate::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    assert!(is_cut_off(config, address).await);
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
 }
 
-/// In TLS 1.3 a client has finished before the server has looked at its certificate: what it reads then is the refusal.
-async fn is_cut_off(config: rustls::ClientConfig, address: SocketAddr) -> bool {
-    use tokio::io::AsyncReadExt;
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
-    match connector.connect(name, stream).await {
-        // One that is let in is greeted.
-        Ok(mut stream) => stream.read_u8().await.is_err(),
-        Err(_) => true,
-    }
+#[tokio::test]
+async fn in_public_nobody_is_asked_for_a_certificate() {
+    let authority = Authority::default();
+    let files = Files::new(&authority.pem, &authority.day(&[]));
+    let own = files.config();
+    let config =
+        TlsConfig { public_certificate: own.certificate, public_private_key: own.private_key, ..TlsConfig::default() };
+    let tls = PublicTls::open(&config).unwrap().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut incoming = Listening::to_public(listener, Some(&tls)).accept().unwrap();
+    let served = tokio::spawn(async move {
+        let (mut io, _) = incoming.next().await;
+        io.write_all(b"hello").await.unwrap();
+        io.shutdown().await.unwrap();
+        io.connect_info()
+    });
+    // Whoever comes first and says nothing holds up nobody.
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut said = String::new();
+    connect(&authority, address).await.unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!((said.as_str(), served.await.unwrap()), ("hello", Peer::Unproven));
 }
 
 #[tokio::test]
