@@ -174,8 +174,8 @@ class Layout:
             routes = ", ".join(f'"nats://127.0.0.1:{p}"' for p in self.route_ports)
             # A client that is told of the servers' own ports would go around the relays.
             advertise = "no_advertise: true, " if self.args.relays else ""
-            listen = f"listen: 127.0.0.1:{route}, {advertise}routes: [{routes}] {self.nats_tls()}"
-            cluster = f"cluster {{ name: plugboard, {listen} }}\n"
+            listen = f"listen: 127.0.0.1:{route}, {advertise}routes: [{routes}]"
+            cluster = f"cluster {{ name: plugboard, {', '.join(filter(None, (listen, self.nats_tls())))} }}\n"
         api = '"$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*", ' \
               '"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.CREATE.>", ' \
               '"$JS.API.CONSUMER.DURABLE.CREATE.>", "$JS.API.CONSUMER.INFO.>"'
