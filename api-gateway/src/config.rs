@@ -7,6 +7,8 @@ use serde::Deserialize;
 pub struct GatewayConfig {
     /// Address of the public listener: MCP, REST and gRPC share it.
     pub listen: String,
+    /// Address of a listener for gRPC alone, of internal services; empty = gRPC is at `listen`.
+    pub grpc_listen: String,
     /// The URL people and agents reach it at; empty = `http://<listen>`.
     pub public_url: String,
     /// `Origin` values allowed besides loopback ones.

@@ -11,6 +11,7 @@ use plugboard_core::identity::{Principal, Scope};
 use plugboard_core::ids::ExecutionId;
 use plugboard_core::job::CallState;
 use plugboard_core::telemetry::SPANS;
+use plugboard_core::tls::Peer;
 use plugboard_proto::gateway::v1 as wire;
 use plugboard_proto::gateway::v1::execution_server::{Execution, ExecutionServer};
 use serde_json::value::RawValue;
@@ -40,6 +41,18 @@ pub fn service(gateway: Arc<Gateway>) -> ExecutionServer<GrpcExecution> {
     ExecutionServer::new(GrpcExecution(gateway))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_ANSWER)
+}
+
+/// Lets in whom the connection's certificate says to be a caller; where none is asked for, everybody. Keys are checked with
+/// each call.
+#[allow(clippy::result_large_err, reason = "what tonic wants")]
+pub(crate) fn admit(request: Request<()>) -> Result<Request<()>, Status> {
+    match request.extensions().get::<Peer>() {
+        Some(Peer::Certified(roles)) if !roles.is_caller() => {
+            Err(Status::permission_denied("the caller's certificate has none of tls.names.caller"))
+        }
+        _ => Ok(request),
+    }
 }
 
 #[tonic::async_trait]

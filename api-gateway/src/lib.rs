@@ -36,15 +36,18 @@ mod tools;
 mod waiters;
 pub mod wiring;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::serve::{Listener, ListenerExt};
 use axum::{Router, ServiceExt};
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
 use plugboard_core::queue::{QueueError, Replies, survey};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
 pub use meters::Meters;
@@ -72,13 +75,16 @@ pub enum GatewayError {
 ///
 /// # Errors
 /// When a setting cannot be served, or outcomes cannot be received.
-pub async fn run(
+pub async fn run<L>(
     gateway: Arc<Gateway>,
     replies: Arc<dyn Replies>,
-    listener: TcpListener,
+    listener: L,
     beside: Router,
     life: &Lifecycle,
-) -> Result<(), GatewayError> {
+) -> Result<(), GatewayError>
+where
+    L: Listener<Addr = SocketAddr>,
+{
     let waiters = gateway.waiters.clone();
     replies.subscribe(&gateway.me, Arc::new(move |outcome| waiters.deliver(outcome))).await?;
     life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
@@ -89,8 +95,10 @@ pub async fn run(
     let (leaving, stopping) = (life.leaving(), life.stopping());
     life.supervise_result("listener", async move {
         let service: Farewell<Router> = Farewell::new(router, leaving);
-        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<std::net::SocketAddr>(service);
-        axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
+        let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
+        // axum tells the address of any listener only when something taps it.
+        let serving = axum::serve(listener.tap_io(|_| {}), service);
+        serving.with_graceful_shutdown(stopping.cancelled_owned()).await
     });
     Ok(())
 }
@@ -102,15 +110,11 @@ async fn part(stopping: CancellationToken, parting: CancellationToken) {
     parting.cancel();
 }
 
-async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Router, GatewayError> {
-    let mut settings = tool_specs::settings(gateway.config.service_header);
-    settings.allowed_origins.clone_from(&gateway.config.allowed_origins);
-    settings.allowed_hosts = match (gateway.config.allowed_hosts.as_slice(), loopback) {
-        ([], true) => HostPolicy::Loopback,
-        ([], false) => HostPolicy::Any,
-        (names, _) => HostPolicy::Names(names.to_vec()),
-    };
-    let endpoint = McpEndpoint::new(Arc::new(Tools(gateway.clone())), settings)?;
+/// gRPC, for a listener of its own or for the public one.
+///
+/// # Errors
+/// When reflection cannot describe it.
+pub async fn grpc_routes(gateway: Arc<Gateway>) -> Result<Routes, GatewayError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<plugboard_proto::gateway::v1::execution_server::ExecutionServer<grpc::GrpcExecution>>().await;
     let reflection = || {
@@ -120,12 +124,24 @@ async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result
             .with_service_name("grpc.health.v1.Health")
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let grpc = tonic::service::Routes::new(grpc::service(gateway.clone()))
+    Ok(Routes::new(InterceptedService::new(grpc::service(gateway), grpc::admit))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .prepare()
-        .into_axum_router();
-    let ours = rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc);
+        .add_service(reflection().build_v1alpha()?))
+}
+
+async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Router, GatewayError> {
+    let mut settings = tool_specs::settings(gateway.config.service_header);
+    settings.allowed_origins.clone_from(&gateway.config.allowed_origins);
+    settings.allowed_hosts = match (gateway.config.allowed_hosts.as_slice(), loopback) {
+        ([], true) => HostPolicy::Loopback,
+        ([], false) => HostPolicy::Any,
+        (names, _) => HostPolicy::Names(names.to_vec()),
+    };
+    let endpoint = McpEndpoint::new(Arc::new(Tools(gateway.clone())), settings)?;
+    let mut ours = rest::router(gateway.clone()).merge(endpoint.router()).merge(mcp::no_oauth());
+    if gateway.config.grpc_listen.is_empty() {
+        ours = ours.merge(grpc_routes(gateway).await?.prepare().into_axum_router());
+    }
     Ok(ours.merge(beside).fallback(rest::unknown))
 }

@@ -19,6 +19,7 @@ use plugboard_core::queue::nats::{NatsConfig, NatsExpress, NatsLink, NatsQueue, 
 use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
 use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
+use plugboard_core::tls::Tls;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
@@ -55,6 +56,7 @@ pub struct Remote {
     pub ticket_key: SecretKey,
     pub payload_key: SecretKey,
     pub sandbox: bool,
+    pub tls: Tls,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +119,8 @@ pub async fn distributed(
 ) -> Result<(Arc<Gateway>, Arc<dyn Replies>), WiringError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = service_token(&remote.cluster_secret, ServiceRole::Gateway);
-    let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
+    let tls = remote.tls.services.as_ref();
+    let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog, tls)?.with_token(&token)?));
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
     let link = NatsLink::connect(&remote.nats).await?;
     // It receives nothing, so it has no slots to divide.
@@ -125,9 +128,9 @@ pub async fn distributed(
     let me = InstanceId::generate();
     let replies: Arc<dyn Replies> = Arc::new(NatsReplies::new(&link));
     let parts = Parts {
-        directory: Arc::new(GrpcDirectory::new(&remote.auth, &token)?),
-        custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
-        connect: Arc::new(GrpcConnect::new(&remote.auth, &token)?),
+        directory: Arc::new(GrpcDirectory::new(&remote.auth, &token, tls)?),
+        custody: Arc::new(GrpcCustody::new(&remote.auth, &token, tls)?),
+        connect: Arc::new(GrpcConnect::new(&remote.auth, &token, tls)?),
         catalog,
         queue: Arc::new(queue),
         express: NatsExpress::open(&link, &me).await?,
@@ -135,7 +138,9 @@ pub async fn distributed(
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
         ticket_key: remote.ticket_key,
         sandbox: remote.sandbox,
-        readiness: Readiness::new(life.leaving())
+        readiness: remote
+            .tls
+            .watched_by(Readiness::new(life.leaving()))
             .with("nats", move || Health::up_if(link.connected(), "no connection")),
     };
     Ok((assemble(config, me, parts, life), replies))

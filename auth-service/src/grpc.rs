@@ -57,23 +57,14 @@ struct Gate {
     roles: &'static [ServiceRole],
 }
 
-fn presented_role(auth: &ServiceAuth, request: &Request<()>) -> Option<ServiceRole> {
-    let presented = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-    presented.and_then(|value| auth.role_of(value))
-}
-
 impl Interceptor for Gate {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        match presented_role(&self.auth, &request) {
-            Some(role) if self.roles.contains(&role) => Ok(request),
-            Some(role) => {
-                let wanted = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-                Err(Status::permission_denied(format!("this is for a {wanted}, not for a {role}")))
-            }
-            None => Err(Status::unauthenticated(
-                "no valid service token: the caller must be configured with this cluster's secret",
-            )),
+        let role = self.auth.caller(&request)?;
+        if self.roles.contains(&role) {
+            return Ok(request);
         }
+        let wanted = self.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+        Err(Status::permission_denied(format!("this is for a {wanted}, not for a {role}")))
     }
 }
 

@@ -11,6 +11,7 @@ use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::{RedisConfig, RedisStore};
 use plugboard_core::store::{Store, StoreError};
+use plugboard_core::tls::Tls;
 
 use crate::key_source::{KeySource, KeySourceError};
 use crate::{AuthService, Config, Deps, MasterKeys};
@@ -32,6 +33,7 @@ pub struct Remote {
     pub cluster_secret: SecretKey,
     pub master_keys: Arc<dyn KeySource>,
     pub ticket_key: SecretKey,
+    pub tls: Tls,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +83,8 @@ pub async fn distributed(
     life: &Lifecycle,
 ) -> Result<(Arc<AuthService>, Arc<CatalogHandle>), WiringError> {
     let token = service_token(&remote.cluster_secret, ServiceRole::Auth);
-    let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
+    let source = GrpcCatalog::connect_lazy(&remote.catalog, remote.tls.services.as_ref())?.with_token(&token)?;
+    let catalog = CatalogHandle::new(Arc::new(source));
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
     let store = RedisStore::connect(&remote.redis).await?;
     for warning in store.verify_durable().await? {

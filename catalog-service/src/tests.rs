@@ -67,7 +67,7 @@ impl World for Directory {
 
     async fn open(&mut self) -> Arc<Self::Port> {
         if self.remote {
-            Arc::new(GrpcCatalog::connect_lazy(&self.listen(None).await).unwrap())
+            Arc::new(GrpcCatalog::connect_lazy(&self.listen(None).await, None).unwrap())
         } else {
             self.service.clone()
         }
@@ -102,7 +102,7 @@ async fn only_our_own_services_read_the_catalog() {
     let world = Directory::new(false);
     let secret = SecretKey::new([1; 32]);
     let url = world.listen(Some(ServiceAuth::new(&secret))).await;
-    let stranger = GrpcCatalog::connect_lazy(&url).unwrap();
+    let stranger = GrpcCatalog::connect_lazy(&url, None).unwrap();
     assert!(stranger.watch().await.is_err());
     assert!(stranger.by_digest("x").await.is_err());
     let gateway = stranger.with_token(&service_token(&secret, ServiceRole::Gateway)).unwrap();

@@ -5,6 +5,7 @@
 //! | [`ids`], [`error`], [`clock`], [`secret`], [`job`], [`manifest`] | pure rules: no runtime, no network |
 //! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`] | ports, each with its adapters beside it |
 //! | [`egress`] | the only way out of the building |
+//! | [`tls`] | certificates between our own processes |
 //! | [`config`], [`lifecycle`], [`readiness`], [`telemetry`] | process furniture |
 //! | [`failpoint`], [`broken`] | what fault tests need; nothing in an ordinary build |
 //!
@@ -40,3 +41,4 @@ pub mod store;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tls;

@@ -24,6 +24,7 @@ use plugboard_core::queue::{JobQueue, QueueError, Replies, Shares};
 use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::RedisConfig;
+use plugboard_core::tls::Tls;
 use tokio_util::sync::CancellationToken;
 
 use crate::lines::Lines;
@@ -58,6 +59,7 @@ pub struct Remote {
     pub payload_key: SecretKey,
     /// Where the executors of a deployment keep the vendors' limits together; `None`: they are not kept.
     pub limits: Option<RedisConfig>,
+    pub tls: Tls,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +124,8 @@ pub async fn distributed(
 ) -> Result<(Executor, Readiness), WiringError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = service_token(&remote.cluster_secret, ServiceRole::Executor);
-    let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog)?.with_token(&token)?));
+    let tls = remote.tls.services.as_ref();
+    let catalog = CatalogHandle::new(Arc::new(GrpcCatalog::connect_lazy(&remote.catalog, tls)?.with_token(&token)?));
     life.supervise("catalog changes", catalog.clone().follow(life.stopping()));
     let egress = egress(&catalog)?;
     let link = NatsLink::connect(&remote.nats).await?;
@@ -134,8 +137,8 @@ pub async fn distributed(
         replies: Arc::new(NatsReplies::new(&link)),
         journal: Arc::new(NatsJournal::open(&link).await?),
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
-        vault: Arc::new(GrpcVault::new(&remote.auth, &token)?),
-        custody: Arc::new(GrpcCustody::new(&remote.auth, &token)?),
+        vault: Arc::new(GrpcVault::new(&remote.auth, &token, tls)?),
+        custody: Arc::new(GrpcCustody::new(&remote.auth, &token, tls)?),
         catalog: catalog.clone(),
         egress,
         limits: shared.as_ref().map(|(limits, _)| limits.clone()),
@@ -144,7 +147,9 @@ pub async fn distributed(
     let (executor, vault) = assemble(config, parts, life);
     let express = NatsExpressHost::open(&link, clock, executor.express()).await?;
     life.supervise("express lane", express.run(life.stopping(), config.grace()));
-    let readiness = Readiness::new(life.leaving())
+    let readiness = remote
+        .tls
+        .watched_by(Readiness::new(life.leaving()))
         .with("nats", move || Health::up_if(link.connected(), "no connection"))
         .with("catalog", move || catalog.health())
         .with("auth", move || vault.health());

@@ -13,6 +13,7 @@
 pub mod bad_arguments;
 pub mod browser;
 pub mod cable;
+pub mod certified;
 pub mod chromium;
 pub mod collector;
 pub mod examples;

@@ -36,6 +36,7 @@ pub struct Options {
     balanced: bool,
     nats: usize,
     relays: Vec<u16>,
+    tls: Option<PathBuf>,
     sandbox: bool,
     upstream: Option<String>,
     egress_allow: Vec<String>,
@@ -58,6 +59,12 @@ impl Options {
     /// Ports at which services reach each nats-server, and then redis.
     pub fn relays(mut self, ports: Vec<u16>) -> Self {
         self.relays = ports;
+        self
+    }
+
+    /// Certificates of a cluster that speaks TLS.
+    pub fn tls(mut self, folder: &Path) -> Self {
+        self.tls = Some(folder.to_owned());
         self
     }
 
@@ -163,6 +170,9 @@ impl Options {
                 if self.nats > 1 {
                     command.args(["--nats", &self.nats.to_string(), "--sync", "always"]);
                 }
+                if let Some(folder) = &self.tls {
+                    command.arg("--tls").arg(folder);
+                }
                 if !self.relays.is_empty() {
                     let ports: Vec<String> = self.relays.iter().map(u16::to_string).collect();
                     command.args(["--relays", &ports.join(",")]);
@@ -210,6 +220,7 @@ impl Stack {
             balanced: false,
             nats: 1,
             relays: Vec::new(),
+            tls: None,
             sandbox: false,
             upstream: None,
             egress_allow: Vec::new(),

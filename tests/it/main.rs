@@ -38,6 +38,7 @@ mod secrets;
 mod shared;
 mod sizes;
 mod telemetry;
+mod tls;
 mod transports;
 mod vendor_errors;
 
@@ -197,6 +198,21 @@ mod distributed_only {
     #[test]
     fn no_two_services_share_a_file() {
         crate::shared::block_on(crate::chaos::no_two_services_share_a_file());
+    }
+
+    #[test]
+    fn every_connection_is_mutual_tls() {
+        crate::shared::block_on(crate::tls::every_connection_is_mutual_tls());
+    }
+
+    #[test]
+    fn certificates_are_renewed_while_services_run() {
+        crate::shared::block_on(crate::tls::certificates_are_renewed_while_services_run());
+    }
+
+    #[test]
+    fn a_ca_is_replaced_while_services_run() {
+        crate::shared::block_on(crate::tls::a_ca_is_replaced_while_services_run());
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn arrows_between_crates() {
 #[test]
 fn sensitive_crates_stay_where_they_belong() {
     let tests = ["plugboard-tests", "plugboard-bench"];
-    let rules: [(&str, &[&str]); 12] = [
+    let rules: [(&str, &[&str]); 14] = [
         ("async-nats", &["plugboard-core"]),
         ("redis", &["plugboard-core"]),
         ("redb", &["plugboard-core"]),
@@ -88,6 +88,8 @@ fn sensitive_crates_stay_where_they_belong() {
         ("hyper", &["plugboard-core", "api-gateway", "plugboard"]),
         ("hyper-util", &["plugboard-core", "api-gateway", "plugboard"]),
         ("hyper-rustls", &["plugboard-core"]),
+        ("tokio-rustls", &["plugboard-core"]),
+        ("x509-parser", &["plugboard-core"]),
         ("clap", &["plugboard"]),
         ("anyhow", &["plugboard"]),
         ("rmcp", &[]),

@@ -48,10 +48,10 @@ async fn each_service_answers_its_role_only() {
 
     // The adapters say that the service cannot be asked, never that a key or ticket is bad.
     let urls = [url];
-    let wrong = GrpcDirectory::new(&urls, &service_token(&world.cluster, ServiceRole::Executor)).unwrap();
+    let wrong = GrpcDirectory::new(&urls, &service_token(&world.cluster, ServiceRole::Executor), None).unwrap();
     let key = auth_service::api_key::generate(auth_service::api_key::Kind::Organization).unwrap();
     assert!(text(wrong.verify_key(&key).await).starts_with("Unavailable"));
-    let wrong = GrpcVault::new(&urls, &service_token(&world.cluster, ServiceRole::Gateway)).unwrap();
+    let wrong = GrpcVault::new(&urls, &service_token(&world.cluster, ServiceRole::Gateway), None).unwrap();
     let (organization, account) =
         (plugboard_core::ids::OrganizationId::generate(), plugboard_core::ids::AccountId::generate());
     let grant = world.grant(&organization, "ozon", &account);

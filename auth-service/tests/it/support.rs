@@ -363,15 +363,15 @@ impl World {
     }
 
     pub(crate) fn grpc_directory(&self, urls: &[String]) -> GrpcDirectory {
-        GrpcDirectory::new(urls, &service_token(&self.cluster, ServiceRole::Gateway)).unwrap()
+        GrpcDirectory::new(urls, &service_token(&self.cluster, ServiceRole::Gateway), None).unwrap()
     }
 
     pub(crate) fn grpc_custody(&self, urls: &[String]) -> GrpcCustody {
-        GrpcCustody::new(urls, &service_token(&self.cluster, ServiceRole::Gateway)).unwrap()
+        GrpcCustody::new(urls, &service_token(&self.cluster, ServiceRole::Gateway), None).unwrap()
     }
 
     pub(crate) fn grpc_vault(&self, urls: &[String]) -> GrpcVault {
-        GrpcVault::new(urls, &service_token(&self.cluster, ServiceRole::Executor)).unwrap()
+        GrpcVault::new(urls, &service_token(&self.cluster, ServiceRole::Executor), None).unwrap()
     }
 
     pub(crate) fn stop_token(&self) -> CancellationToken {

@@ -13,6 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::{Catalog, CatalogError, ManifestDocument};
 use crate::ids::ServiceKey;
 use crate::secret::Secret;
+use crate::tls::{self, ServiceTls};
 
 /// A whole catalog travels in one message: some megabytes with every built-in connector.
 pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
@@ -35,24 +36,22 @@ pub struct GrpcCatalog {
 }
 
 impl GrpcCatalog {
-    /// Over a channel made elsewhere, e.g. one with mTLS.
-    pub fn new(channel: Channel) -> Self {
-        let client = wire::catalog_client::CatalogClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-        Self { client, authorization: None }
-    }
-
-    /// To `http://host:port`, without connecting yet. Must be called inside a Tokio runtime.
+    /// To `http://host:port`, or `https://` with `tls`, without connecting yet. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// When the address is malformed.
-    pub fn connect_lazy(url: &str) -> Result<Self, CatalogError> {
+    /// When the address is malformed, or does not go with `tls`.
+    pub fn connect_lazy(url: &str, tls: Option<&ServiceTls>) -> Result<Self, CatalogError> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| CatalogError::Unavailable(format!("{url:?} is no address: {error}")))?
-            .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE)
             .keep_alive_while_idle(true);
-        Ok(Self::new(endpoint.connect_lazy()))
+        let scheme = tls::scheme(tls);
+        if endpoint.uri().scheme_str() != Some(scheme) {
+            return Err(CatalogError::Unavailable(format!("{url:?} is no address here: write {scheme}://host:port")));
+        }
+        let client = wire::catalog_client::CatalogClient::new(tls::channel(endpoint, CONNECT_TIMEOUT, tls));
+        Ok(Self { client: client.max_decoding_message_size(MAX_MESSAGE), authorization: None })
     }
 
     /// Presents this service token with every request.
@@ -128,5 +127,5 @@ fn slow() -> CatalogError {
 }
 
 fn unavailable(status: &tonic::Status) -> CatalogError {
-    CatalogError::Unavailable(format!("{:?}: {}", status.code(), status.message()))
+    CatalogError::Unavailable(format!("{:?}: {}", status.code(), tls::reason(status)))
 }

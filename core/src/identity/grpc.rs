@@ -36,6 +36,7 @@ use super::{
 };
 use crate::ids::{AccountId, KeyId, OrganizationId};
 use crate::secret::{AccountFields, Secret};
+use crate::tls::ServiceTls;
 
 const CALL: Duration = Duration::from_secs(2);
 const RESOLVE: Duration = Duration::from_secs(10);
@@ -54,12 +55,13 @@ pub struct GrpcVault {
 }
 
 impl GrpcDirectory {
-    /// `urls`: every replica, `http://host:port`. `token`: see [`super::service_token`]. Connects on first use.
+    /// `urls`: every replica, `http://host:port`, or `https://` with `tls`. `token`: see [`super::service_token`]. Connects
+    /// on first use.
     ///
     /// # Errors
-    /// When there is no URL, or one is malformed.
-    pub fn new(urls: &[String], token: &Secret) -> Result<Self, EndpointError> {
-        Ok(Self { links: Links::new(urls, token)? })
+    /// When there is no URL, or one is malformed or does not go with `tls`.
+    pub fn new(urls: &[String], token: &Secret, tls: Option<&ServiceTls>) -> Result<Self, EndpointError> {
+        Ok(Self { links: Links::new(urls, token, tls)? })
     }
 }
 
@@ -68,8 +70,8 @@ impl GrpcVault {
     ///
     /// # Errors
     /// When there is no URL, or one is malformed.
-    pub fn new(urls: &[String], token: &Secret) -> Result<Self, EndpointError> {
-        Ok(Self { links: Links::new(urls, token)? })
+    pub fn new(urls: &[String], token: &Secret, tls: Option<&ServiceTls>) -> Result<Self, EndpointError> {
+        Ok(Self { links: Links::new(urls, token, tls)? })
     }
 }
 

@@ -1,13 +1,17 @@
-//! How our own services prove to each other what they are, where there is no mTLS.
+//! How our own services prove to each other what they are: by a token, and where they speak TLS by their certificate, too.
 //!
 //! All processes of a cluster share one secret. A service presents
 //! `hex(HMAC-SHA-256(secret, "plugboard service <role>"))` as a bearer token, so what a gateway holds in memory does not
-//! open what only executors may ask.
+//! open what only executors may ask. Where a connection has a certificate, that must say the same: a token that was stolen
+//! is worth nothing without a key of its role, and a key nothing without the token.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use tonic::{Request, Status};
+
 use crate::secret::{Secret, SecretKey};
+use crate::tls::Peer;
 
 /// What a calling process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,8 +61,29 @@ impl ServiceAuth {
         Self { tokens: ServiceRole::ALL.map(|role| (role, service_token(cluster_secret, role))) }
     }
 
+    /// The role of whoever sent this request.
+    ///
+    /// # Errors
+    /// When it has no valid token, or its connection's certificate is not of that role.
+    #[allow(clippy::result_large_err, reason = "what tonic wants")]
+    pub fn caller<T>(&self, request: &Request<T>) -> Result<ServiceRole, Status> {
+        let presented = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let Some(role) = presented.and_then(|value| self.role_of(value)) else {
+            return Err(Status::unauthenticated(
+                "no valid service token: the caller must be configured with this cluster's secret",
+            ));
+        };
+        match request.extensions().get::<Peer>() {
+            Some(Peer::Certified(roles)) if !roles.contains(role) => {
+                tracing::warn!(%role, "a caller was refused: it has the token of this role, but not its certificate");
+                Err(Status::permission_denied(format!("the caller's certificate has none of tls.names.{role}")))
+            }
+            _ => Ok(role),
+        }
+    }
+
     /// The role of whoever sent this `authorization` value. Every token is compared, each in constant time.
-    pub fn role_of(&self, authorization: &str) -> Option<ServiceRole> {
+    fn role_of(&self, authorization: &str) -> Option<ServiceRole> {
         let presented = Secret::new(authorization.strip_prefix("Bearer ")?);
         self.tokens.iter().fold(None, |found, (role, token)| if *token == presented { Some(*role) } else { found })
     }

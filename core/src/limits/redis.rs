@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use ::redis::aio::ConnectionManagerConfig;
 use ::redis::{Script, ScriptInvocation};
 use async_trait::async_trait;
 
 use super::{Bucket, LimitError, Limiter, Turn, micros, to_micros};
 use crate::store::redis::RedisConfig;
+use crate::store::redis_link::RedisLink;
 
 /// A call waits for this answer: longer than this, and the limit is kept locally.
 const WITHIN: Duration = Duration::from_millis(250);
@@ -54,7 +55,7 @@ static REST: LazyLock<Script> = LazyLock::new(|| {
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct RedisLimiter {
-    connection: ConnectionManager,
+    link: RedisLink,
     prefix: String,
 }
 
@@ -64,16 +65,13 @@ impl RedisLimiter {
     /// # Errors
     /// When the address makes no sense.
     pub fn new(config: &RedisConfig) -> Result<Self, LimitError> {
-        // The error of a bad address may quote it, and with it the password.
-        let client = ::redis::Client::open(config.url.expose())
-            .map_err(|_| LimitError("the address of Redis is not valid".to_owned()))?;
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(WITHIN * 4))
             .set_response_timeout(Some(WITHIN))
             .set_number_of_retries(1)
             .set_max_delay(WITHIN);
-        let connection = ConnectionManager::new_lazy_with_config(client, settings).map_err(away)?;
-        Ok(Self { connection, prefix: format!("{}:limit:", config.namespace) })
+        let link = RedisLink::lazy(config, settings).map_err(|error| LimitError(error.to_string()))?;
+        Ok(Self { link, prefix: format!("{}:limit:", config.namespace) })
     }
 
     /// Each has a slot of its own in a cluster.
@@ -82,7 +80,7 @@ impl RedisLimiter {
     }
 
     pub(super) async fn run<T: ::redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, LimitError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.link.connection();
         match tokio::time::timeout(WITHIN, script.invoke_async(&mut connection)).await {
             Ok(answer) => answer.map_err(away),
             Err(_) => Err(LimitError("Redis does not answer".to_owned())),

@@ -6,6 +6,7 @@ pub mod embedded;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod redis;
+pub(crate) mod redis_link;
 
 use async_trait::async_trait;
 use bytes::Bytes;

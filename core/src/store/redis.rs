@@ -19,12 +19,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManagerConfig;
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use tokio::sync::mpsc;
 
+use super::redis_link::RedisLink;
 use super::{Changes, Expect, Piece, Store, StoreError, Versioned, Write};
 use crate::secret::Secret;
+use crate::tls::ServiceTls;
 
 /// Notices that are kept.
 const LOG_LENGTH: usize = 1_000;
@@ -131,8 +133,10 @@ static LIST: LazyLock<Script> = LazyLock::new(|| {
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host:6379/0`.
+    /// `redis://[user:password@]host:6379/0`, or `rediss://` with `tls`.
     pub url: Secret,
+    /// Default: none.
+    pub tls: Option<ServiceTls>,
     /// Prefix of every key. Default: `plugboard`.
     pub namespace: String,
     /// Serve from a Redis that forgets when it restarts. Default: no.
@@ -145,6 +149,7 @@ impl Default for RedisConfig {
     fn default() -> Self {
         Self {
             url: Secret::new("redis://127.0.0.1:6379/0"),
+            tls: None,
             namespace: "plugboard".to_owned(),
             allow_volatile: false,
             require_durable: false,
@@ -155,7 +160,7 @@ impl Default for RedisConfig {
 /// [`Store`] on Redis. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
+    link: RedisLink,
     prefix: String,
     allow_volatile: bool,
     require_durable: bool,
@@ -173,17 +178,14 @@ impl RedisStore {
     /// # Errors
     /// When the address makes no sense, the server cannot be reached, or it refuses the credentials.
     pub async fn connect(config: &RedisConfig) -> Result<Self, StoreError> {
-        // The error of a bad address may quote it, and with it the password.
-        let client = redis::Client::open(config.url.expose())
-            .map_err(|_| StoreError::Unavailable("the address of Redis is not valid".to_owned()))?;
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(WITHIN))
             .set_response_timeout(Some(WITHIN))
             .set_number_of_retries(3)
             .set_max_delay(WITHIN / 2);
-        let connection = ConnectionManager::new_with_config(client, settings).await.map_err(unavailable)?;
+        let link = RedisLink::connect(config, settings).await;
         Ok(Self {
-            connection,
+            link: link.map_err(|error| StoreError::Unavailable(error.to_string()))?,
             prefix: format!("{{{}}}:", config.namespace.replace(['{', '}'], "_")),
             allow_volatile: config.allow_volatile,
             require_durable: config.require_durable,
@@ -232,7 +234,7 @@ impl RedisStore {
 
     /// `None` when the server does not let us ask.
     async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.link.connection();
         let mut ask = redis::cmd("CONFIG");
         let answer: Result<Vec<String>, _> = ask.arg("GET").arg(name).query_async(&mut connection).await;
         match answer {
@@ -273,7 +275,7 @@ impl RedisStore {
     }
 
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.link.connection();
         script.invoke_async(&mut connection).await.map_err(unavailable)
     }
 }
@@ -288,7 +290,7 @@ struct Page {
 #[async_trait]
 impl Store for RedisStore {
     async fn get(&self, key: &str) -> Result<Option<Versioned>, StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.link.connection();
         let found: Option<Vec<u8>> =
             redis::cmd("GET").arg(self.record(key)).query_async(&mut connection).await.map_err(unavailable)?;
         found.map(|raw| parse(key, raw)).transpose()

@@ -24,6 +24,7 @@
 mod blobs;
 mod build;
 mod catalog;
+pub mod certificates;
 mod express;
 mod fuzz;
 mod journal;

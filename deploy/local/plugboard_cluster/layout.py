@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import balancer, ports
+from . import balancer, certificates, ports
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -104,6 +104,11 @@ class Layout:
         for folder in ("run", "log", "nats", "redis"):
             (self.data / folder).mkdir(parents=True, exist_ok=True)
         self.secrets, self.first_start = load_secrets(self.data, self.binary)
+        self.tls = args.tls and args.tls.resolve()
+        if self.tls and args.balancer:
+            raise ClusterError("--tls and --balancer do not go together: the balancer does not encrypt")
+        if self.tls:
+            certificates.make_absent(self.tls)
         self.choose_ports()
 
     def choose_ports(self):
@@ -138,6 +143,8 @@ class Layout:
         self.doors = dict(zip(balancer.DOORS, take)) if args.balancer else {}
         if args.port and args.balancer:
             self.doors["gateway"] = args.port
+        # With certificates, internal services have a listener of their own.
+        self.grpc_ports = ports.take(args.gateways) if self.tls else []
 
     @property
     def pages_url(self):
@@ -176,7 +183,8 @@ class Layout:
             routes = ", ".join(f'"nats://127.0.0.1:{p}"' for p in self.route_ports)
             # A client that is told of the servers' own ports would go around the relays.
             advertise = "no_advertise: true, " if self.args.relays else ""
-            cluster = f"cluster {{ name: plugboard, listen: 127.0.0.1:{route}, {advertise}routes: [{routes}] }}\n"
+            listen = f"listen: 127.0.0.1:{route}, {advertise}routes: [{routes}]"
+            cluster = f"cluster {{ name: plugboard, {', '.join(filter(None, (listen, self.nats_tls())))} }}\n"
         api = '"$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*", ' \
               '"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.CREATE.>", ' \
               '"$JS.API.CONSUMER.DURABLE.CREATE.>", "$JS.API.CONSUMER.INFO.>"'
@@ -187,6 +195,7 @@ http: 127.0.0.1:{health}
 server_name: nats-{i}
 max_payload: 1MB
 jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
+{self.nats_tls()}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
@@ -200,12 +209,37 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 }}
 """
 
+    def nats_tls(self):
+        if not self.tls:
+            return ""
+        certificate, key, ca = certificates.files(self.tls, "nats")
+        return f'tls {{ cert_file: "{certificate}", key_file: "{key}", ca_file: "{ca}", verify: true }}'
+
+    def redis_listen(self):
+        if not self.tls:
+            return f"port {self.redis_port}"
+        certificate, key, ca = certificates.files(self.tls, "redis")
+        return (f'port 0\ntls-port {self.redis_port}\ntls-cert-file "{certificate}"\ntls-key-file "{key}"\n'
+                f'tls-ca-cert-file "{ca}"\ntls-auth-clients yes')
+
+    def tls_env(self, role):
+        if not self.tls:
+            return {}
+        named = zip(("CERTIFICATE", "PRIVATE_KEY", "CA"), certificates.files(self.tls, role))
+        return {
+            **{f"PLUGBOARD_TLS__{name}": json.dumps(str(path)) for name, path in named},
+            **handed_on("PLUGBOARD_TLS__RELOAD_EVERY_S"),
+        }
+
+    def scheme(self, plain, encrypted):
+        return encrypted if self.tls else plain
+
     def redis(self):
         program = server("redis-server", "PLUGBOARD_REDIS_SERVER")
         conf = self.data / "redis" / "redis.conf"
         write_private(conf, f"""
 bind 127.0.0.1
-port {self.redis_port}
+{self.redis_listen()}
 dir "{self.data / 'redis'}"
 requirepass {self.secrets['redis']}
 user limits on >{self.limits_password()} resetkeys ~plugboard:limit:* resetchannels -@all {LIMIT_COMMANDS}
@@ -215,6 +249,9 @@ maxmemory-policy noeviction
 save ""
 """)
         return Child("redis", [program, str(conf)], ready=("tcp", self.redis_port), wave=0)
+
+    def redis_url(self, user, password):
+        return f"{self.scheme('redis', 'rediss')}://{user}:{password}@127.0.0.1:{self.redis_reached}"
 
     def limits_password(self):
         return hashlib.sha256(f"{self.secrets['redis']} limits".encode()).hexdigest()[:32]
@@ -236,14 +273,15 @@ save ""
         return Child("balancer", [program, "-db", "-f", str(conf)], ready=("tcp", self.doors["gateway"]), wave=0)
 
     def peers(self):
+        http = self.scheme("http", "https")
         if self.doors:
             # As behind a Service of Kubernetes: one address, and each connection leads to one of those behind it.
             auths, catalog = [self.doors["auth"]] * 3, self.doors["catalog"]
         else:
             auths, catalog = [port for port, _, _ in self.auth_ports], self.catalog_ports[0][0]
         return {
-            "PLUGBOARD_PEERS__AUTH": json.dumps([f"http://127.0.0.1:{port}" for port in auths]),
-            "PLUGBOARD_PEERS__CATALOG": f"http://127.0.0.1:{catalog}",
+            "PLUGBOARD_PEERS__AUTH": json.dumps([f"{http}://127.0.0.1:{port}" for port in auths]),
+            "PLUGBOARD_PEERS__CATALOG": f"{http}://127.0.0.1:{catalog}",
         }
 
     def grace(self, section):
@@ -272,8 +310,9 @@ save ""
         return {f"PLUGBOARD_SECRETS__{n}": f'"{self.secrets[f"PLUGBOARD_SECRETS__{n}"]}"' for n in names}
 
     def nats_env(self, user):
+        nats = self.scheme("nats", "tls")
         return {
-            "PLUGBOARD_NATS__URLS": json.dumps([f"nats://127.0.0.1:{port}" for port in self.nats_reached]),
+            "PLUGBOARD_NATS__URLS": json.dumps([f"{nats}://127.0.0.1:{port}" for port in self.nats_reached]),
             "PLUGBOARD_NATS__USER": user,
             "PLUGBOARD_NATS__PASSWORD": f'"{self.secrets["nats_" + user]}"',
             "PLUGBOARD_NATS__REPLICAS": str(self.args.nats),
@@ -284,7 +323,7 @@ save ""
         if offsets:
             # For the fault campaign: how far this one's clock is off.
             env = {**env, "PLUGBOARD_CLOCK_OFFSET": str(Path(offsets) / name)}
-        return Child(name, [self.binary, role], {**self.common(), **env}, ready, wave)
+        return Child(name, [self.binary, role], {**self.common(), **self.tls_env(role), **env}, ready, wave)
 
     def catalogs(self):
         for i, (port, health) in enumerate(self.catalog_ports, 1):
@@ -304,7 +343,7 @@ save ""
                 "PLUGBOARD_AUTH__HTTP_LISTEN": f'"127.0.0.1:{pages}"',
                 # Browsers are sent to the first one, wherever a sign-in began.
                 "PLUGBOARD_AUTH__PUBLIC_URL": json.dumps(self.pages_url),
-                "PLUGBOARD_REDIS__URL": f"redis://:{self.secrets['redis']}@127.0.0.1:{self.redis_reached}",
+                "PLUGBOARD_REDIS__URL": self.redis_url("", self.secrets["redis"]),
                 "PLUGBOARD_SEED_OPERATOR_KEY": self.secrets["PLUGBOARD_SEED_OPERATOR_KEY"],
                 "PLUGBOARD_SEED_API_KEY": self.secrets["PLUGBOARD_SEED_API_KEY"],
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
@@ -319,7 +358,7 @@ save ""
                 **self.nats_env("executor"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 # A user that can reach the vendors' limits and nothing else.
-                "PLUGBOARD_REDIS__URL": f"redis://limits:{self.limits_password()}@127.0.0.1:{self.redis_reached}",
+                "PLUGBOARD_REDIS__URL": self.redis_url("limits", self.limits_password()),
                 **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS", "PLUGBOARD_EXECUTOR__SLOTS"),
                 **self.secret("PAYLOAD_KEY"),
             }
@@ -330,6 +369,7 @@ save ""
             env = {
                 **self.nats_env("gateway"),
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
+                **{"PLUGBOARD_GATEWAY__GRPC_LISTEN": f'"127.0.0.1:{grpc}"' for grpc in self.grpc_ports[i - 1:i]},
                 **self.grace("GATEWAY"),
                 **handed_on("PLUGBOARD_QUEUE__BACKLOG_PER_ORGANIZATION"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
@@ -348,7 +388,11 @@ save ""
 
     def ready_line(self):
         keys = self.secrets if self.first_start else {}
-        url, grpc = (f"http://127.0.0.1:{self.doors[door]}" if self.doors else self.urls[0] for door in ("gateway", "grpc"))
+        url = grpc = self.urls[0]
+        if self.doors:
+            url, grpc = (f"http://127.0.0.1:{self.doors[door]}" for door in ("gateway", "grpc"))
+        elif self.tls:
+            grpc = f"https://127.0.0.1:{self.grpc_ports[0]}"
         return {
             "event": "ready",
             "url": url,

@@ -51,7 +51,7 @@ pub enum Command {
     #[command(subcommand)]
     Connectors(ConnectorsCommand),
     /// Say in plain words what is wrong with a deployment.
-    Doctor(ClientArgs),
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -101,6 +101,15 @@ pub struct ClientArgs {
     /// API key.
     #[arg(long, env = "PLUGBOARD_API_KEY", hide_env_values = true)]
     pub key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look at the certificates of these settings of a service, too; at those that the environment names in any case.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 #[derive(Debug, Args)]

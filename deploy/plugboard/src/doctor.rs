@@ -3,11 +3,19 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use plugboard_core::clock::{Clock, SystemClock};
+use plugboard_core::tls::{Tls, TlsConfig};
 use serde_json::{Value, json};
 
 use crate::call::{call_tool, http};
-use crate::cli::ClientArgs;
+use crate::cli::{ClientArgs, DoctorArgs};
 use crate::print_answer;
+use crate::settings::Settings;
+
+/// In seconds.
+const DAY: i64 = 86_400;
+/// Whoever renews certificates does so when a third of their time is left; with half of that gone, nobody does.
+const LAST_PART: i64 = 6;
 
 struct Finding {
     good: bool,
@@ -22,9 +30,13 @@ fn bad(what: impl Into<String>) -> Finding {
     Finding { good: false, what: what.into() }
 }
 
-pub async fn run(client: &ClientArgs) -> anyhow::Result<ExitCode> {
-    let mut findings = vec![reachable(client).await?];
-    if findings.iter().all(|finding| finding.good) {
+pub async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let client = &args.client;
+    let mut findings = certificates(&Settings::load(args.config.as_deref())?.tls);
+    let reachable = reachable(client).await?;
+    let answers = reachable.good;
+    findings.push(reachable);
+    if answers {
         findings.push(ready(client).await?);
         findings.push(tools(client).await);
     }
@@ -33,6 +45,26 @@ pub async fn run(client: &ClientArgs) -> anyhow::Result<ExitCode> {
     }
     let healthy = findings.iter().all(|finding| finding.good);
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Which there are, and when they end; without any, nothing.
+fn certificates(config: &TlsConfig) -> Vec<Finding> {
+    let tls = match Tls::open(config, None) {
+        Ok(tls) => tls,
+        Err(error) => return vec![bad(error.to_string())],
+    };
+    let now = SystemClock.now().0 / 1000;
+    let told = tls.describe().into_iter().map(|each| {
+        let days = (each.ends - now) / DAY;
+        let names = if each.names.is_empty() { String::new() } else { format!(" for {}", each.names.join(", ")) };
+        let what = format!("{} = {:?}{names} ends in {days} days, at {}", each.setting, each.path, each.ends_at());
+        if each.ends - now < (each.ends - each.begins) / LAST_PART {
+            bad(format!("{what}: it should have been renewed by now"))
+        } else {
+            good(what)
+        }
+    });
+    told.collect()
 }
 
 async fn reachable(client: &ClientArgs) -> anyhow::Result<Finding> {

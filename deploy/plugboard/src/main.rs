@@ -11,6 +11,7 @@ mod health;
 mod jobs;
 mod keys;
 mod operator;
+mod public;
 mod rotate;
 mod sandbox;
 mod services;

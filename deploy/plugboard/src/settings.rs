@@ -11,6 +11,8 @@ use plugboard_core::config;
 use plugboard_core::egress::{Allowance, EgressPolicy};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::telemetry::TelemetryConfig;
+use plugboard_core::telemetry::metrics::Service;
+use plugboard_core::tls::{self, TlsConfig, TlsError};
 use serde::Deserialize;
 
 /// The compiled-in defaults, which are the manual as well.
@@ -27,6 +29,7 @@ pub struct Settings {
     pub queue: QueueSettings,
     pub nats: NatsSettings,
     pub redis: RedisSettings,
+    pub tls: TlsConfig,
     pub secrets: Secrets,
     pub egress: EgressSettings,
     pub mode: Mode,
@@ -133,6 +136,24 @@ impl Settings {
     /// When the file is missing or a value is wrong; the message names the key and its source.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         Ok(config::load(DEFAULTS, file, std::env::vars())?)
+    }
+
+    /// Those of the addresses this service uses that what is said goes to in the clear and that deserve a warning.
+    ///
+    /// # Errors
+    /// When one does not go with `[tls]`.
+    pub fn clear_addresses(&self, service: Service, encrypted: bool) -> Result<Vec<String>, TlsError> {
+        let peers = self.peers.auth.iter().map(|url| ("peers.auth", url.as_str()));
+        let catalog = [("peers.catalog", self.peers.catalog.as_str())];
+        let nats = self.nats.urls.iter().map(|url| ("nats.urls", url.as_str()));
+        let redis = [("redis.url", self.redis.url.as_str())];
+        let used: Vec<_> = match service {
+            Service::Gateway => peers.chain(catalog).chain(nats).collect(),
+            Service::Executor => peers.chain(catalog).chain(nats).chain(redis).collect(),
+            Service::Auth => catalog.into_iter().chain(redis).collect(),
+            Service::Catalog => Vec::new(),
+        };
+        tls::check_addresses(used, encrypted)
     }
 }
 

@@ -5,8 +5,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::readiness::Report;
-use tokio::net::TcpListener;
+use plugboard_core::tls::Listening;
 use tokio_util::sync::CancellationToken;
+
+use crate::public::PublicListener;
 
 /// `None`: the service was asked to stop first.
 pub async fn unless_stopped<T>(life: &Lifecycle, starting: impl Future<Output = T>) -> Option<T> {
@@ -24,13 +26,11 @@ pub async fn unless_stopped<T>(life: &Lifecycle, starting: impl Future<Output = 
 /// # Errors
 /// When the listener cannot be shared.
 pub async fn answer_meanwhile<T>(
-    listener: &TcpListener,
+    listener: &Listening,
     life: &Lifecycle,
     starting: impl Future<Output = T>,
 ) -> std::io::Result<Option<T>> {
-    use std::os::fd::AsFd;
-    let own = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
-    let listener = TcpListener::from_std(own)?;
+    let listener = PublicListener::new(listener.share()?)?;
     let alive = get(|| async { "ok\n" });
     let not_ready = || async { (StatusCode::SERVICE_UNAVAILABLE, Json(Report::starting())) };
     let router = Router::new().route("/livez", alive.clone()).route("/healthz", alive).fallback(not_ready);

@@ -52,8 +52,8 @@ pub async fn measure(data: &Path, key: &str, seconds: Duration) -> anyhow::Resul
     let reach = Reach::of(data)?;
     let gateway = service_token(&reach.cluster_secret, ServiceRole::Gateway);
     let executor = service_token(&reach.cluster_secret, ServiceRole::Executor);
-    let directory: Arc<dyn Directory> = Arc::new(GrpcDirectory::new(&reach.auth, &gateway)?);
-    let vault: Arc<dyn Vault> = Arc::new(GrpcVault::new(&reach.auth, &executor)?);
+    let directory: Arc<dyn Directory> = Arc::new(GrpcDirectory::new(&reach.auth, &gateway, None)?);
+    let vault: Arc<dyn Vault> = Arc::new(GrpcVault::new(&reach.auth, &executor, None)?);
     let secret = Arc::new(Secret::new(key));
     let grant = Arc::new(grant(&reach, directory.as_ref(), &secret).await?);
 

@@ -4,6 +4,7 @@ a call must go through. What this does not show is Kubernetes itself: policies, 
 
 import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 import time
@@ -12,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from .registry import check, notices
-from .servers import program
+from .servers import MOUNTED, certificates, program
 from .settings import binary
 from .world import OURS, ROOT, Skip
 
@@ -24,8 +25,8 @@ PODS = ["nats-0", "nats-1", "nats-2", "redis", "catalog", "auth", "executor", "g
 
 
 class Machine:
-    def __init__(self, world, folder):
-        self.world, self.folder = world, Path(folder)
+    def __init__(self, world, folder, place):
+        self.world, self.folder, self.place = world, Path(folder), place
         self.plugboard = binary()
         # Two runs at once, and whatever else listens here, do not meet.
         base = f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(250) + 1}"
@@ -36,6 +37,26 @@ class Machine:
         ).stdout.decode()
         self.secret = dict(line.split("=", 1) for line in made.split())
         self.processes, self.starts = {}, {}
+        self.certify()
+
+    def certify(self):
+        """As cert-manager would, with the names of the Certificates, and the address at which a pod is reached here."""
+        found = {
+            one["metadata"]["name"]: one["spec"]
+            for place, one in self.world.of_kind("Certificate")
+            if place == self.place
+        }
+        if not found:
+            return
+        made = self.folder / "made"
+        certificates.authority(made)
+        for pod, address in self.addresses.items():
+            names = found[pod.split("-")[0]]["dnsNames"]
+            certificates.issue(made, pod, [f"IP:{address}", *(f"DNS:{name}" for name in names)])
+            there = self.folder / pod / MOUNTED.lstrip("/")
+            there.mkdir(parents=True)
+            for file, name in zip(certificates.files(made, pod), ("tls.crt", "tls.key", "ca.crt")):
+                shutil.copy(file, there / name)
 
     def here(self, text, pod):
         """Names and folders of the cluster as they are on this machine."""
@@ -43,20 +64,23 @@ class Machine:
             text = text.replace(f"{name}.nats-peers", address)
             for ends in ("://", "@"):
                 text = text.replace(f"{ends}{name}:", f"{ends}{address}:")
-        for path in ("/etc/nats", "/etc/redis", "/var/run/nats", "/var/run/redis", "/var/run/plugboard", "/data"):
+        run = ("/var/run/nats", "/var/run/redis", "/var/run/plugboard", MOUNTED)
+        for path in ("/etc/nats", "/etc/redis", *run, "/data"):
             text = text.replace(path, f"{self.folder / pod}{path}")
         return text.replace("0.0.0.0", self.addresses[pod])
 
-    def container(self, pod, init=False):
+    def container(self, pod, init=None):
         name = pod.split("-")[0]
         kind = "Deployment" if name in OURS else "StatefulSet"
-        spec = self.world.find(PLACE, kind, name)["spec"]["template"]["spec"]
-        return spec["initContainers" if init else "containers"][0]
+        spec = self.world.find(self.place, kind, name)["spec"]["template"]["spec"]
+        if init:
+            return next(one for one in spec["initContainers"] if one["name"] == init)
+        return spec["containers"][0]
 
     def environment(self, pod, container):
         given = {"PATH": os.environ["PATH"]}
         for source in container.get("envFrom", []):
-            given |= self.world.find(PLACE, "ConfigMap", source["configMapRef"]["name"])["data"]
+            given |= self.world.find(self.place, "ConfigMap", source["configMapRef"]["name"])["data"]
         for one in container.get("env", []):
             reference = one.get("valueFrom", {})
             if "secretKeyRef" in reference:
@@ -74,7 +98,7 @@ class Machine:
         """The files of a ConfigMap, where the pod has them, and the folders that it writes to."""
         for path in (f"etc/{name}", f"var/run/{name}", "data"):
             (self.folder / pod / path).mkdir(parents=True)
-        for file, text in self.world.find(PLACE, "ConfigMap", name)["data"].items():
+        for file, text in self.world.find(self.place, "ConfigMap", name)["data"].items():
             moved = self.here(text, pod)
             if file == "redis.conf":
                 moved += f"bind {self.addresses[pod]}\n"
@@ -97,7 +121,7 @@ class Machine:
             command = [self.here(word, pod) for word in container["command"]]
             command[0] = program(f"{name}-server", f"PLUGBOARD_{name.upper()}_SERVER")
             if name == "redis":
-                first = self.container(pod, init=True)
+                first = self.container(pod, init="users")
                 script = [self.here(word, pod) for word in first["command"]]
                 subprocess.run(script, env=self.environment(pod, first), check=True)
         self.starts[pod] = 0
@@ -206,14 +230,29 @@ def run(machine):
     return machine.died() or probes_answer(machine)
 
 
-@check("what is rendered for production runs as processes: three nats-servers, Redis, four services, a call, probes")
-def running(world):
+def started(world, place):
     with tempfile.TemporaryDirectory() as folder:
-        machine = Machine(world, folder)
+        machine = Machine(world, folder, place)
         try:
             return run(machine)
         finally:
             machine.stop()
+
+
+@check("what is rendered for production runs as processes: three nats-servers, Redis, four services, a call, probes")
+def running(world):
+    return started(world, PLACE)
+
+
+@check("what is rendered with components/tls runs as processes, and a call goes through by mutual TLS alone")
+def encrypted(world):
+    return started(world, "tls")
+
+
+@notices(encrypted, "an executor with a certificate of another role")
+def _(world):
+    names = {one["metadata"]["name"]: one["spec"] for place, one in world.of_kind("Certificate") if place == "tls"}
+    names["executor"]["dnsNames"] = names["catalog"]["dnsNames"]
 
 
 @notices(running, "an auth service that may not write its accounts")

@@ -14,7 +14,10 @@ from .registry import check, notices
 from .world import ROOT, Skip
 
 sys.path.insert(0, str(ROOT / "deploy" / "local"))
-from plugboard_cluster import layout  # noqa: E402
+from plugboard_cluster import certificates, layout  # noqa: E402
+
+# Where components/tls has the certificate of a pod.
+MOUNTED = "/var/run/tls"
 
 
 def local():
@@ -24,6 +27,7 @@ def local():
     plan.secrets = {"nats_gateway": "g", "nats_executor": "e", "redis": "r"}
     plan.route_ports = [1, 2, 3]
     plan.redis_port = 6379
+    plan.tls = None
     return plan
 
 
@@ -37,6 +41,17 @@ def users(text):
         }
         found[re.match(r"\s*(\w+)", block).group(1)] = (lists["publish"], lists["subscribe"])
     return found
+
+
+def certified(folder, name):
+    """A pod's certificate files, as cert-manager names them, for a server that looks at them when it starts."""
+    made = Path(folder) / "made"
+    certificates.make_absent(made)
+    mounted = Path(folder) / "tls"
+    mounted.mkdir(exist_ok=True)
+    for file, there in zip(certificates.files(made, name), ("tls.crt", "tls.key", "ca.crt")):
+        shutil.copy(file, mounted / there)
+    return str(mounted)
 
 
 def nats_files(world, place):
@@ -81,8 +96,9 @@ def nats_accepts(world):
     problems = []
     for place in world.rendered:
         with tempfile.TemporaryDirectory() as folder:
+            mounted = certified(folder, "nats")
             for name, text in nats_files(world, place).items():
-                (Path(folder) / name).write_text(text)
+                (Path(folder) / name).write_text(text.replace(MOUNTED, mounted))
             container = world.find(place, "StatefulSet", "nats")["spec"]["template"]["spec"]["containers"][0]
             # A password as deploy/secrets makes them.
             env = {one["name"]: one.get("value", "p0e1") for one in container["env"]}
@@ -106,7 +122,7 @@ def acl(folder, conf, password):
     socket = f"{folder}/redis.sock"
     ask = [client, "-s", socket, "--no-auth-warning", "-a", password]
     process = subprocess.Popen(
-        [server, conf, "--port", "0", "--unixsocket", socket, "--dir", folder],
+        [server, conf, "--port", "0", "--tls-port", "0", "--unixsocket", socket, "--dir", folder],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -152,11 +168,13 @@ def redis(world):
             continue
         files = world.find(place, "ConfigMap", "redis")["data"]
         with tempfile.TemporaryDirectory() as folder:
+            mounted = certified(folder, "redis")
             # As in the pod, with its folders elsewhere.
             moved = {
                 name: text.replace("/etc/redis", folder)
                 .replace("/var/run/redis", f"{folder}/run")
                 .replace("/data", folder)
+                .replace(MOUNTED, mounted)
                 for name, text in files.items()
             }
             (Path(folder) / "run").mkdir()

@@ -73,14 +73,14 @@ def addresses(world):
             continue
         services = {one["metadata"]["name"]: one["spec"] for there, one in world.of_kind("Service") if there == place}
         for host, port in re.findall(
-            r"(?:http|nats)://([a-z0-9.-]+):(\d+)",
+            r"(?:https?|nats|tls)://([a-z0-9.-]+):(\d+)",
             f"{given['PLUGBOARD_PEERS__AUTH']} {given['PLUGBOARD_PEERS__CATALOG']} {given['PLUGBOARD_NATS__URLS']}",
         ):
             name = host.split(".")[-1]
             if int(port) not in {one["port"] for one in services.get(name, {}).get("ports", [])}:
                 problems.append(f"{where}: nobody listens at {host}:{port}")
         servers = world.find(place, "StatefulSet", "nats")["spec"]["replicas"]
-        urls = sorted(set(re.findall(r"nats://(nats-\d+)\.", given["PLUGBOARD_NATS__URLS"])))
+        urls = sorted(set(re.findall(r"(?:nats|tls)://(nats-\d+)\.", given["PLUGBOARD_NATS__URLS"])))
         if urls != [f"nats-{i}" for i in range(servers)] or int(given["PLUGBOARD_NATS__REPLICAS"]) != servers:
             problems.append(f"{where}: {servers} nats-servers, but {urls}, copies: {given['PLUGBOARD_NATS__REPLICAS']}")
         listens = given["PLUGBOARD_MODE__HEALTH_LISTEN"]

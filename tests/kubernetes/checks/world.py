@@ -21,7 +21,7 @@ class Skip(Exception):
 
 @dataclass
 class World:
-    # Objects by what was rendered: base, small, production, external-redis.
+    # Objects by what was rendered: base, small, production, and production with external-redis, with tls.
     rendered: dict
     # Texts of files that are no part of it.
     texts: dict = field(default_factory=dict)
@@ -73,7 +73,7 @@ def render(folder):
     return [one for one in yaml.safe_load_all(done.stdout) if one]
 
 
-def external_redis():
+def with_component(name):
     """Production with a component that no overlay has by itself."""
     with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
         ours = os.path.relpath(KUBERNETES, Path(folder).resolve())
@@ -81,7 +81,7 @@ def external_redis():
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": [f"{ours}/overlays/production"],
-            "components": [f"{ours}/components/external-redis"],
+            "components": [f"{ours}/components/{name}"],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
         return render(folder)
@@ -91,7 +91,7 @@ def all_rendered():
     overlays = {path.name: path for path in sorted((KUBERNETES / "overlays").iterdir())}
     rendered = {"base": render(KUBERNETES / "base")}
     rendered |= {name: render(path) for name, path in overlays.items()}
-    rendered["external-redis"] = external_redis()
+    rendered |= {name: with_component(name) for name in ("external-redis", "tls")}
     return rendered
 
 

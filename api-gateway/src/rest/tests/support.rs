@@ -203,6 +203,7 @@ impl World {
 fn config(public_url: &str) -> GatewayConfig {
     GatewayConfig {
         listen: "127.0.0.1:8700".to_owned(),
+        grpc_listen: String::new(),
         public_url: public_url.to_owned(),
         allowed_origins: Vec::new(),
         allowed_hosts: Vec::new(),

@@ -15,6 +15,7 @@ use crate::identity::{
 };
 use crate::ids::{OrganizationId, ServiceKey};
 use crate::secret::Secret;
+use crate::tls::ServiceTls;
 
 /// A vendor is asked meanwhile.
 const WITH_VENDOR: Duration = Duration::from_secs(20);
@@ -30,8 +31,8 @@ impl GrpcConnect {
     ///
     /// # Errors
     /// When there is no URL, or one is malformed.
-    pub fn new(urls: &[String], token: &Secret) -> Result<Self, EndpointError> {
-        Ok(Self { links: Links::new(urls, token)? })
+    pub fn new(urls: &[String], token: &Secret, tls: Option<&ServiceTls>) -> Result<Self, EndpointError> {
+        Ok(Self { links: Links::new(urls, token, tls)? })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::identity::{
 };
 use crate::ids::{AgentId, OrganizationId};
 use crate::secret::Secret;
+use crate::tls::ServiceTls;
 
 /// Counting what is sealed under which key, or revoking every account of an organization, takes its time.
 const LONG: Duration = Duration::from_secs(30);
@@ -33,8 +34,8 @@ impl GrpcCustody {
     ///
     /// # Errors
     /// When there is no URL, or one is malformed.
-    pub fn new(urls: &[String], token: &Secret) -> Result<Self, EndpointError> {
-        Ok(Self { links: Links::new(urls, token)? })
+    pub fn new(urls: &[String], token: &Secret, tls: Option<&ServiceTls>) -> Result<Self, EndpointError> {
+        Ok(Self { links: Links::new(urls, token, tls)? })
     }
 
     async fn ask<T, F, A>(&self, repeat: Repeat, within: Duration, asked: &impl Serialize, call: F) -> Answer<T>

@@ -17,6 +17,7 @@ use super::super::status::{from_status, is_answer};
 use super::super::{ACTOR_METADATA, Actor, IdentityError, actor};
 use crate::secret::Secret;
 use crate::telemetry::present_trace;
+use crate::tls::{self, ServiceTls};
 
 const CONNECT: Duration = Duration::from_millis(500);
 /// A replica that failed is asked last for this long.
@@ -46,6 +47,8 @@ pub enum EndpointError {
     None,
     #[error("{0:?} is not an address of the auth service; write http://host:port")]
     Malformed(String),
+    #[error("{address:?} does not go with [tls]: write {scheme}://host:port")]
+    Scheme { address: String, scheme: &'static str },
     #[error("the service token cannot be sent as a header")]
     Token,
 }
@@ -95,12 +98,12 @@ impl std::fmt::Debug for Links {
 }
 
 impl Links {
-    pub(super) fn new(urls: &[String], token: &Secret) -> Result<Self, EndpointError> {
+    pub(super) fn new(urls: &[String], token: &Secret, tls: Option<&ServiceTls>) -> Result<Self, EndpointError> {
         let mut bearer =
             MetadataValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| EndpointError::Token)?;
         bearer.set_sensitive(true);
         let bearer = Bearer(bearer);
-        let links: Vec<Link> = urls.iter().map(|url| Link::new(url, bearer.clone())).collect::<Result<_, _>>()?;
+        let links: Vec<Link> = urls.iter().map(|url| Link::new(url, bearer.clone(), tls)).collect::<Result<_, _>>()?;
         if links.is_empty() {
             return Err(EndpointError::None);
         }
@@ -173,20 +176,20 @@ impl Links {
 }
 
 impl Link {
-    fn new(url: &str, bearer: Bearer) -> Result<Self, EndpointError> {
+    fn new(url: &str, bearer: Bearer, tls: Option<&ServiceTls>) -> Result<Self, EndpointError> {
         let malformed = || EndpointError::Malformed(url.to_owned());
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| malformed())?;
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().authority().is_none() {
-            return Err(malformed());
+        let scheme = endpoint.uri().scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
+        let (Some(scheme), Some(_)) = (scheme, endpoint.uri().authority()) else { return Err(malformed()) };
+        if scheme != tls::scheme(tls) {
+            return Err(EndpointError::Scheme { address: url.to_owned(), scheme: tls::scheme(tls) });
         }
-        let channel = endpoint
-            .connect_timeout(CONNECT)
+        let endpoint = endpoint
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
-        let caller = InterceptedService::new(channel, bearer);
+            .keep_alive_while_idle(true);
+        let caller = InterceptedService::new(tls::channel(endpoint, CONNECT, tls), bearer);
         Ok(Self { url: url.to_owned(), caller, avoid_until: Mutex::new(None) })
     }
 
@@ -212,7 +215,7 @@ impl Link {
     fn failed(&self, status: &Status) {
         let first = self.avoid_until.lock().replace(Instant::now() + AVOIDED).is_none();
         if first {
-            tracing::warn!(url = self.url, code = ?status.code(), reason = status.message(), "an auth replica fails");
+            tracing::warn!(url = self.url, code = ?status.code(), reason = tls::reason(status), "an auth replica fails");
         }
     }
 }
@@ -239,7 +242,7 @@ mod tests {
 
     fn links(urls: &[&str]) -> Result<Links, EndpointError> {
         let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
-        Links::new(&urls, &Secret::new("token"))
+        Links::new(&urls, &Secret::new("token"), None)
     }
 
     #[tokio::test]
@@ -249,6 +252,8 @@ mod tests {
             assert!(matches!(links(&[bad]), Err(EndpointError::Malformed(_))), "{bad}");
         }
         assert!(matches!(links(&[]), Err(EndpointError::None)));
+        let error = links(&["https://auth:7103"]).unwrap_err().to_string();
+        assert!(error.contains("http://"), "{error}");
     }
 
     #[tokio::test]

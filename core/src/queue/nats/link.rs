@@ -15,12 +15,15 @@ use tokio::time::Instant;
 use super::super::QueueError;
 use super::super::subjects::Names;
 use crate::secret::Secret;
+use crate::tls::ServiceTls;
 
 /// How to reach NATS.
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
-    /// `nats://host:4222`, any number of servers of one cluster.
+    /// `nats://host:4222`, or `tls://` with `tls`; any number of servers of one cluster.
     pub urls: Vec<String>,
+    /// Default: none.
+    pub tls: Option<ServiceTls>,
     pub user: Option<String>,
     pub password: Option<Secret>,
     /// Copies of every stream: 1 on a single server (default), 3 on a cluster.
@@ -36,6 +39,7 @@ impl Default for NatsConfig {
     fn default() -> Self {
         Self {
             urls: vec!["nats://127.0.0.1:4222".to_owned()],
+            tls: None,
             user: None,
             password: None,
             replicas: 1,
@@ -305,6 +309,12 @@ fn options(config: &NatsConfig) -> ConnectOptions {
         .event_callback(|event| async move { log(&event) });
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.expose().to_owned());
+    }
+    if let Some(tls) = &config.tls
+        && config.urls.iter().any(|url| url.starts_with("tls://"))
+    {
+        // Required, because what a server says before the handshake anybody could have said.
+        options = options.require_tls(true).tls_client_config(tls.client());
     }
     options
 }

@@ -149,6 +149,7 @@ pub const METRICS: &[Metric] = &[
     counter("plugboard_audit_calls_dropped_total", "Calls that the audit log knows only as a number.", &[], CALLING),
     // Every service.
     gauge("plugboard_build_info", "1, with what runs here.", &[open("version"), open("service")], EVERYWHERE),
+    gauge("plugboard_certificate_expiration_timestamp_seconds", "When a certificate of this process ends, or the last of its CAs, where it has any: service, ca, public.", &[open("certificate")], EVERYWHERE),
     gauge("plugboard_dependency_up", "1 while a part that this service needs is there.", &[open("dependency")], EVERYWHERE),
 ];
 

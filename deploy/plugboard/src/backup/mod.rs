@@ -20,9 +20,11 @@ use auth_service::key_source::FileKeys;
 use bytes::Bytes;
 use plugboard_core::clock::{Clock, SystemClock};
 use plugboard_core::embedded::{Embedded, EmbeddedError, FILE_NAME};
+use plugboard_core::identity::ServiceRole;
 use plugboard_core::store::Store;
 use plugboard_core::store::embedded::EmbeddedStore;
 use plugboard_core::store::redis::RedisStore;
+use plugboard_core::tls::Tls;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -54,7 +56,8 @@ impl Site {
         let keys = keys_for(args)?;
         let Some(data) = &args.data else {
             let settings = Settings::load(args.config.as_deref())?;
-            let store = RedisStore::connect(&services::redis(&settings.redis)).await.context("redis")?;
+            let tls = Tls::open(&settings.tls, Some(ServiceRole::Auth))?;
+            let store = RedisStore::connect(&services::redis(&settings.redis, &tls)).await.context("redis")?;
             store.verify_durable().await.context("redis")?;
             return Ok(Some(Self { store: Arc::new(store), keys, file: None }));
         };
