@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::LimitError;
+use crate::fleet::Crowd;
 use crate::ids::{OrganizationId, ServiceKey};
 
 /// Without a renewal for this long, slots are free again.
@@ -98,7 +99,7 @@ struct Pool {
     freed: Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     most: u32,
     granted: u32,
@@ -112,7 +113,8 @@ struct State {
 }
 
 impl State {
-    fn take(&mut self) -> bool {
+    fn take(&mut self, most: u32) -> bool {
+        self.most = most;
         let free = self.in_use < self.granted;
         if free {
             self.in_use += 1;
@@ -146,21 +148,21 @@ impl Concurrency {
         most: u32,
         patience: Duration,
     ) -> Option<Slot> {
-        let pool = self.pool(organization, service, most);
-        if pool.state.lock().take() {
+        let pool = self.pool(organization, service);
+        if pool.state.lock().take(most) {
             return Some(Slot(pool));
         }
         let _waiting = Waiting::enter(&pool);
         let wait = async {
             loop {
                 let freed = pool.freed.notified();
-                if pool.state.lock().take() {
+                if pool.state.lock().take(most) {
                     return;
                 }
                 if let Some(asking) = Asking::begin(&pool) {
                     self.ask(&pool, 0).await;
                     drop(asking);
-                    if pool.state.lock().take() {
+                    if pool.state.lock().take(most) {
                         return;
                     }
                 }
@@ -177,15 +179,34 @@ impl Concurrency {
         }
     }
 
-    fn pool(&self, organization: &OrganizationId, service: &ServiceKey, most: u32) -> Arc<Pool> {
+    /// Who waits for a slot, the longest lines first.
+    pub fn crowds(&self) -> Vec<Crowd> {
+        let pools = self.pools.lock();
+        let mut crowds: Vec<Crowd> = pools
+            .iter()
+            .filter_map(|(key, pool)| {
+                let state = pool.state.lock();
+                (state.waiting > 0).then(|| Crowd {
+                    organization: key.organization.clone(),
+                    service: key.service.clone(),
+                    most: state.most,
+                    in_use: state.in_use,
+                    waiting: state.waiting,
+                })
+            })
+            .collect();
+        drop(pools);
+        crowds.sort_by_key(|crowd| std::cmp::Reverse(crowd.waiting));
+        crowds
+    }
+
+    fn pool(&self, organization: &OrganizationId, service: &ServiceKey) -> Arc<Pool> {
         let mut pools = self.pools.lock();
         if let Some(pool) = pools.get(&KeyRef { organization, service }) {
-            pool.state.lock().most = most;
             return pool.clone();
         }
-        let state = State { most, granted: 0, in_use: 0, waiting: 0, peak: 0, renewed: None, asking: false };
         let key = format!("{service}:{organization}");
-        let pool = Arc::new(Pool { key, state: Mutex::new(state), freed: Notify::new() });
+        let pool = Arc::new(Pool { key, state: Mutex::default(), freed: Notify::new() });
         pools.insert(Key { organization: organization.clone(), service: service.clone() }, pool.clone());
         pool
     }
@@ -296,6 +317,8 @@ mod tests {
         });
         tokio::time::sleep(SHORT).await;
         assert!(!waits.is_finished());
+        let crowds = slots.crowds();
+        assert_eq!((crowds.len(), crowds[0].in_use, crowds[0].waiting), (1, 3, 1));
         held.pop();
         assert!(waits.await.unwrap());
     }

@@ -88,7 +88,7 @@ pub struct NatsQueue {
     config: NatsQueueConfig,
     clock: Arc<dyn Clock>,
     publisher: Publisher,
-    looks: Looks,
+    looks: Arc<Looks>,
     ledger: Arc<Ledger>,
     demand: Arc<Demand>,
     /// Started with the first `receive`, because a gateway never receives. The keeper lives as long as its senders: we
@@ -116,13 +116,13 @@ impl NatsQueue {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, QueueError> {
         topology::ensure_jobs(link, config.max_waiting_per_subject).await?;
-        let ledger: Arc<Ledger> = Arc::default();
+        let (ledger, looks) = (Arc::<Ledger>::default(), Arc::<Looks>::default());
         Ok(Self {
             link: link.clone(),
             config,
             clock,
-            publisher: Publisher::new(link),
-            looks: Looks::default(),
+            publisher: Publisher::new(link, looks.clone()),
+            looks,
             demand: Arc::new(Demand::new(shares, ledger.room.clone())),
             ledger,
             receiving: OnceCell::new(),

@@ -1,9 +1,13 @@
 //! Seeded runs: chance that repeats itself, and the search for a seed that fails.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::clock::{Clock, Millis};
 
 /// splitmix64: small, fast, and the same everywhere.
 #[derive(Debug, Clone)]
@@ -45,6 +49,36 @@ impl Random {
     /// At least `least`, below `end`.
     pub fn millis(&mut self, least: u64, end: u64) -> Duration {
         Duration::from_millis(least + self.below(end - least))
+    }
+}
+
+thread_local! {
+    static SOURCE: RefCell<Option<Random>> = const { RefCell::new(None) };
+}
+
+/// What this thread's production code draws from now on comes from here; `None`: from anywhere.
+pub fn draw_from(source: Option<Random>) {
+    SOURCE.set(source);
+}
+
+/// `None`: this thread draws from anywhere.
+pub fn drawn<T>(draw: impl FnOnce(&mut Random) -> T) -> Option<T> {
+    SOURCE.with_borrow_mut(|source| source.as_mut().map(draw))
+}
+
+/// When every run begins.
+const BEGINNING: Millis = Millis(1_800_000_000_000);
+
+/// The time of a run, which is tokio's own, as a process sees it whose clock is off by `skew` milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct RunClock {
+    pub began: Instant,
+    pub skew: i64,
+}
+
+impl Clock for RunClock {
+    fn now(&self) -> Millis {
+        Millis(BEGINNING.plus(self.began.elapsed()).0 + self.skew)
     }
 }
 

@@ -18,6 +18,7 @@ use super::super::{QueueError, wire};
 use super::link::{NatsLink, STORE_FAILED, Stored, message_id_headers};
 use super::recent::{Known, Recent};
 use super::spread::Spread;
+use super::survey::Looks;
 use crate::ids::{ExecutionId, OrganizationId};
 use crate::job::Job;
 
@@ -70,10 +71,10 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(link: &NatsLink) -> Self {
+    pub(super) fn new(link: &NatsLink, looks: Arc<Looks>) -> Self {
         let storer = Arc::new(Storer { link: link.clone(), recent: Recent::default() });
         let lane = |lane| Arc::new(LaneQueue { lane, storer: storer.clone(), state: Mutex::default() });
-        Self { lanes: Lane::all().map(lane).collect(), spread: Spread::new(link), storer }
+        Self { lanes: Lane::all().map(lane).collect(), spread: Spread::new(looks), storer }
     }
 
     /// Where this job would wait now: there, or in one of the two.

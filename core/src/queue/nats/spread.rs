@@ -5,16 +5,13 @@
 //! one in which less waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::super::subjects::{Lane, Source};
-use super::link::NatsLink;
-use super::topology;
+use super::super::subjects::Lane;
+use super::survey::Looks;
 use crate::ids::OrganizationId;
 use crate::job::Job;
 
@@ -28,16 +25,12 @@ const PACE_BACKGROUND: f64 = 64.0;
 /// Organizations that have been at rest are forgotten when there are this many.
 const REMEMBERED: usize = 4_096;
 
-/// How old what we know of the bulk lanes may be.
-const DEPTHS_EVERY: Duration = Duration::from_secs(1);
-
 /// The other lane is taken when so many messages fewer wait in it. Between equals, one lane makes the larger packs.
 const WORTH_IT: u64 = 64;
 
 pub(super) struct Spread {
-    link: NatsLink,
     paces: Mutex<HashMap<(OrganizationId, bool), Pace>>,
-    depths: Arc<Depths>,
+    looks: Arc<Looks>,
 }
 
 fn pace(waiting: bool) -> f64 {
@@ -50,16 +43,9 @@ struct Pace {
     at: Instant,
 }
 
-/// Messages that wait, by source.
-struct Depths {
-    waiting: [AtomicU64; Source::COUNT],
-    asked: Mutex<Option<Instant>>,
-}
-
 impl Spread {
-    pub(super) fn new(link: &NatsLink) -> Self {
-        let depths = Depths { waiting: std::array::from_fn(|_| AtomicU64::new(0)), asked: Mutex::default() };
-        Self { link: link.clone(), paces: Mutex::default(), depths: Arc::new(depths) }
+    pub(super) fn new(looks: Arc<Looks>) -> Self {
+        Self { paces: Mutex::default(), looks }
     }
 
     /// Whether one more job would pass.
@@ -74,12 +60,10 @@ impl Spread {
         if self.within_pace(&job.organization, job.interactive()) {
             return Lane::of(job);
         }
-        self.ask_for_depths();
         let [one, other] = Lane::bulk(job);
-        let waiting = |lane: Lane| &self.depths.waiting[lane.source().index()];
-        let shorter = waiting(other).load(Ordering::Relaxed) + WORTH_IT < waiting(one).load(Ordering::Relaxed);
-        let lane = if shorter { other } else { one };
-        waiting(lane).fetch_add(1, Ordering::Relaxed);
+        let waiting = |lane: Lane| self.looks.waiting(lane.source());
+        let lane = if waiting(other) + WORTH_IT < waiting(one) { other } else { one };
+        self.looks.sent(lane.source());
         lane
     }
 
@@ -98,27 +82,5 @@ impl Spread {
             own.left -= 1.0;
         }
         within
-    }
-
-    /// In a task of its own; nobody waits for it.
-    fn ask_for_depths(&self) {
-        let mut asked = self.depths.asked.lock();
-        if asked.is_some_and(|at| at.elapsed() < DEPTHS_EVERY) {
-            return;
-        }
-        *asked = Some(Instant::now());
-        let (link, depths) = (self.link.clone(), self.depths.clone());
-        tokio::spawn(async move {
-            let bulk = Source::all().filter(|source| source.is_bulk());
-            let answers = bulk.map(|source| {
-                let link = &link;
-                async move { (source, topology::consumer(link, source).await) }
-            });
-            for (source, consumer) in futures::future::join_all(answers).await {
-                if let Ok(Some(consumer)) = consumer {
-                    depths.waiting[source.index()].store(consumer.num_pending, Ordering::Relaxed);
-                }
-            }
-        });
     }
 }

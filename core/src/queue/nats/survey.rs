@@ -29,6 +29,8 @@ pub(super) struct Looks {
     seen: Mutex<Seen>,
     /// How long the first of each source has waited. Milliseconds.
     waits: [AtomicU64; Source::COUNT],
+    /// Messages that wait there, and those sent there since the last look.
+    waiting: [AtomicU64; Source::COUNT],
 }
 
 #[derive(Default)]
@@ -42,7 +44,8 @@ struct Seen {
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { seen: Mutex::default(), waits: std::array::from_fn(|_| AtomicU64::new(0)) }
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
+        Self { seen: Mutex::default(), waits: zeros(), waiting: zeros() }
     }
 }
 
@@ -63,6 +66,16 @@ impl Looks {
         Duration::from_millis(self.waits[source.index()].load(Ordering::Relaxed))
     }
 
+    /// Messages that wait there.
+    pub(super) fn waiting(&self, source: Source) -> u64 {
+        self.waiting[source.index()].load(Ordering::Relaxed)
+    }
+
+    /// One more is sent there.
+    pub(super) fn sent(&self, source: Source) {
+        self.waiting[source.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// `consumers` in the order of [`Source::all`].
     fn note(&self, now: Instant, stream: &StreamState, consumers: &[ConsumerState]) -> Survey {
         let mut seen = self.seen.lock();
@@ -74,6 +87,7 @@ impl Looks {
         for (source, consumer) in Source::all().zip(consumers) {
             let oldest = seen.oldest(source, now, consumer);
             self.waits[source.index()].store(u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.waiting[source.index()].store(consumer.num_pending, Ordering::Relaxed);
             let (class, waiting, held) = (source.class_name(), consumer.num_pending, consumer.num_ack_pending);
             match survey.lines.iter_mut().find(|line| line.class == class) {
                 Some(line) => {
