@@ -16,7 +16,7 @@ use plugboard_core::limits::Limits;
 use plugboard_core::manifest::{Connector, Effect, document};
 use plugboard_core::queue::Shares;
 use plugboard_core::secret::SecretKey;
-use plugboard_core::testing::Random;
+use plugboard_core::testing::{Random, draw_from};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use super::trace::Trace;
 use super::vendor::{Vendor, VendorPort};
 use super::weather::Weather;
 use super::world::World;
-use crate::chance::seeded;
+use crate::congestions::Congestions;
 use crate::lines::Lines;
 use crate::testing::{bearer, manifest};
 use crate::{Config, Deps, Executor};
@@ -88,10 +88,10 @@ pub(super) struct Report {
 }
 
 pub(super) fn run(stage: &Stage, seed: u64, sky: Sky, kept: bool) -> Report {
-    seeded::from(Some(Random::new(!seed)));
+    draw_from(Some(Random::new(!seed)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let report = runtime.expect("a runtime").block_on(play(stage, seed, sky, kept));
-    seeded::from(None);
+    draw_from(None);
     report
 }
 
@@ -198,6 +198,7 @@ impl Scene {
             calls: None,
             limits: self.limits.clone(),
             lines: Lines::default(),
+            congestions: Congestions::default(),
             meters: crate::meters::Meters::default(),
             adopt_trace: None,
         }
