@@ -5,6 +5,8 @@
 //! | [`mcp`] | Model Context Protocol over Streamable HTTP, over the trait [`mcp::ToolServer`] |
 //! | [`rest`] | management under `/api/v1` |
 //! | [`grpc`] | `plugboard.gateway.v1.Execution` |
+//! | [`console`] | the operator console: a page over the REST API |
+//! | [`calls`] | calls now and lately, for the console |
 //! | [`connect_link`] | the way out of a call whose account is missing |
 //! | [`submit`], [`browse`], [`results`] | the use cases behind all three |
 //!
@@ -14,8 +16,10 @@ mod accounts;
 mod answer;
 mod arguments;
 mod browse;
+pub mod calls;
 mod config;
 mod connect_link;
+pub mod console;
 mod dead_letters;
 mod departure;
 mod earlier;
@@ -109,6 +113,7 @@ async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result
         .add_service(reflection().build_v1alpha()?)
         .prepare()
         .into_axum_router();
-    let ours = rest::router(gateway).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc);
+    let pages = console::router(gateway.clone());
+    let ours = rest::router(gateway).merge(pages).merge(endpoint.router()).merge(mcp::no_oauth()).merge(grpc);
     Ok(ours.merge(beside).fallback(rest::unknown))
 }

@@ -11,13 +11,17 @@ use super::support::World;
 #[tokio::test]
 async fn a_read_that_may_have_begun_is_never_told_as_not_sent() {
     let world = World::new().await;
-    world.vendor.full.store(true, Ordering::SeqCst);
     let read = async || {
         let job = Arc::new(JobBuilder::new(Effect::Read).build());
         let refused = world.gateway.clone().read(job).await.unwrap_err();
         (refused.outcome, refused.safe_to_retry)
     };
-    assert_eq!(read().await, (EffectOutcome::NotSent, true));
-    world.vendor.silent.store(true, Ordering::SeqCst);
-    assert_eq!(read().await, (EffectOutcome::Unknown, true));
+    for refuses in [&world.vendor.full, &world.vendor.late] {
+        refuses.store(true, Ordering::SeqCst);
+        world.vendor.silent.store(false, Ordering::SeqCst);
+        assert_eq!(read().await, (EffectOutcome::NotSent, true));
+        world.vendor.silent.store(true, Ordering::SeqCst);
+        assert_eq!(read().await, (EffectOutcome::Unknown, true));
+        refuses.store(false, Ordering::SeqCst);
+    }
 }

@@ -14,6 +14,7 @@ use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::{CallState, Envelope, Job, Outcome};
 use plugboard_core::journal::{JournalError, JournalStore, Revision};
 use plugboard_core::queue::{DeadLetters, Delivery, Express, JobQueue, NoDeadLetters, NotRun, QueueError, Survey};
+use plugboard_core::telemetry::metrics::StageTimes;
 
 use crate::waiters::Waiters;
 
@@ -24,6 +25,8 @@ pub(super) struct FakeVendor {
     pub(super) full: AtomicBool,
     /// Whoever takes a read on the express lane is not heard of any more.
     pub(super) silent: AtomicBool,
+    /// Calls have waited for an hour.
+    pub(super) late: AtomicBool,
     pub(super) jobs: Mutex<Vec<Job>>,
 }
 
@@ -34,6 +37,7 @@ impl FakeVendor {
             refuses: false.into(),
             full: false.into(),
             silent: false.into(),
+            late: false.into(),
             jobs: Mutex::default(),
         })
     }
@@ -50,7 +54,8 @@ impl JobQueue for FakeVendor {
             false => Envelope::new(CallState::Succeeded),
         };
         let envelope = serde_json::to_vec(&envelope).unwrap().into();
-        let outcome = Outcome { execution_id: job.execution_id.clone(), envelope, data: None };
+        let outcome =
+            Outcome { execution_id: job.execution_id.clone(), envelope, data: None, stages: StageTimes::default() };
         self.jobs.lock().push((*job).clone());
         self.waiters.deliver(outcome);
         Ok(())
@@ -69,7 +74,7 @@ impl JobQueue for FakeVendor {
     }
 
     fn wait_ahead(&self, _: &Job) -> Duration {
-        Duration::ZERO
+        if self.late.load(Ordering::SeqCst) { Duration::from_secs(3_600) } else { Duration::ZERO }
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {
