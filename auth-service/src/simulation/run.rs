@@ -17,7 +17,7 @@ use plugboard_core::manifest::credentials::CheckedCredentials;
 use plugboard_core::manifest::{FlowKind, document};
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::memory::MemoryStore;
-use plugboard_core::testing::Random;
+use plugboard_core::testing::{Random, draw_from};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,6 @@ use super::store::StorePort;
 use super::vendor::{HOST, Vendor, VendorPort};
 use super::world::{FAULTS, Weather, World};
 use crate::accounts::SignedIn;
-use crate::chance::seeded;
 use crate::key_source::FixedKeys;
 use crate::oauth::{ACCESS_TOKEN, REFRESH_TOKEN};
 use crate::records::SignInRecord;
@@ -98,10 +97,10 @@ impl Stage {
 }
 
 pub(super) fn run(stage: &Stage, seed: u64) -> Report {
-    seeded::from(Some(Random::new(!seed)));
+    draw_from(Some(Random::new(!seed)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let report = runtime.expect("a runtime").block_on(play(stage, seed));
-    seeded::from(None);
+    draw_from(None);
     report
 }
 

@@ -5,12 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plugboard_core::clock::{Clock, Millis};
-use plugboard_core::testing::Random;
+use plugboard_core::clock::Clock;
+use plugboard_core::testing::{Random, RunClock};
 use tokio::time::Instant;
-
-/// When every run begins.
-const BEGINNING: i64 = 1_800_000_000_000;
 
 /// How long faults are made. Afterwards everything must be well again.
 pub(super) const FAULTS: Duration = Duration::from_secs(60);
@@ -140,18 +137,6 @@ impl World {
 
     /// A clock that is off by so many milliseconds.
     pub(super) fn clock(&self, skew: i64) -> Arc<dyn Clock> {
-        Arc::new(WorldClock { began: self.began, skew })
-    }
-}
-
-struct WorldClock {
-    began: Instant,
-    skew: i64,
-}
-
-impl Clock for WorldClock {
-    fn now(&self) -> Millis {
-        let now = Millis(BEGINNING).plus(self.began.elapsed());
-        Millis(now.0 + self.skew)
+        Arc::new(RunClock { began: self.began, skew })
     }
 }
