@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use plugboard_core::error::{CallError, ErrorCode, Origin};
 use plugboard_core::job::{CallState, Envelope};
+use plugboard_core::telemetry::metrics::StageTimes;
 use serde::Deserialize;
 
 /// A finished envelope.
@@ -11,6 +12,10 @@ pub struct Answer {
     /// The whole envelope as JSON.
     pub json: Bytes,
     pub ok: bool,
+    /// Where its time went until it was sent back, if an executor has told.
+    pub stages: StageTimes,
+    /// Where the vendor's data begin in it.
+    head: usize,
 }
 
 /// What transports need to know of an envelope.
@@ -34,7 +39,13 @@ impl Answer {
     /// An envelope without data.
     pub fn of(envelope: &Envelope) -> Self {
         let json = serde_json::to_vec(envelope).unwrap_or_else(|_| FALLBACK.as_bytes().to_vec());
-        Self { json: json.into(), ok: envelope.ok }
+        Self::whole(json.into(), envelope.ok)
+    }
+
+    /// An envelope that is written already, without data.
+    pub fn whole(json: Bytes, ok: bool) -> Self {
+        let head = json.len().saturating_sub(1);
+        Self { json, ok, stages: StageTimes::default(), head }
     }
 
     pub fn failed(error: CallError) -> Self {
@@ -46,10 +57,10 @@ impl Answer {
         let ok = envelope.starts_with(br#"{"ok":true"#);
         let Some(open) = envelope.strip_suffix(b"}") else {
             // Never written by us; an unreadable envelope is our fault, not the caller's.
-            return Self { json: Bytes::from_static(FALLBACK.as_bytes()), ok: false };
+            return Self::whole(Bytes::from_static(FALLBACK.as_bytes()), false);
         };
         if !ok && data.is_none() {
-            return Self { json: Bytes::copy_from_slice(envelope), ok };
+            return Self::whole(Bytes::copy_from_slice(envelope), ok);
         }
         let data = data.unwrap_or(b"null");
         let mut json = BytesMut::with_capacity(envelope.len() + data.len() + 9);
@@ -57,7 +68,13 @@ impl Answer {
         json.put_slice(br#","data":"#);
         json.put_slice(data);
         json.put_u8(b'}');
-        Self { json: json.freeze(), ok }
+        Self { json: json.freeze(), ok, stages: StageTimes::default(), head: open.len() }
+    }
+
+    /// Everything but the vendor's data, which may be large.
+    pub fn envelope(&self) -> Option<Envelope> {
+        let head = self.json.get(..self.head)?;
+        serde_json::from_slice(&[head, b"}"].concat()).ok()
     }
 
     /// What went wrong and whose it is, if something did.
@@ -93,6 +110,7 @@ mod tests {
         let answer = Answer::with_data(&envelope, Some(br#"{"a":1.10}"#));
         assert!(answer.ok);
         assert!(std::str::from_utf8(&answer.json).unwrap().ends_with(r#","data":{"a":1.10}}"#));
+        assert_eq!(answer.envelope().unwrap().state, CallState::Succeeded);
         assert!(std::str::from_utf8(&Answer::with_data(&envelope, None).json).unwrap().contains(r#""data":null"#));
         let failed = serde_json::to_vec(&Envelope::failed(CallError::internal())).unwrap();
         let answer = Answer::with_data(&failed, None);

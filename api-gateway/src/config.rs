@@ -24,6 +24,8 @@ pub struct GatewayConfig {
     pub default_deadline_ms: u32,
     /// After a stop was asked for: how long calls are still taken, while the gateway says that it is not ready, in ms.
     pub stop_grace_ms: u32,
+    /// Show admins of an organization what its latest calls asked for, with what may be secret masked.
+    pub console_requests: bool,
 }
 
 /// No call may take longer.

@@ -70,7 +70,7 @@ impl Lack {
 
     fn with_fix(mut self, fix: &Fix) -> Option<Answer> {
         *self.envelope.pointer_mut("/error/fix")? = serde_json::to_value(fix).ok()?;
-        Some(Answer { json: serde_json::to_vec(&self.envelope).ok()?.into(), ok: false })
+        Some(Answer::whole(serde_json::to_vec(&self.envelope).ok()?.into(), false))
     }
 }
 

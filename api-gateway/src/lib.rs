@@ -5,6 +5,8 @@
 //! | [`mcp`] | Model Context Protocol over Streamable HTTP, over the trait [`mcp::ToolServer`] |
 //! | [`rest`] | management under `/api/v1` |
 //! | [`grpc`] | `plugboard.gateway.v1.Execution` |
+//! | [`console`] | the operator console: a page over the REST API |
+//! | [`calls`] | calls now and lately, for the console |
 //! | [`connect_link`] | the way out of a call whose account is missing |
 //! | [`submit`], [`browse`], [`results`] | the use cases behind all three |
 //!
@@ -14,8 +16,10 @@ mod accounts;
 mod answer;
 mod arguments;
 mod browse;
+pub mod calls;
 mod config;
 mod connect_link;
+pub mod console;
 mod dead_letters;
 mod departure;
 mod earlier;
@@ -139,7 +143,10 @@ async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result
         (names, _) => HostPolicy::Names(names.to_vec()),
     };
     let endpoint = McpEndpoint::new(Arc::new(Tools(gateway.clone())), settings)?;
-    let mut ours = rest::router(gateway.clone()).merge(endpoint.router()).merge(mcp::no_oauth());
+    let mut ours = rest::router(gateway.clone())
+        .merge(console::router(gateway.clone()))
+        .merge(endpoint.router())
+        .merge(mcp::no_oauth());
     if gateway.config.grpc_listen.is_empty() {
         ours = ours.merge(grpc_routes(gateway).await?.prepare().into_axum_router());
     }

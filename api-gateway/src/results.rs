@@ -7,6 +7,7 @@ use plugboard_core::ids::{ExecutionId, OrganizationId, Subject};
 use plugboard_core::job::{Accepted, CallState, Envelope, Outcome, Payload, TruncatedData};
 use plugboard_core::journal::{Closed, JournalError, is_final};
 use plugboard_core::manifest::Effect;
+use plugboard_core::telemetry::metrics::StageTimes;
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -21,6 +22,13 @@ const KEPT: i64 = 24 * 3600 * 1_000;
 impl Gateway {
     /// Makes an outcome the caller's answer.
     pub(crate) async fn present(&self, organization: &OrganizationId, outcome: Outcome) -> Answer {
+        let stages = outcome.stages;
+        let mut answer = self.presented(organization, outcome).await;
+        answer.stages = stages;
+        answer
+    }
+
+    async fn presented(&self, organization: &OrganizationId, outcome: Outcome) -> Answer {
         match &outcome.data {
             None => Answer::with_data(&outcome.envelope, None),
             Some(Payload::Inline(data)) => Answer::with_data(&outcome.envelope, Some(data)),
@@ -78,7 +86,12 @@ impl Gateway {
     async fn never_begun(&self, accepted: &Accepted) -> Result<Answer, JournalError> {
         let (id, organization) = (&accepted.execution_id, &accepted.organization);
         let envelope = Envelope { execution_id: Some(id.as_str().to_owned()), ..Envelope::failed(never_started()) };
-        let unsent = Outcome { execution_id: id.clone(), envelope: Answer::of(&envelope).json, data: None };
+        let unsent = Outcome {
+            execution_id: id.clone(),
+            envelope: Answer::of(&envelope).json,
+            data: None,
+            stages: StageTimes::default(),
+        };
         Ok(match self.journal.close_accepted(accepted, &unsent).await? {
             Closed::Yes => self.present(organization, unsent).await,
             Closed::AlreadyEnded(outcome) => self.present(organization, *outcome).await,

@@ -1,6 +1,7 @@
 //! What becomes known of a call on its way, for those who count it and write about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use plugboard_core::error::CallError;
 use plugboard_core::ids::{OrganizationId, ServiceKey};
@@ -11,6 +12,7 @@ use plugboard_core::telemetry::{FailedCall, failed_call};
 use tokio::time::Instant;
 
 use crate::answer::Answer;
+use crate::calls::{Caller, UnderWay};
 use crate::meters::Meters;
 use crate::state::Gateway;
 
@@ -22,33 +24,51 @@ pub(crate) struct Seen {
     /// Of a call that was refused after its check.
     pub(crate) operation: Option<String>,
     pub(crate) job: Option<Arc<Job>>,
+    /// Until it was a job, or was refused.
+    pub(crate) check: Duration,
+    /// Its place among the calls that a console shows as under way.
+    pub(crate) under_way: Option<UnderWay>,
 }
 
 impl Seen {
     pub(crate) fn new(trace: TraceContext) -> Self {
-        Self { began: Instant::now(), trace, connector: None, operation: None, job: None }
+        Self {
+            began: Instant::now(),
+            trace,
+            connector: None,
+            operation: None,
+            job: None,
+            check: Duration::ZERO,
+            under_way: None,
+        }
     }
 
     pub(crate) fn service(&self) -> Option<&ServiceKey> {
         self.connector.as_ref().map(|connector| connector.key())
     }
 
-    fn operation(&self) -> Option<&str> {
+    pub(crate) fn operation(&self) -> Option<&str> {
         match &self.job {
             Some(job) => job.operation.as_deref(),
             None => self.operation.as_deref(),
         }
     }
 
-    pub(crate) fn checked(&self, meters: &Meters) {
-        meters.stages.record(Stage::Check, self.began.elapsed());
+    pub(crate) fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(crate) fn checked(&mut self, meters: &Meters) {
+        self.check = self.began.elapsed();
+        meters.stages.record(Stage::Check, self.check);
     }
 }
 
 impl Gateway {
-    pub(crate) fn answered(&self, seen: &Seen, answer: &Answer) {
-        let service = seen.service().map(ServiceKey::as_str);
-        self.meters.answered(service, seen.operation(), answer.failure(), seen.began.elapsed());
+    pub(crate) fn answered(&self, caller: Caller<'_>, seen: &mut Seen, answer: &Answer) {
+        let (service, took) = (seen.service().map(ServiceKey::as_str), seen.took());
+        self.meters.answered(service, seen.operation(), answer.failure(), took);
+        self.note_call(caller, seen, answer, took);
     }
 
     /// Of a call that never became a job, or whose job went nowhere.

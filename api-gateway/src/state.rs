@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use plugboard_core::blobs::Blobs;
 use plugboard_core::catalog::CatalogHandle;
-use plugboard_core::clock::Clock;
+use plugboard_core::clock::{Clock, Millis};
+use plugboard_core::fleet::Fleet;
 use plugboard_core::identity::{CachedDirectory, CallLog, Connect, Custody};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::{ExecutionIds, TicketKey};
@@ -14,8 +15,10 @@ use plugboard_core::queue::{Express, JobQueue};
 use plugboard_core::readiness::Readiness;
 use tokio_util::sync::CancellationToken;
 
+use crate::calls::RecentCalls;
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
+use crate::console::Sessions;
 use crate::meters::Meters;
 use crate::pages::Pages;
 use crate::waiters::{Callers, Waiters};
@@ -26,6 +29,10 @@ pub struct Gateway {
     pub directory: Arc<CachedDirectory>,
     pub custody: Arc<dyn Custody>,
     pub call_log: CallLog,
+    /// What a console shows: calls of this gateway, and who else is there.
+    pub calls: RecentCalls,
+    pub fleet: Arc<dyn Fleet>,
+    pub console: Sessions,
     pub connect: Arc<dyn Connect>,
     pub connect_links: ConnectLinks,
     pub catalog: Arc<CatalogHandle>,
@@ -38,6 +45,7 @@ pub struct Gateway {
     pub ticket_key: TicketKey,
     pub execution_ids: ExecutionIds,
     pub me: InstanceId,
+    pub since: Millis,
     pub waiters: Waiters,
     pub callers: Callers,
     /// Fires when whoever waits here cannot wait any longer, because this gateway stops.

@@ -16,13 +16,14 @@ use plugboard_core::journal::{Closed, JournalError};
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
 use plugboard_core::queue::{NotRun, QueueError};
 use plugboard_core::telemetry::SPANS;
-use plugboard_core::telemetry::metrics::Stage;
+use plugboard_core::telemetry::metrics::{Stage, StageTimes};
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
 use crate::accounts::{Chosen, Named};
 use crate::answer::Answer;
 use crate::arguments::{Call, Request};
+use crate::calls::Caller;
 use crate::departure::Departure;
 use crate::meters::{AGE, BACKLOG};
 use crate::policy;
@@ -53,7 +54,7 @@ impl Gateway {
                 let mut seen = Seen::new(trace);
                 let called = self.call(principal, organization, &call, &mut seen).await;
                 let answer = called.unwrap_or_else(|error| self.refuse(principal, organization, &seen, error));
-                self.answered(&seen, &answer);
+                self.answered(Caller { principal, organization }, &mut seen, &answer);
                 answer
             }
         })
@@ -90,6 +91,7 @@ impl Gateway {
         seen.checked(&self.meters);
         let job = accepted?;
         seen.job = Some(job.clone());
+        seen.under_way = Some(self.calls.begin(principal, job.clone()));
         let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
         if let Some(earlier) = self.earlier(&job, call).await? {
             return Ok(self.replay(&job, earlier, wait).await);
@@ -427,7 +429,12 @@ impl Gateway {
     /// The outcome of a call that sends nothing, for the journal to keep.
     pub(crate) fn unsent(&self, job: &Job, error: CallError) -> Outcome {
         let envelope = about(Envelope::failed(error), job, self.clock.now());
-        Outcome { execution_id: job.execution_id.clone(), envelope: Answer::of(&envelope).json, data: None }
+        Outcome {
+            execution_id: job.execution_id.clone(),
+            envelope: Answer::of(&envelope).json,
+            data: None,
+            stages: StageTimes::default(),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
+use plugboard_core::fleet::Fleet;
+use plugboard_core::fleet::nats::{NatsFleet, NatsMember};
 use plugboard_core::identity::{
     CachedDirectory, CallLog, Connect, Custody, Directory, EndpointError, GrpcConnect, GrpcCustody, GrpcDirectory,
     ServiceRole, service_token,
@@ -22,8 +24,10 @@ use plugboard_core::secret::SecretKey;
 use plugboard_core::tls::Tls;
 use tokio_util::sync::CancellationToken;
 
+use crate::calls::RecentCalls;
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
+use crate::console::Sessions;
 use crate::meters::Meters;
 use crate::pages::Pages;
 use crate::state::Gateway;
@@ -40,6 +44,7 @@ pub struct Parts {
     pub express: Arc<dyn Express>,
     pub journal: Arc<dyn JournalStore>,
     pub blobs: Arc<dyn Blobs>,
+    pub fleet: Arc<dyn Fleet>,
     pub ticket_key: SecretKey,
     pub sandbox: bool,
     /// What stands behind these parts; the catalog and the auth service are added.
@@ -88,6 +93,10 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
         call_log,
         connect: parts.connect,
         connect_links: ConnectLinks::new(&parts.ticket_key),
+        calls: RecentCalls::new(me.clone(), clock.clone()),
+        fleet: parts.fleet,
+        console: Sessions::new(&parts.ticket_key),
+        since: clock.now(),
         catalog: parts.catalog,
         pages: Pages::default(),
         queue: parts.queue,
@@ -127,11 +136,13 @@ pub async fn distributed(
     let queue = NatsQueue::open(&link, remote.queue, Shares::new(0), clock).await?;
     let me = InstanceId::generate();
     let replies: Arc<dyn Replies> = Arc::new(NatsReplies::new(&link));
+    let broker = link.clone();
     let parts = Parts {
         directory: Arc::new(GrpcDirectory::new(&remote.auth, &token, tls)?),
         custody: Arc::new(GrpcCustody::new(&remote.auth, &token, tls)?),
         connect: Arc::new(GrpcConnect::new(&remote.auth, &token, tls)?),
         catalog,
+        fleet: NatsFleet::open(&link, &me).await?,
         queue: Arc::new(queue),
         express: NatsExpress::open(&link, &me).await?,
         journal: Arc::new(NatsJournal::open(&link).await?),
@@ -143,5 +154,7 @@ pub async fn distributed(
             .watched_by(Readiness::new(life.leaving()))
             .with("nats", move || Health::up_if(link.connected(), "no connection")),
     };
-    Ok((assemble(config, me, parts, life), replies))
+    let gateway = assemble(config, me, parts, life);
+    life.supervise("console questions", NatsMember::open(&broker, gateway.clone()).await?.run(life.stopping()));
+    Ok((gateway, replies))
 }

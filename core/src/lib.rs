@@ -3,7 +3,7 @@
 //! | modules | what they are |
 //! | --- | --- |
 //! | [`ids`], [`error`], [`clock`], [`secret`], [`job`], [`manifest`] | pure rules: no runtime, no network |
-//! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`] | ports, each with its adapters beside it |
+//! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`], [`fleet`] | ports, each with its adapters beside it |
 //! | [`egress`] | the only way out of the building |
 //! | [`tls`] | certificates between our own processes |
 //! | [`config`], [`lifecycle`], [`readiness`], [`telemetry`] | process furniture |
@@ -21,6 +21,7 @@ pub mod egress;
 pub mod embedded;
 pub mod error;
 pub mod failpoint;
+pub mod fleet;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
 pub mod identity;

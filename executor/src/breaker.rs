@@ -86,6 +86,16 @@ impl Breaker {
         }
     }
 
+    /// How long it has not been closed, and how long it lets nobody through yet. `None`: it is closed.
+    pub(crate) fn rest(&self, now: Instant) -> Option<(Duration, Duration)> {
+        let open_for = now.saturating_duration_since(self.open.as_ref()?.since);
+        let rests_for = match self.state {
+            State::Open { until, .. } => until.saturating_duration_since(now),
+            State::Closed | State::HalfOpen { .. } => Duration::ZERO,
+        };
+        Some((open_for, rests_for))
+    }
+
     fn count(&mut self, healthy: bool, now: Instant) {
         let age = self.present.since.map(|since| now - since);
         if age.is_none_or(|age| age >= WINDOW / 2) {
@@ -99,7 +109,7 @@ impl Breaker {
 
     fn open(&mut self, rest: Duration, now: Instant) {
         metrics::counter!("plugboard_breaker_opened_total").increment(1);
-        let open = self.open.take().or_else(|| Some(Open::new()));
+        let open = self.open.take().or_else(|| Some(Open::new(now)));
         let jitter = rest.mul_f64(0.25 * chance::fraction());
         *self = Self { state: State::Open { until: now + rest + jitter, rest }, open, ..Self::default() };
     }
@@ -107,12 +117,14 @@ impl Breaker {
 
 /// Counts a breaker that is not closed, also when it is forgotten as it is.
 #[derive(Debug)]
-struct Open(());
+struct Open {
+    since: Instant,
+}
 
 impl Open {
-    fn new() -> Self {
+    fn new(since: Instant) -> Self {
         metrics::gauge!("plugboard_breakers_open").increment(1.0);
-        Self(())
+        Self { since }
     }
 }
 
@@ -166,6 +178,7 @@ mod tests {
         failed(&mut breaker, now, 20);
         for rest in [5, 10, 20, 40, 60, 60] {
             let wait = breaker.enter(now).unwrap_err();
+            assert_eq!(breaker.rest(now).unwrap().1, wait);
             assert!(wait >= rest * SECOND && wait <= rest * SECOND * 5 / 4, "{wait:?}, not {rest} s");
             now += wait;
             assert!(breaker.enter(now).is_ok(), "the probe");
@@ -179,5 +192,6 @@ mod tests {
         breaker.report(true, now);
         failed(&mut breaker, now, 19);
         assert!(breaker.enter(now).is_ok(), "closed, with nothing left of before");
+        assert_eq!(breaker.rest(now), None);
     }
 }

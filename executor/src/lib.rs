@@ -9,6 +9,7 @@
 //! | `transport` | where credentials go in a request, one file a placement |
 //! | `lines`, `breaker`, `budget` | when a host is left alone, and how often it is asked again |
 //! | `meters` | what is counted on every call |
+//! | `congestions`, `presence` | what holds calls up now, and what an executor tells of itself |
 //! | `upstream` | the port to the vendors |
 //! | `chance`, `broken` | what a test decides: random parts of waits, nonces, and which rule is broken |
 //! | `scrub` | takes secret values out of what vendors send |
@@ -23,11 +24,13 @@ mod budget;
 mod catalog_tests;
 mod chance;
 mod config;
+mod congestions;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
 mod http;
 mod lines;
 mod meters;
+mod presence;
 pub mod sandbox;
 mod scrub;
 #[cfg(test)]
@@ -56,6 +59,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use config::Config;
 pub use plugboard_core::egress::Upstream;
 
+use crate::congestions::Congestions;
 use crate::lines::Lines;
 use crate::meters::Meters;
 
@@ -81,6 +85,7 @@ pub struct Deps {
     /// Keeps the vendors' limits; `None`: nobody does, in the sandbox.
     pub limits: Option<Limits>,
     pub(crate) lines: Lines,
+    pub(crate) congestions: Congestions,
     pub(crate) meters: Meters,
     /// `None`: spans are roots.
     pub adopt_trace: Option<AdoptTrace>,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hashbrown::{DefaultHashBuilder, Equivalent};
 use moka::sync::Cache;
 use parking_lot::Mutex;
+use plugboard_core::fleet;
 use plugboard_core::ids::{OrganizationId, ServiceKey};
 use tokio::time::Instant;
 
@@ -80,6 +81,26 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// Hosts that are left alone, the latest first.
+    pub(crate) fn open(&self) -> Vec<fleet::Breaker> {
+        let now = Instant::now();
+        let open = self.lines.iter().filter_map(|(key, line)| {
+            let (open_for, rests_for) = line.breaker.lock().rest(now)?;
+            Some(fleet::Breaker {
+                organization: key.organization.clone(),
+                service: key.service.clone(),
+                host: key.host.clone(),
+                open_for,
+                rests_for,
+            })
+        });
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|breaker| breaker.open_for);
+        open
+    }
+}
+
 impl Line {
     /// # Errors
     /// How long the host is left alone.
@@ -126,6 +147,10 @@ mod tests {
         assert!(lines.of(&one, &service, "other.example").enter().is_ok());
         assert!(lines.of(&one, &ServiceKey::trusted("hubspot"), "api.example").enter().is_ok());
         assert!(lines.of(&other, &service, "api.example").enter().is_ok());
+        let open = lines.open();
+        let (first, rest) = open.split_first().unwrap();
+        assert_eq!((&first.organization, first.host.as_str(), rest.len()), (&one, "api.example", 0));
+        assert!(!first.rests_for.is_zero());
     }
 
     #[test]

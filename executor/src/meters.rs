@@ -1,6 +1,7 @@
 //! What an executor counts on every call. Each handle is looked up once: by its name and labels that costs more than
 //! counting does.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use metrics::{Counter, Gauge, Histogram};
@@ -47,7 +48,9 @@ pub(crate) struct Meters(Arc<Handles>);
 
 pub(crate) struct Handles {
     pub(crate) stages: Stages,
-    pub(crate) in_flight: Gauge,
+    in_flight: Gauge,
+    /// The same number, to be read.
+    running: AtomicUsize,
     pub(crate) repeats: Counter,
     pub(crate) limit_wait: Histogram,
     pub(crate) limited: Counter,
@@ -59,6 +62,7 @@ impl Default for Meters {
         Self(Arc::new(Handles {
             stages: Stages::default(),
             in_flight: metrics::gauge!("plugboard_executor_in_flight"),
+            running: AtomicUsize::default(),
             repeats: metrics::counter!("plugboard_repeats_total"),
             limit_wait: metrics::histogram!("plugboard_limit_wait_seconds"),
             limited: metrics::counter!("plugboard_limited_total"),
@@ -76,6 +80,20 @@ impl std::ops::Deref for Meters {
 }
 
 impl Handles {
+    pub(crate) fn begun(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.increment(1.0);
+    }
+
+    pub(crate) fn over(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.decrement(1.0);
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn ended(&self, ended: Ended, effect: Effect) {
         let counter = self.executions.get(ended.place()).and_then(|row| row.get(effect as usize));
         let Some(counter) = counter else { return };

@@ -30,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::Deps;
+use crate::congestions::Congestions;
 use crate::lines::Lines;
 pub(crate) use vendor::{Act, Vendor};
 
@@ -420,6 +421,7 @@ impl Bench {
             calls: None,
             limits: None,
             lines: Lines::default(),
+            congestions: Congestions::default(),
             meters: crate::meters::Meters::default(),
             adopt_trace: None,
         };

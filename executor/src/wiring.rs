@@ -7,6 +7,7 @@ use plugboard_core::blobs::{BlobError, Blobs};
 use plugboard_core::catalog::{CatalogError, CatalogHandle, GrpcCatalog};
 use plugboard_core::clock::{Clock, SystemClock};
 use plugboard_core::egress::{Egress, PolicyError};
+use plugboard_core::fleet::nats::NatsMember;
 use plugboard_core::identity::{
     CachedVault, CallLog, Custody, EndpointError, GrpcCustody, GrpcVault, ServiceRole, Vault, service_token,
 };
@@ -27,6 +28,7 @@ use plugboard_core::store::redis::RedisConfig;
 use plugboard_core::tls::Tls;
 use tokio_util::sync::CancellationToken;
 
+use crate::congestions::Congestions;
 use crate::lines::Lines;
 use crate::meters::Meters;
 use crate::{Config, Deps, Executor};
@@ -96,6 +98,7 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
         calls: Some(calls),
         limits: parts.limits,
         lines: Lines::default(),
+        congestions: Congestions::default(),
         meters: Meters::default(),
         queue: parts.queue,
         replies: parts.replies,
@@ -147,12 +150,14 @@ pub async fn distributed(
     let (executor, vault) = assemble(config, parts, life);
     let express = NatsExpressHost::open(&link, clock, executor.express()).await?;
     life.supervise("express lane", express.run(life.stopping(), config.grace()));
+    let broker = link.clone();
     let readiness = remote
         .tls
         .watched_by(Readiness::new(life.leaving()))
-        .with("nats", move || Health::up_if(link.connected(), "no connection"))
+        .with("nats", move || Health::up_if(broker.connected(), "no connection"))
         .with("catalog", move || catalog.health())
         .with("auth", move || vault.health());
+    let name = InstanceId::generate();
     let readiness = match shared {
         None => readiness,
         Some((_, rates)) => readiness.with("redis", move || match rates.is_shared() {
@@ -160,6 +165,8 @@ pub async fn distributed(
             false => Health::Reduced("no answer: each process keeps the limits for itself"),
         }),
     };
+    let presence = executor.presence(name, readiness.clone());
+    life.supervise("console questions", NatsMember::open(&link, presence).await?.run(life.stopping()));
     Ok((executor, readiness))
 }
 

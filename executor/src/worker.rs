@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::queue::{QueueError, Share};
-use plugboard_core::telemetry::metrics::Stage;
 use plugboard_core::telemetry::{self, SPANS};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -48,7 +47,7 @@ pub(crate) async fn run(
                 let deps = Arc::clone(&deps);
                 let task = async move {
                     let _permit = permit;
-                    let _running = Running::begin(&deps, &delivery.job);
+                    let _running = Running::begin(&deps);
                     attempt::run(&deps, delivery).await;
                 };
                 // Boxed: a task's future is moved when it is spawned and again when it ends, and this one is large.
@@ -71,7 +70,7 @@ pub(crate) async fn run(
 /// See [`crate::Executor`] as an express lane.
 pub(crate) async fn express(deps: Arc<Deps>, job: Arc<Job>, place: (OwnedSemaphorePermit, Share)) -> Option<Outcome> {
     let _place = place;
-    let _running = Running::begin(&deps, &job);
+    let _running = Running::begin(&deps);
     let (known, traced) = spans_of(&deps, &job, 1);
     attempt::express(&deps, &job).instrument(traced).instrument(known).await
 }
@@ -133,16 +132,15 @@ fn spans_of(deps: &Deps, job: &Job, starts: u32) -> (tracing::Span, tracing::Spa
 struct Running(Meters);
 
 impl Running {
-    fn begin(deps: &Deps, job: &Job) -> Self {
-        deps.meters.in_flight.increment(1.0);
-        deps.meters.stages.record(Stage::Queue, job.accepted_at.until(deps.clock.now()));
+    fn begin(deps: &Deps) -> Self {
+        deps.meters.begun();
         Self(deps.meters.clone())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.in_flight.decrement(1.0);
+        self.0.over();
     }
 }
 

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use plugboard_core::blobs::Blobs;
 use plugboard_core::blobs::nats::NatsBlobs;
 use plugboard_core::clock::SystemClock;
+use plugboard_core::fleet::nats::{NatsFleet, NatsMember};
+use plugboard_core::fleet::{Fleet, Member};
 use plugboard_core::ids::{ExecutionId, InstanceId, OrganizationId};
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::nats::NatsJournal;
@@ -17,8 +19,8 @@ use plugboard_core::queue::nats::{
 use plugboard_core::queue::{Express, JobQueue, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::testing::{
-    ExpressWorld, QueueWorld, World, blobs_contract, express_contract, journal_contract, queue_contract,
-    replies_contract,
+    ExpressWorld, FleetWorld, QueueWorld, World, blobs_contract, express_contract, fleet_contract, journal_contract,
+    queue_contract, replies_contract,
 };
 use plugboard_tests::cable::Cable;
 use plugboard_tests::servers::{NatsServer, namespace};
@@ -185,6 +187,39 @@ async fn the_express_lane_keeps_its_contract() {
         let mut executors = Processes::new().await;
         executors.namespace.clone_from(&gateways.namespace);
         ExpressProcesses { gateways, executors }
+    })
+    .await;
+}
+
+struct FleetProcesses {
+    askers: Processes,
+    members: Processes,
+}
+
+#[async_trait]
+impl FleetWorld for FleetProcesses {
+    async fn asker(&mut self) -> Arc<dyn Fleet> {
+        NatsFleet::open(&self.askers.connect().await, &InstanceId::generate()).await.unwrap()
+    }
+
+    async fn join(&mut self, member: Arc<dyn Member>) {
+        let member = NatsMember::open(&self.members.connect().await, member).await.unwrap();
+        tokio::spawn(member.run(Lifecycle::new().stopping()));
+    }
+
+    async fn kill_members(&mut self) -> bool {
+        self.members.crash().await;
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fleet_keeps_its_contract() {
+    fleet_contract(async || {
+        let askers = Processes::new().await;
+        let mut members = Processes::new().await;
+        members.namespace.clone_from(&askers.namespace);
+        FleetProcesses { askers, members }
     })
     .await;
 }

@@ -10,15 +10,16 @@ use plugboard_tests::vendor::{Answer, Vendor};
 use plugboard_tests::wait::eventually;
 use serde_json::{Value, json};
 
+use crate::console;
 use crate::handles::end_of;
 
 /// After so many starts a call is given up.
 const STARTS: usize = 5;
 const SOON: Duration = Duration::from_secs(20);
 
-fn email() -> Value {
+fn email(service: &str) -> Value {
     let body = json!({"from": "a@shop.example", "to": ["b@shop.example"], "subject": "s", "html": "<p>t</p>"});
-    json!({"service": "resend", "module": "emails", "method": "POST", "path": "/emails", "body": body})
+    json!({"service": service, "module": "emails", "method": "POST", "path": "/emails", "body": body})
 }
 
 async fn jobs(stack: &Stack, key: &str, words: &[&str]) -> Output {
@@ -28,39 +29,40 @@ async fn jobs(stack: &Stack, key: &str, words: &[&str]) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// A read and an e-mail that the vendor may do once a key: their process dies each time the vendor has them.
+/// A read, and e-mails that the vendor may do once a key: their process dies each time the vendor has them.
 pub(crate) async fn what_never_ends_is_put_aside_and_can_be_made_again() {
     let vendor = Vendor::start();
     let mut stack = Stack::embedded().vendor(&vendor).start();
     let tenant = Tenant::new(&stack).await;
     let shop = tenant.connect("hubspot", "Shop", &vendor).await;
     let mail = tenant.connect("resend", "Mail", &vendor).await;
+    let others = [tenant.connect("resend", "Offers", &vendor).await, tenant.connect("resend", "News", &vendor).await];
     let hangs = || Answer::json(200, &json!({"id": "7"})).after(Duration::from_secs(120));
-    vendor.on(&shop.mark, hangs());
-    vendor.on(&mail.mark, hangs());
+    let marks: Vec<&str> = [&shop, &mail].into_iter().chain(&others).map(|account| account.mark.as_str()).collect();
+    marks.iter().for_each(|mark| vendor.on(mark, hangs()));
     let mut ids = Vec::new();
-    for mut call in [hubspot_read(), email()] {
+    for mut call in [hubspot_read(), email("resend:Mail"), email("resend:Offers"), email("resend:News")] {
         call["wait_ms"] = json!(0);
         call["deadline_ms"] = json!(900_000);
         let handle = tenant.mcp().execute(call).await;
         ids.push(handle["execution_id"].as_str().unwrap_or_else(|| panic!("{handle}")).to_owned());
     }
     for start in 1..=STARTS {
-        eventually("the vendor has both", SOON, || async {
-            (vendor.count(&shop.mark) >= start && vendor.count(&mail.mark) >= start).then_some(())
+        eventually("the vendor has all", SOON, || async {
+            marks.iter().all(|mark| vendor.count(mark) >= start).then_some(())
         })
         .await;
         stack.kill();
         stack.try_start().unwrap();
     }
     let rest = stack.rest(&tenant.key);
-    let letters = eventually("both are put aside", SOON, || async {
+    let letters = eventually("all are put aside", SOON, || async {
         let list = rest.get("/api/v1/dead-letters").await.expect(200);
         let letters = list["dead_letters"].as_array().unwrap().clone();
-        (letters.len() == 2).then_some(letters)
+        (letters.len() == ids.len()).then_some(letters)
     })
     .await;
-    assert_eq!((vendor.count(&shop.mark), vendor.count(&mail.mark)), (STARTS, STARTS));
+    assert!(marks.iter().all(|mark| vendor.count(mark) == STARTS));
     for letter in &letters {
         assert!(letter["reason"].as_str().unwrap().contains("started 6 times"), "{letter}");
         assert!(ids.iter().any(|id| letter["execution_id"] == **id), "{letter}");
@@ -76,10 +78,15 @@ pub(crate) async fn what_never_ends_is_put_aside_and_can_be_made_again() {
     let everybodys = stack.rest(stack.operator_key()).get("/api/v1/dead-letters?limit=1").await.expect(200);
     assert!(everybodys["next"].is_string(), "{everybodys}");
 
+    // On the console.
+    marks.iter().for_each(|mark| vendor.on(mark, Answer::json(200, &json!({"id": "7"}))));
+    console::made_again_from_the_page(&stack, &tenant, &ids[2]);
+    eventually("it is sent", SOON, || async { (vendor.count(&others[0].mark) == STARTS + 1).then_some(()) }).await;
+    console::dropped_from_the_page(&stack, &tenant, &ids[3]);
+    rest.get(&format!("/api/v1/dead-letters/{}", ids[3])).await.expect(404);
+    assert_eq!(vendor.count(&others[1].mark), STARTS);
+
     // The read is made again, and ends.
-    let answers = || Answer::json(200, &json!({"id": "7"}));
-    vendor.on(&shop.mark, answers());
-    vendor.on(&mail.mark, answers());
     let client = McpClient::modern(stack.url(), &tenant.key);
     let replayed = jobs(&stack, &tenant.key, &["replay", &ids[0]]).await;
     assert!(replayed.status.success(), "{replayed:?}");

@@ -19,6 +19,7 @@ mod bad_messages;
 mod chaos;
 mod commands;
 mod connect_links;
+mod console;
 mod custody;
 mod dead_letters;
 mod footprint;
@@ -118,6 +119,8 @@ suite! {
         grpc::the_same_calls_over_grpc,
         grpc::grpc_wants_its_own_scope,
         grpc::health_and_reflection,
+        console::calls_are_shown_to_whom_they_concern,
+        console::the_console_in_a_real_browser,
         management::execution_is_no_rest_resource,
         management::the_public_documents,
         management::keys_are_issued_listed_and_revoked,

@@ -481,7 +481,7 @@ fn keyboard(tab: &Tab) {
     assert_eq!(tab.eval(order), true, "headings are in order");
 }
 
-fn see(tab: &Tab, name: &str, pictures: Option<&PathBuf>) {
+pub(crate) fn see(tab: &Tab, name: &str, pictures: Option<&PathBuf>) {
     // WCAG 1.4.10: nothing is to be scrolled to the side at 320, which is also a desktop at 400 %.
     fits(tab, name, 320, false);
     for (width, dark) in [(390, false), (390, true), (1280, false), (1280, true)] {
@@ -502,7 +502,7 @@ fn fits(tab: &Tab, name: &str, width: u32, dark: bool) {
 }
 
 /// A page that refuses has a status that the browser notes; nothing else may be noted.
-fn no_complaints(tab: &Tab) {
+pub(crate) fn no_complaints(tab: &Tab) {
     let complaints = tab.complaints();
     let other: Vec<_> =
         complaints.iter().filter(|one| !one.contains("the server responded with a status of")).collect();

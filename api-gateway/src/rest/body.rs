@@ -26,7 +26,7 @@ const MAX_BODY: usize = 256 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a route takes.
-pub(super) trait Decode: Sized {
+pub(crate) trait Decode: Sized {
     /// Every field there is.
     const FIELDS: &'static [&'static str];
 
@@ -36,7 +36,7 @@ pub(super) trait Decode: Sized {
 }
 
 /// A decoded body. To be taken last: it reads the request to its end.
-pub(super) struct Body<T>(pub(super) T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: Decode> FromRequest<Arc<Gateway>> for Body<T> {
     type Rejection = Problem;
@@ -75,7 +75,7 @@ fn unreadable(error: &(dyn std::error::Error + 'static)) -> Problem {
 }
 
 /// The fields of a body that have not been taken yet.
-pub(super) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
+pub(crate) struct Fields<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
     /// A null field is an absent one.
@@ -109,11 +109,11 @@ impl<'a> Fields<'a> {
             .map_err(|_| Problem::argument(name, format!("`{name}` must be {kind}.")))
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         self.take(name, "a string")
     }
 
-    pub(super) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, Problem> {
+    pub(crate) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, Problem> {
         self.take(name, "an array of strings")
     }
 
@@ -143,7 +143,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A field that must be there.
-pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Problem> {
+pub(crate) fn required<T>(name: &str, value: Option<T>) -> Result<T, Problem> {
     value.ok_or_else(|| Problem::argument(name, format!("`{name}` is required.")))
 }
 

@@ -136,6 +136,33 @@ impl FromRequestParts<Arc<Gateway>> for Overseer {
     }
 }
 
+/// Whoever lists connections: a member those it sees, the operator (`None`) those of an organization that it names.
+pub(super) struct Lister(pub(super) Option<Member>);
+
+impl FromRequestParts<Arc<Gateway>> for Lister {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let principal = principal(parts, gateway).await?;
+        if principal.is_operator() {
+            return Ok(Self(None));
+        }
+        Member::with(principal, Scope::ReadTools).map(|member| Self(Some(member)))
+    }
+}
+
+/// `{execution_id}` of a call.
+pub(super) struct CallId(pub(super) ExecutionId);
+
+impl FromRequestParts<Arc<Gateway>> for CallId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
+        let id = piece(parts, gateway, "execution_id").await.and_then(|text| ExecutionId::parse(&text));
+        id.map(Self).ok_or_else(|| Problem::absent("call"))
+    }
+}
+
 /// `{execution_id}` of a dead letter.
 pub(super) struct LetterId(pub(super) ExecutionId);
 

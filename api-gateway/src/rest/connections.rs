@@ -7,14 +7,15 @@ use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
-use plugboard_core::identity::{Account, AccountChange, NewAccount};
-use plugboard_core::ids::{AccountId, Subject};
+use plugboard_core::error::ErrorCode;
+use plugboard_core::identity::{Account, AccountChange, AccountState, NewAccount};
+use plugboard_core::ids::{AccountId, OrganizationId, Subject};
 use plugboard_core::secret::Secret;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{Body, Decode, Fields, required};
-use super::caller::{Admin, ConnectionId, Member, Reader};
+use super::caller::{Admin, ConnectionId, Lister, Member, Reader};
 use super::error::Problem;
 use super::openapi::{Absent, BadBody, BadQuery, Closed, ConnectionStateSchema, LabelTaken};
 use super::query::parameters;
@@ -121,18 +122,56 @@ impl Connection {
     }
 }
 
-/// `?service=`.
+/// `?service=`, `?state=`, and for the operator `?organization=`.
 pub(super) struct Filter {
     service: Option<String>,
+    state: Option<Wanted>,
+    organization: Option<String>,
+}
+
+/// Which states.
+#[derive(Clone, Copy)]
+enum Wanted {
+    One(AccountState),
+    /// Somebody should look at it.
+    Attention,
+}
+
+impl Wanted {
+    const ATTENTION: &str = "attention";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        if text == Self::ATTENTION {
+            return Ok(Self::Attention);
+        }
+        AccountState::parse(text).map(Self::One).ok_or_else(|| {
+            let states = AccountState::ALL.map(AccountState::as_str).join(", ");
+            Problem::argument("state", format!("`state` is one of {states}, or `{}`.", Self::ATTENTION))
+        })
+    }
+
+    fn fits(self, state: AccountState) -> bool {
+        match self {
+            Self::One(wanted) => state == wanted,
+            Self::Attention => state != AccountState::Connected,
+        }
+    }
 }
 
 impl FromRequestParts<Arc<Gateway>> for Filter {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Problem> {
-        let given = parameters(&parts.uri, &["service"])?;
-        let service = given.into_iter().map(|(_, value)| value).find(|service| !service.is_empty());
-        Ok(Self { service })
+        let given = parameters(&parts.uri, &["service", "state", "organization"])?;
+        let mut filter = Self { service: None, state: None, organization: None };
+        for (name, value) in given.into_iter().filter(|(_, value)| !value.is_empty()) {
+            match name {
+                "service" => filter.service = Some(value),
+                "state" => filter.state = Some(Wanted::parse(&value)?),
+                _ => filter.organization = Some(value),
+            }
+        }
+        Ok(filter)
     }
 }
 
@@ -143,24 +182,51 @@ pub(super) async fn find(gateway: &Gateway, member: &Member, id: &AccountId) -> 
     found.cloned().ok_or_else(|| Problem::absent("connection"))
 }
 
-/// Connections: the shared ones, and those of the key's end user; all of them for an admin's unbound key.
+impl Filter {
+    /// Whose connections: the caller's own organization's, or for the operator the one that is named.
+    fn organization(&self, member: Option<&Member>) -> Result<OrganizationId, Problem> {
+        let absent = || Problem::absent("organization");
+        match (member, self.organization.as_deref()) {
+            (Some(member), None | Some("me")) => Ok(member.organization.clone()),
+            (Some(member), Some(named)) if named == member.organization.as_str() => Ok(member.organization.clone()),
+            (Some(_), Some(_)) => Err(absent()),
+            (None, Some(named)) => OrganizationId::parse(named).ok_or_else(absent),
+            (None, None) => Err(Problem::new(
+                ErrorCode::AuthPermissionDenied,
+                "The operator has no connections: `organization` says whose are meant.",
+            )
+            .field("organization")),
+        }
+    }
+}
+
+/// Connections: the shared ones, and those of the key's end user; all of them for an admin's unbound key. The operator
+/// sees those of an organization without their fields.
 #[utoipa::path(get, path = "/api/v1/connections", tag = "connections", operation_id = "listConnections",
-    params(("service" = Option<String>, Query, description = "Only connections of this connector.")),
+    params(
+        ("service" = Option<String>, Query, description = "Only connections of this connector."),
+        ("state" = Option<String>, Query, description = "Only those in this state; `attention`: all that are not `connected`."),
+        ("organization" = Option<String>, Query, description = "For the operator: whose.")),
     responses((status = 200, description = "The connections.", body = Connections), BadQuery, Absent, Closed))]
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
-    Reader(member): Reader,
+    Lister(member): Lister,
     filter: Filter,
 ) -> Result<Response, Problem> {
-    let accounts = gateway.directory.accounts(&member.organization).await?;
+    let accounts = gateway.directory.accounts(&filter.organization(member.as_ref())?).await?;
     let wanted = filter.service.as_deref();
-    let seen = accounts.iter().filter(|account| member.sees(account));
-    let fitting = seen.filter(|account| wanted.is_none_or(|wanted| account.service.as_str() == wanted));
-    let connections: Vec<_> = fitting.map(Connection::of).collect();
-    if let (true, Some(wanted)) = (connections.is_empty(), wanted) {
+    let seen = accounts.iter().filter(|account| member.as_ref().is_none_or(|member| member.sees(account)));
+    let mut fitting = seen.filter(|account| wanted.is_none_or(|wanted| account.service.as_str() == wanted)).peekable();
+    if let (None, Some(wanted)) = (fitting.peek(), wanted) {
         // Nothing connected and nothing of that name are different answers.
         gateway.service(wanted)?;
     }
+    let connections = fitting.filter(|account| filter.state.is_none_or(|wanted| wanted.fits(account.state)));
+    let connections = connections.map(|account| match &member {
+        Some(_) => Connection::of(account),
+        None => Connection { fields: BTreeMap::new(), ..Connection::of(account) },
+    });
+    let connections = connections.collect();
     reply::json(StatusCode::OK, &Connections { connections })
 }
 

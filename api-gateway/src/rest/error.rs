@@ -46,12 +46,12 @@ pub(super) fn status_of(code: ErrorCode) -> StatusCode {
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{}: {}", .0.code, .0.detail)]
-pub(super) struct Problem(Box<Document>);
+pub(crate) struct Problem(Box<Document>);
 
 /// What every refusal looks like (`application/problem+json`, RFC 9457).
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// Always `about:blank`: `code` tells problems apart.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -78,7 +78,7 @@ pub(super) struct Document {
 }
 
 impl Problem {
-    pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let document = Document {
             kind: "about:blank",
             title: "",
@@ -94,7 +94,7 @@ impl Problem {
     }
 
     /// For what HTTP tells apart more finely than codes do.
-    pub(super) fn status(mut self, status: StatusCode) -> Self {
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.0.status = status.as_u16();
         self.0.title = status.canonical_reason().unwrap_or("Error");
         self
@@ -113,6 +113,11 @@ impl Problem {
     fn challenge(mut self, challenge: impl Into<String>) -> Self {
         self.0.challenge = Some(challenge.into());
         self
+    }
+
+    /// What was asked may be fine; it cannot be told now.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.0.status == StatusCode::SERVICE_UNAVAILABLE.as_u16()
     }
 
     /// A wrong field of the request.
@@ -138,7 +143,7 @@ impl Problem {
         Self::new(ErrorCode::InvalidArgument, detail).status(StatusCode::NOT_FOUND)
     }
 
-    pub(super) fn method_not_allowed() -> Self {
+    pub(crate) fn method_not_allowed() -> Self {
         Self::new(ErrorCode::InvalidArgument, "This path has other methods: see the header Allow.")
             .status(StatusCode::METHOD_NOT_ALLOWED)
     }
@@ -156,7 +161,7 @@ impl Problem {
     }
 
     /// For keys that are bound to nobody.
-    pub(super) fn bound() -> Self {
+    pub(crate) fn bound() -> Self {
         let detail = "This key is bound to an end user or an agent, and this concerns the whole organization. Use a key that is not bound.";
         Self::new(ErrorCode::AuthPermissionDenied, detail)
             .fix(Fix::new(FixKind::Contact).hint("Ask an admin of the organization."))

@@ -12,6 +12,8 @@
 //! | [`revocations`] | `…/revoke`, `/api/v1/organizations/{org}/revocations` |
 //! | [`agents`] | `/api/v1/agents/…` |
 //! | [`audit`] | `/api/v1/audit` |
+//! | [`calls`] | `/api/v1/calls/…` |
+//! | [`overview`] | `/api/v1/overview` |
 //! | [`dead_letters`] | `/api/v1/dead-letters/…` |
 //! | [`master_keys`] | `/api/v1/master-keys/…` |
 //! | [`health`] | `/livez`, `/readyz` |
@@ -24,21 +26,23 @@
 mod account_test;
 mod agents;
 mod audit;
-mod body;
+pub(crate) mod body;
 mod caller;
+mod calls;
 mod connect_sessions;
 mod connections;
 mod connectors;
 mod dead_letters;
-mod error;
+pub(crate) mod error;
 mod health;
 mod keys;
 mod master_keys;
 mod oauth_clients;
 mod openapi;
 mod organizations;
+mod overview;
 mod query;
-mod reply;
+pub(crate) mod reply;
 mod revocations;
 mod sign_in;
 
@@ -82,6 +86,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Gateway>>)> {
         ("/api/v1/agents", get(agents::list).post(agents::create)),
         ("/api/v1/agents/{agent}", put(agents::update).delete(agents::remove)),
         ("/api/v1/audit", get(audit::read)),
+        ("/api/v1/calls", get(calls::list)),
+        ("/api/v1/calls/{execution_id}", get(calls::show)),
+        ("/api/v1/overview", get(overview::show)),
         ("/api/v1/dead-letters", get(dead_letters::list)),
         ("/api/v1/dead-letters/{execution_id}", get(dead_letters::show).delete(dead_letters::remove)),
         ("/api/v1/dead-letters/{execution_id}/replay", post(dead_letters::replay)),
@@ -116,8 +123,25 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
+/// What the console's page reads and does, with the same handlers and the same rules as for programs.
+const CONSOLE: [&str; 7] = [
+    "/api/v1/calls",
+    "/api/v1/calls/{execution_id}",
+    "/api/v1/overview",
+    "/api/v1/connections",
+    "/api/v1/dead-letters",
+    "/api/v1/dead-letters/{execution_id}",
+    "/api/v1/dead-letters/{execution_id}/replay",
+];
+
+/// Routes for whoever is signed in at the console.
+pub(crate) fn console_routes() -> Router<Arc<Gateway>> {
+    let shown = routes().into_iter().filter(|(path, _)| CONSOLE.contains(path));
+    shown.fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+}
+
 /// Where a request comes from, for the audit log.
-async fn remember_source(request: Request, next: Next) -> Response {
+pub(crate) async fn remember_source(request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     asked_from(peer, next.run(request)).await
 }

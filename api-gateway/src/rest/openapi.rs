@@ -7,6 +7,7 @@ use axum::response::Response as HttpResponse;
 use http::HeaderMap;
 use plugboard_core::error::ErrorCode;
 use plugboard_core::identity::{AccountState, Scope};
+use plugboard_core::telemetry::metrics::Stage;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
@@ -14,8 +15,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::error::{self, Problem};
 use super::{
-    account_test, agents, audit, connect_sessions, connections, connectors, dead_letters, health, keys, master_keys,
-    oauth_clients, organizations, reply, revocations, sign_in,
+    account_test, agents, audit, calls, connect_sessions, connections, connectors, dead_letters, health, keys,
+    master_keys, oauth_clients, organizations, overview, reply, revocations, sign_in,
 };
 
 #[derive(OpenApi)]
@@ -48,6 +49,9 @@ use super::{
         agents::update,
         agents::remove,
         audit::read,
+        calls::list,
+        calls::show,
+        overview::show,
         dead_letters::list,
         dead_letters::show,
         dead_letters::replay,
@@ -79,6 +83,8 @@ use super::{
         (name = "organizations", description = "Tenants and their keys."),
         (name = "revocations", description = "The kill switch."),
         (name = "agents", description = "What programs that act on their own may use."),
+        (name = "calls", description = "Calls now and lately, and what they are made with; the operator sees no content."),
+        (name = "dead letters", description = "Calls that were given up."),
         (name = "audit", description = "Who did what."),
         (name = "master keys", description = "What accounts are sealed under; for the platform operator."),
         (name = "health", description = "For whoever runs it."),
@@ -200,6 +206,8 @@ words!(FixKindSchema as "FixKind" =
 words!(VendorRevocationSchema as "VendorRevocation" =
     ["pending", "revoked", "not_revocable", "failed"].map(str::to_owned).to_vec());
 words!(EffectSchema as "Effect" = ["read", "idempotent", "keyed", "once"].map(str::to_owned).to_vec());
+words!(CallStateSchema as "CallState" = ["succeeded", "failed", "running", "unknown"].map(str::to_owned).to_vec());
+words!(StageSchema as "Stage" = Stage::ALL.map(|stage| stage.as_str().to_owned()).to_vec());
 words!(OriginSchema as "Origin" =
     ["caller", "policy", "platform", "credential", "network", "upstream"].map(str::to_owned).to_vec());
 words!(EffectOutcomeSchema as "EffectOutcome" =

@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use super::error::Problem;
 
 /// An answer to one caller, which nobody else may keep.
-pub(super) fn json<T: Serialize>(status: StatusCode, answer: &T) -> Result<Response, Problem> {
+pub(crate) fn json<T: Serialize>(status: StatusCode, answer: &T) -> Result<Response, Problem> {
     let mut response = (status, encode(answer)?).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -57,6 +57,12 @@ pub(super) fn timestamp(at: Millis) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 
+/// What [`timestamp`] writes, and whatever else is RFC 3339.
+pub(super) fn moment(text: &str) -> Option<Millis> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(Millis)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +72,8 @@ mod tests {
         assert_eq!(timestamp(Millis(0)), "1970-01-01T00:00:00Z");
         assert_eq!(timestamp(Millis(1_795_382_400_123)), "2026-11-22T21:20:00.123Z");
         assert_eq!(timestamp(Millis(i64::MAX)), "1970-01-01T00:00:00Z");
+        assert_eq!(moment("2026-11-22T22:20:00.123+01:00"), Some(Millis(1_795_382_400_123)));
+        assert_eq!(moment("yesterday"), None);
     }
 
     #[test]

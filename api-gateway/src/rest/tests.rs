@@ -5,6 +5,7 @@
 mod account_test;
 mod connect;
 mod connections;
+mod console;
 mod custody;
 mod document;
 mod fake_custody;

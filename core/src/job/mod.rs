@@ -15,6 +15,7 @@ use crate::blobs::BlobId;
 use crate::clock::Millis;
 use crate::ids::{AccountId, ExecutionId, InstanceId, KeyId, OrganizationId, ServiceKey, Subject};
 use crate::manifest::Effect;
+use crate::telemetry::metrics::StageTimes;
 
 /// Everything an executor needs to make one call, except the credential.
 #[derive(Debug, Clone)]
@@ -96,6 +97,8 @@ pub struct Outcome {
     pub envelope: Bytes,
     /// The vendor's answer as JSON; `None` is JSON null.
     pub data: Option<Payload>,
+    /// Where its time went until then, as far as its executor saw it.
+    pub stages: StageTimes,
 }
 
 /// What makes two calls the same call.

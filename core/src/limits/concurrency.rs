@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::LimitError;
+use crate::fleet::Crowd;
 use crate::ids::{OrganizationId, ServiceKey};
 
 /// Without a renewal for this long, slots are free again.
@@ -178,6 +179,27 @@ impl Concurrency {
         }
     }
 
+    /// Who waits for a slot, the longest lines first.
+    pub fn crowds(&self) -> Vec<Crowd> {
+        let pools = self.pools.lock();
+        let mut crowds: Vec<Crowd> = pools
+            .iter()
+            .filter_map(|(key, pool)| {
+                let state = pool.state.lock();
+                (state.waiting > 0).then(|| Crowd {
+                    organization: key.organization.clone(),
+                    service: key.service.clone(),
+                    most: state.most,
+                    in_use: state.in_use,
+                    waiting: state.waiting,
+                })
+            })
+            .collect();
+        drop(pools);
+        crowds.sort_by_key(|crowd| std::cmp::Reverse(crowd.waiting));
+        crowds
+    }
+
     fn pool(&self, organization: &OrganizationId, service: &ServiceKey) -> Arc<Pool> {
         let mut pools = self.pools.lock();
         if let Some(pool) = pools.get(&KeyRef { organization, service }) {
@@ -295,6 +317,8 @@ mod tests {
         });
         tokio::time::sleep(SHORT).await;
         assert!(!waits.is_finished());
+        let crowds = slots.crowds();
+        assert_eq!((crowds.len(), crowds[0].in_use, crowds[0].waiting), (1, 3, 1));
         held.pop();
         assert!(waits.await.unwrap());
     }

@@ -10,6 +10,8 @@
 //! | stream of dead letters | `test7_DEAD`, subjects `test7.dead.<org>.<execution>` | limits, 30 days |
 //! | the journal | stream `KV_test7_journal`, subjects `$KV.test7_journal.<key>` | last value per key, 24 h, read from the leader only |
 //! | large payloads | stream `test7_PAYLOADS`, subjects `test7.payload.<org>.<blob>.<piece>` | sealed pieces, 24 h |
+//! | what a console asks everybody | `test7.fleet.ask` | core NATS, not stored |
+//! | answers for one gateway | `test7.fleet.answer.<instance>` | core NATS, not stored |
 //! | outcomes for one gateway | `test7.reply.<instance>` | core NATS, not stored |
 //!
 //! `<class>` says whether a caller waits, and whether the organization sends more than most: `waiting`, `waiting_bulk`,
@@ -189,6 +191,15 @@ impl Names {
     /// What executors tell a gateway about them.
     pub fn express_news(&self, gateway: &InstanceId) -> String {
         self.with_dot(&format!("express_news.{}", token(gateway.as_str())))
+    }
+
+    /// What a gateway wants to know of everybody.
+    pub fn fleet_ask(&self) -> String {
+        self.with_dot("fleet.ask")
+    }
+
+    pub fn fleet_answer(&self, gateway: &InstanceId) -> String {
+        self.with_dot(&format!("fleet.answer.{}", token(gateway.as_str())))
     }
 
     pub fn reply(&self, gateway: &InstanceId) -> String {

@@ -10,6 +10,7 @@ use crate::clock::Millis;
 use crate::ids::{AccountId, ExecutionId, InstanceId, KeyId, OrganizationId, ServiceKey, Subject};
 use crate::job::{Job, Outcome, Payload, TraceContext};
 use crate::manifest::Effect;
+use crate::telemetry::metrics::StageTimes;
 
 /// Of what has a job in it. The one before had ids as texts, which are understood still.
 const JOB_FORMAT: u32 = 2;
@@ -212,6 +213,7 @@ pub(crate) fn outcome_to_wire(outcome: Outcome) -> wire::Outcome {
         data,
         data_blob,
         data_bytes,
+        stage_us: outcome.stages.to_micros(),
     }
 }
 
@@ -220,6 +222,7 @@ pub(crate) fn outcome_from_wire(outcome: wire::Outcome) -> Outcome {
         execution_id: ExecutionId::trusted(outcome.execution_id),
         envelope: outcome.envelope,
         data: join(outcome.data, outcome.data_blob, outcome.data_bytes),
+        stages: StageTimes::from_micros(&outcome.stage_us),
     }
 }
 

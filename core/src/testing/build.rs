@@ -8,6 +8,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::ids::{AccountId, ExecutionId, InstanceId, KeyId, OrganizationId, ServiceKey, Subject};
 use crate::job::{Job, Outcome, Payload, RequestParts, TraceContext};
 use crate::manifest::Effect;
+use crate::telemetry::metrics::StageTimes;
 
 /// Builds a job with every field filled, unlike any other.
 #[derive(Debug, Clone)]
@@ -89,5 +90,6 @@ pub fn outcome(id: &ExecutionId, data: &[u8]) -> Outcome {
         execution_id: id.clone(),
         envelope: Bytes::from(format!("{{\"ok\":true,\"execution_id\":\"{id}\"}}")),
         data: Some(Payload::Inline(Bytes::copy_from_slice(data))),
+        stages: StageTimes::from_micros(&[0, 0, 7]),
     }
 }

@@ -199,12 +199,15 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
-      publish: [{api}, {shared}, "plugboard.express", "$JS.API.STREAM.MSG.DELETE.plugboard_DEAD"]
-      subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>"] }} }}
+      publish: [{api}, {shared}, "plugboard.express", "plugboard.fleet.ask", "plugboard.fleet.answer.>",
+                "$JS.API.STREAM.MSG.DELETE.plugboard_DEAD"]
+      subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>", "plugboard.fleet.ask",
+                  "plugboard.fleet.answer.>"] }} }}
     {{ user: executor, password: "{self.secrets['nats_executor']}", permissions: {{
       publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>",
-                "plugboard.express_news.>", "plugboard.dead.>"]
-      subscribe: ["_INBOX.>", "plugboard.express"] }} }}
+                "plugboard.express_news.>", "plugboard.dead.>",
+                "plugboard.fleet.answer.>"]
+      subscribe: ["_INBOX.>", "plugboard.express", "plugboard.fleet.ask"] }} }}
   ]
 }}
 """
@@ -399,6 +402,7 @@ save ""
             "mcp_url": f"{url}/mcp",
             "grpc_url": grpc,
             "connect_url": f"{self.pages_url}/connect",
+            "console_url": f"{self.urls[0]}/console",
             "urls": self.urls,
             "health_urls": self.health_urls(),
             "operator_key": keys.get("PLUGBOARD_SEED_OPERATOR_KEY"),

@@ -10,6 +10,7 @@ pub struct Ready {
     pub mcp_url: String,
     pub grpc_url: String,
     pub connect_url: String,
+    pub console_url: String,
     pub urls: Vec<String>,
     pub operator_key: Option<String>,
     pub api_key: Option<String>,
@@ -23,6 +24,7 @@ impl Ready {
             mcp_url: format!("{url}/mcp"),
             grpc_url: url.to_owned(),
             connect_url: link.unwrap_or_else(|| format!("{url}/connect")),
+            console_url: format!("{url}/console"),
             urls: vec![url.to_owned()],
             operator_key,
             api_key,
@@ -49,6 +51,7 @@ impl Ready {
                 text.push_str("  Connect accounts in a browser (the link opens once, within 15 minutes):\n  ");
                 text.push_str(&self.connect_url);
                 text.push_str("\n\n");
+                text.push_str(&format!("  See what is called, with either key: {}\n\n", self.console_url));
             }
             _ => text.push_str(&format!(
                 "  The keys of {data} were shown at its first start. Lost them? An admin key issues more:\n  plugboard keys issue --scope admin\n\n"

@@ -18,6 +18,7 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::SystemClock;
 use plugboard_core::egress::Egress;
 use plugboard_core::embedded::Embedded;
+use plugboard_core::fleet::local::LocalFleet;
 use plugboard_core::identity::{Directory, NewConnectSession};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
@@ -106,6 +107,7 @@ struct Shape {
     replies: Arc<dyn Replies>,
     journal: Arc<dyn JournalStore>,
     blobs: Arc<dyn Blobs>,
+    fleet: LocalFleet,
 }
 
 impl Shape {
@@ -115,6 +117,7 @@ impl Shape {
             queue: LocalQueue::open(file.clone(), backlog, shares.clone()).await?,
             shares,
             replies: Arc::new(LocalReplies::default()),
+            fleet: LocalFleet::default(),
             journal: Arc::new(EmbeddedJournal::new(file.clone())),
             blobs: Arc::new(EmbeddedBlobs::new(file.clone(), master.derive("payloads"))),
             file,
@@ -171,6 +174,7 @@ impl Shape {
         };
         let (executor, _) = executor::wiring::assemble(executor::Config::default(), parts, life);
         let express = executor.express();
+        self.fleet.join(executor.presence(InstanceId::generate(), Readiness::new(life.leaving())));
         life.supervise_result("executor", executor.run(stop));
         express
     }
@@ -195,12 +199,15 @@ impl Shape {
             express,
             journal: self.journal.clone(),
             blobs: self.blobs.clone(),
+            fleet: Arc::new(self.fleet.clone()),
             ticket_key: master.derive("tickets"),
             sandbox: args.sandbox,
             readiness: Readiness::new(life.leaving()),
         };
         let config = GatewayConfig { listen: args.listen.clone(), ..config };
-        api_gateway::wiring::assemble(config, InstanceId::generate(), parts, life)
+        let gateway = api_gateway::wiring::assemble(config, InstanceId::generate(), parts, life);
+        self.fleet.join(gateway.clone());
+        gateway
     }
 
     fn close(&self) {

@@ -14,7 +14,7 @@ use plugboard_core::job::{Job, LimitUse, Page};
 use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
 use plugboard_core::telemetry::SPANS;
-use plugboard_core::telemetry::metrics::Stage;
+use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
 use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -72,7 +72,7 @@ pub(super) fn jitter(most: Duration) -> Duration {
 }
 
 /// Makes the call. For everything but a `read` the intent must be held. `followed`: an earlier start may have made it.
-pub(super) async fn call(deps: &Deps, job: &Job, followed: bool, ready: Ready) -> Called {
+pub(super) async fn call(deps: &Deps, job: &Job, followed: bool, ready: Ready, watch: &Stopwatch<'_>) -> Called {
     let Ready { connector, body, fields, resolved_at, outgoing, limits, slot: _slot } = ready;
     let resolved_at = Some(resolved_at);
     let left = deps.clock.now().until(job.deadline);
@@ -92,6 +92,7 @@ pub(super) async fn call(deps: &Deps, job: &Job, followed: bool, ready: Ready) -
         attempts: 0,
         limits,
         line,
+        watch,
     };
     let mut called = tries.run(outgoing).await;
     called.attempts = Some(tries.attempts);
@@ -122,6 +123,7 @@ struct Tries<'a> {
     /// The turn that the next try has taken.
     limits: Option<LimitUse>,
     line: Arc<Line>,
+    watch: &'a Stopwatch<'a>,
 }
 
 /// After one try.
@@ -293,7 +295,7 @@ impl Tries<'_> {
                 }
             },
         };
-        self.deps.meters.stages.record(Stage::Vendor, began.elapsed());
+        self.watch.record(Stage::Vendor, began.elapsed());
         trace::ended(&span, &answer);
         drop(span);
         if sent.get() {

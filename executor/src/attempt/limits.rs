@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
+use plugboard_core::fleet::Reason;
 use plugboard_core::ids::ServiceKey;
 use plugboard_core::job::{Job, LimitUse};
 use plugboard_core::limits::concurrency::Slot;
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A vendor that names no time is left alone for this long, and never for longer than the second.
 const SHORT_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
+
+/// Whoever looks on is told of waits from this length on.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// The bucket that a job spends from.
 struct Spent<'a> {
@@ -63,11 +67,15 @@ pub(super) async fn turn(
         Ok(Turn::Now { remaining }) => Ok(Some(used(remaining, None))),
         Ok(Turn::After(wait)) => {
             deps.meters.limit_wait.record(wait.as_secs_f64());
+            if wait >= WORTH_TELLING {
+                deps.congestions.note(job, name, Reason::UsedUp, wait);
+            }
             tokio::time::sleep(wait).await;
             Ok(Some(used(0, Some(wait))))
         }
         Ok(Turn::TooLate(wait)) => {
             deps.meters.limited.increment(1);
+            deps.congestions.note(job, name, Reason::UsedUp, wait);
             Err(Box::new(too_late(name, limit, wait)))
         }
         // A limit that cannot be asked stops nobody: the vendor has its own.
@@ -104,8 +112,9 @@ pub(super) fn patience(job: &Job, left: Duration) -> Duration {
 /// The vendor says that it is asked too often: everybody waits for as long as it wants.
 pub(super) async fn rest(deps: &Deps, connector: &Connector, job: &Job, asked: Option<Duration>) {
     let Some(limits) = &deps.limits else { return };
-    let Some(Spent { bucket, .. }) = spent(connector, job) else { return };
+    let Some(Spent { name, bucket, .. }) = spent(connector, job) else { return };
     let rest = asked.unwrap_or(SHORT_REST).min(LONGEST_REST);
+    deps.congestions.note(job, name, Reason::AtRest, rest);
     if let Err(error) = limits.rates.rest(&bucket, rest).await {
         tracing::warn!(%error, "a vendor's wish to be left alone could not be told to the others");
     }

@@ -59,8 +59,8 @@ pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
     let called = if deps.clock.now() >= job.deadline {
         Called::failed(failure::too_late())
     } else {
-        match prepare(deps, job).await {
-            Ok(ready) => call(deps, job, false, ready).await,
+        match prepare(deps, job, &desk.watch).await {
+            Ok(ready) => call(deps, job, false, ready, &desk.watch).await,
             Err(Stop::Later) => return None,
             Err(Stop::Failed(error)) => Called::failed(*error),
         }
@@ -76,24 +76,26 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
     if deps.clock.now() >= job.deadline {
         return desk.end_unsent(failure::too_late()).await;
     }
-    let ready = match prepare(deps, job).await {
+    let ready = match prepare(deps, job, &desk.watch).await {
         Ok(ready) => ready,
         Err(Stop::Later) => return desk.later(),
         Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
     };
     if job.effect == Effect::Read || broken("no_intent") {
-        let called = call(deps, job, starts > 1, ready).await;
+        let called = call(deps, job, starts > 1, ready, &desk.watch).await;
         return desk.answering(desk.end_read(called)).await;
     }
     failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.claim(job).await {
         Ok(Claim::Granted(intent)) => {
             failpoint("intent_before_first_byte", job.execution_id.as_str());
-            let called = call(deps, job, intent.is_taken_over(), ready).await;
+            let called = call(deps, job, intent.is_taken_over(), ready, &desk.watch).await;
             desk.answering(desk.end_claimed(&intent, called)).await
         }
         Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
-        Ok(Claim::Unknown) if broken("call_again") => desk.end_read(call(deps, job, true, ready).await).await,
+        Ok(Claim::Unknown) if broken("call_again") => {
+            desk.end_read(call(deps, job, true, ready, &desk.watch).await).await
+        }
         Ok(Claim::Unknown) => desk.end_unknown().await,
         Err(error) => {
             tracing::warn!(%error, "the journal did not answer; nothing was sent");

@@ -13,7 +13,7 @@ use plugboard_core::limits::concurrency::Slot;
 use plugboard_core::manifest::Connector;
 use plugboard_core::secret::AccountFields;
 use plugboard_core::telemetry::SPANS;
-use plugboard_core::telemetry::metrics::Stage;
+use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
 use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -52,7 +52,7 @@ fn failed(error: CallError) -> Stop {
     Stop::Failed(Box::new(error))
 }
 
-pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
+pub(super) async fn prepare(deps: &Deps, job: &Job, watch: &Stopwatch<'_>) -> Result<Ready, Stop> {
     let connector = connector(deps, job).await?;
     let body = body(deps, job).await?;
     // Before the fields, which are good for a moment only, and before the intent: who waits has begun nothing.
@@ -61,10 +61,10 @@ pub(super) async fn prepare(deps: &Deps, job: &Job) -> Result<Ready, Stop> {
     let slot = limits::slot(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
     let limits = limits::turn(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
     let resolved_at = Instant::now();
-    deps.meters.stages.record(Stage::Limit, resolved_at - began);
+    watch.record(Stage::Limit, resolved_at - began);
     let span = tracing::info_span!(target: SPANS, "resolve account", otel.kind = "client", otel.status_code = Empty);
     let resolved = resolve(deps, job).instrument(span.clone()).await;
-    deps.meters.stages.record(Stage::Credentials, resolved_at.elapsed());
+    watch.record(Stage::Credentials, resolved_at.elapsed());
     let fields = resolved.map_err(|error| {
         span.record("otel.status_code", "ERROR");
         // Either clocks differ by more than the call's time, or somebody made the job up.

@@ -11,7 +11,7 @@ use plugboard_core::job::{AccountRef, CallState, Envelope, Job, Outcome, Payload
 use plugboard_core::journal::{Claim, Closed, Finished, Intent, JournalError, is_final};
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::ACK_WAIT;
-use plugboard_core::telemetry::metrics::Stage;
+use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
 use plugboard_core::telemetry::{FailedCall, SPANS, failed_call};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -36,20 +36,24 @@ pub(super) struct Desk<'a> {
     deps: &'a Deps,
     job: &'a Job,
     starts: u32,
+    /// Of this start.
+    pub(super) watch: Stopwatch<'a>,
     /// Of the job.
     span: Span,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn new(deps: &'a Deps, job: &'a Job, starts: u32) -> Self {
-        Self { deps, job, starts, span: Span::current() }
+        let watch = Stopwatch::new(&deps.meters.stages);
+        watch.record(Stage::Queue, job.accepted_at.until(deps.clock.now()));
+        Self { deps, job, starts, watch, span: Span::current() }
     }
 
     /// Runs what comes after the vendor's last word.
     pub(super) async fn answering<T>(&self, end: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let ended = end.instrument(tracing::info_span!(target: SPANS, "answer")).await;
-        self.deps.meters.stages.record(Stage::Answer, began.elapsed());
+        self.watch.record(Stage::Answer, began.elapsed());
         ended
     }
 
@@ -243,7 +247,8 @@ impl<'a> Desk<'a> {
             tracing::error!(%error, "an envelope could not be written");
             br#"{"ok":false,"state":"unknown"}"#.to_vec()
         });
-        Outcome { execution_id: self.job.execution_id.clone(), envelope: Bytes::from(envelope), data }
+        let stages = self.watch.times();
+        Outcome { execution_id: self.job.execution_id.clone(), envelope: Bytes::from(envelope), data, stages }
     }
 
     /// In the audit log.

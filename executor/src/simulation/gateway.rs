@@ -12,6 +12,7 @@ use plugboard_core::job::{Envelope, Job, Outcome};
 use plugboard_core::journal::{Binding, Closed, Journal, JournalError};
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Express, JobQueue, NotRun, QueueError};
+use plugboard_core::telemetry::metrics::StageTimes;
 
 use super::call::Told;
 use super::ports::Arrivals;
@@ -228,5 +229,5 @@ impl Gateway {
 fn unsent(job: &Job, code: ErrorCode) -> Outcome {
     let envelope = Envelope::failed(CallError::new(code, "Nothing was sent."));
     let envelope = Bytes::from(serde_json::to_vec(&envelope).expect("an envelope"));
-    Outcome { execution_id: job.execution_id.clone(), envelope, data: None }
+    Outcome { execution_id: job.execution_id.clone(), envelope, data: None, stages: StageTimes::default() }
 }

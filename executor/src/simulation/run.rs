@@ -31,6 +31,7 @@ use super::trace::Trace;
 use super::vendor::{Vendor, VendorPort};
 use super::weather::Weather;
 use super::world::World;
+use crate::congestions::Congestions;
 use crate::lines::Lines;
 use crate::testing::{bearer, manifest};
 use crate::{Config, Deps, Executor};
@@ -197,6 +198,7 @@ impl Scene {
             calls: None,
             limits: self.limits.clone(),
             lines: Lines::default(),
+            congestions: Congestions::default(),
             meters: crate::meters::Meters::default(),
             adopt_trace: None,
         }

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use plugboard_core::catalog::{Catalog, CatalogError, CatalogHandle, ManifestDocument};
 use plugboard_core::clock::{Millis, SystemClock};
+use plugboard_core::fleet::local::LocalFleet;
 use plugboard_core::identity::{
     Account, AccountChange, AccountState, CachedDirectory, CallLog, Change, Custody, Directory, IdentityError,
     IssuedKey, Key, NewAccount, NewKey, Organization, Principal, Scope, Scopes, fold_label,
@@ -31,8 +32,10 @@ use tower::ServiceExt as _;
 use super::connect::FakeConnect;
 use super::fake_custody::FakeCustody;
 use super::vendor::{FakeVendor, Nothing};
+use crate::calls::RecentCalls;
 use crate::config::GatewayConfig;
 use crate::connect_link::ConnectLinks;
+use crate::console::Sessions;
 use crate::state::Gateway;
 use crate::waiters::Waiters;
 
@@ -117,6 +120,7 @@ impl World {
         catalog.ready().await;
         tokio::spawn(writer.run(stop.clone()));
         let me = InstanceId::generate();
+        let fleet = Arc::new(LocalFleet::default());
         let connecting = Arc::new(FakeConnect::default());
         let (manifests, keys) = (catalog.clone(), directory.clone());
         let readiness = Readiness::default()
@@ -135,10 +139,14 @@ impl World {
             express: vendor.clone(),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
             blobs: Arc::new(Nothing),
-            clock,
+            clock: clock.clone(),
             execution_ids: ExecutionIds::new(&SecretKey::new([2; 32])),
             ticket_key: TicketKey::new(SecretKey::new([1; 32])),
-            me,
+            me: me.clone(),
+            since: NOW,
+            calls: RecentCalls::new(me, clock),
+            fleet: fleet.clone(),
+            console: Sessions::new(&SecretKey::new([7; 32])),
             waiters,
             callers: crate::waiters::Callers::default(),
             parting: CancellationToken::new(),
@@ -146,7 +154,8 @@ impl World {
             readiness,
             sandbox: false,
         });
-        let router = crate::rest::router(gateway.clone());
+        fleet.join(gateway.clone());
+        let router = crate::rest::router(gateway.clone()).merge(crate::console::router(gateway.clone()));
         Self { router, gateway, auth, custody, connecting, vendor, org, other, _stop: stop.drop_guard() }
     }
 
@@ -211,6 +220,7 @@ fn config(public_url: &str) -> GatewayConfig {
         default_wait_ms: 45_000,
         default_deadline_ms: 60_000,
         stop_grace_ms: 0,
+        console_requests: true,
     }
 }
 

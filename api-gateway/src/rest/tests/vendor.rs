@@ -14,6 +14,7 @@ use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::{CallState, Envelope, Job, Outcome};
 use plugboard_core::journal::{JournalError, JournalStore, Revision};
 use plugboard_core::queue::{DeadLetters, Delivery, Express, JobQueue, NoDeadLetters, NotRun, QueueError, Survey};
+use plugboard_core::telemetry::metrics::StageTimes;
 
 use crate::waiters::Waiters;
 
@@ -56,7 +57,8 @@ impl JobQueue for FakeVendor {
             false => Envelope::new(CallState::Succeeded),
         };
         let envelope = serde_json::to_vec(&envelope).unwrap().into();
-        let outcome = Outcome { execution_id: job.execution_id.clone(), envelope, data: None };
+        let outcome =
+            Outcome { execution_id: job.execution_id.clone(), envelope, data: None, stages: StageTimes::default() };
         self.jobs.lock().push((*job).clone());
         if !self.hangs.load(Ordering::SeqCst) {
             self.waiters.deliver(outcome);

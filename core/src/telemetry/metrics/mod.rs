@@ -11,7 +11,7 @@ mod stages;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use catalogue::Service;
-pub use stages::{Stage, Stages};
+pub use stages::{Stage, StageTimes, Stages, Stopwatch};
 
 use self::catalogue::{Kind, METRICS, Metric};
 use super::TelemetryError;
