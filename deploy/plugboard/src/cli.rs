@@ -287,6 +287,12 @@ pub enum ConnectorsCommand {
         /// One of the catalog's categories.
         #[arg(long, default_value = "developer_tools")]
         category: String,
+        /// Draft only operations with this tag; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        tag: Vec<String>,
+        /// Draft only operations whose path begins so; may be given several times.
+        #[arg(long, value_name = "PREFIX")]
+        path: Vec<String>,
     },
     /// Print the JSON Schema of the manifest format.
     Schema,
