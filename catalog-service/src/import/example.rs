@@ -116,17 +116,21 @@ impl Maker {
         number as i64
     }
 
+    /// A whole number where one fits, for it is easier to read.
     fn decimal(self, schema: &Value) -> Value {
         let number = self.number(schema);
         let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
-        let least = bound("minimum").or_else(|| bound("exclusiveMinimum")).unwrap_or(f64::MIN);
-        let most = bound("maximum").or_else(|| bound("exclusiveMaximum")).unwrap_or(f64::MAX);
         let exact = number as f64;
-        // Between bounds that have no whole number between them.
-        if (exact < least || exact > most) && least > f64::MIN && most < f64::MAX {
-            return json!(f64::midpoint(least, most));
+        let fits = bound("minimum").is_none_or(|least| exact >= least)
+            && bound("maximum").is_none_or(|most| exact <= most)
+            && bound("exclusiveMinimum").is_none_or(|least| exact > least)
+            && bound("exclusiveMaximum").is_none_or(|most| exact < most);
+        let least = bound("minimum").or_else(|| bound("exclusiveMinimum"));
+        let most = bound("maximum").or_else(|| bound("exclusiveMaximum"));
+        match (least, most) {
+            (Some(least), Some(most)) if !fits => json!(f64::midpoint(least, most)),
+            _ => number.into(),
         }
-        number.into()
     }
 
     fn text(self, schema: &Value, name: &str) -> String {

@@ -52,7 +52,8 @@ use self::remarks::Remarks;
 use self::security::Access;
 pub use self::selection::Selection;
 use self::servers::Servers;
-use crate::load::MAX_FILE;
+use crate::lint;
+use crate::load::{Finding, MAX_FILE, Source};
 
 /// Longest name of a service.
 const NAME: usize = 60;
@@ -75,6 +76,14 @@ pub struct Draft {
     pub text: String,
     /// What was left out or made up.
     pub remarks: Vec<String>,
+}
+
+impl Draft {
+    /// What lint says of it, in a file of its name.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        lint::source(&Source { file: format!("{}.yaml", self.key), text: self.text.clone() })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

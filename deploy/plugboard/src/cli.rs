@@ -277,11 +277,12 @@ pub enum ConnectorsCommand {
     Show { service: String, module: Option<String> },
     /// Say what changed for callers between two files or directories; fails when something breaks them.
     Diff { old: PathBuf, new: PathBuf },
-    /// Draft a manifest from an OpenAPI document; what is left to decide is said on stderr.
+    /// Draft a manifest from an OpenAPI document: the draft goes to stdout, what was left out or made up and what lint finds
+    /// to stderr.
     Import {
-        /// OpenAPI 3 or Swagger 2.0, as JSON or YAML.
+        /// OpenAPI 3.0, 3.1 or Swagger 2.0, as JSON or YAML, in one file.
         document: PathBuf,
-        /// Key of the connector; from the document's title when absent.
+        /// Key of the connector, `[a-z0-9][a-z0-9_]*`, at most 32 characters; from the document's title when absent.
         #[arg(long)]
         key: Option<String>,
         /// One of the catalog's categories.

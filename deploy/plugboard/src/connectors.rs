@@ -75,8 +75,7 @@ fn draft(
     let wanted = import::Wanted { key, category, today: import::today(), selection };
     let draft = import::draft(&text, &wanted).with_context(|| document.display().to_string())?;
     print_answer(&draft.text);
-    let source = load::Source { file: format!("{}.yaml", draft.key), text: draft.text };
-    for left in draft.remarks.into_iter().chain(lint::source(&source).iter().map(ToString::to_string)) {
+    for left in draft.remarks.iter().cloned().chain(draft.findings().iter().map(ToString::to_string)) {
         remark(&left);
     }
     Ok(ExitCode::SUCCESS)
