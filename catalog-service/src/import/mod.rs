@@ -44,6 +44,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
+use self::budget::Budgets;
 use self::document::Document;
 use self::drafted::{Constants, Seen};
 use self::modules::Modules;
@@ -112,7 +113,8 @@ pub fn draft(text: &str, wanted: &Wanted) -> Result<Draft, ImportError> {
     {
         return Err(ImportError::Key(key.clone()));
     }
-    let document = Document::parse(text)?;
+    let mut document = Document::parse(text)?;
+    document.budgets = Budgets::for_operations(wanted.selection.count(&document));
     let mut remarks = Remarks::default();
     let mut modules = Modules::new(Servers::of(&document, &mut remarks));
     let mut found = operations::of(&document, &wanted.selection, &mut modules, &mut remarks);

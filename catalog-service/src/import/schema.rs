@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::budget::{Budget, Reach, deepest};
+use super::budget::{Budget, Reach};
 use super::document::Document;
 use super::keywords::plain_pattern;
 use super::names::phrase;
@@ -38,7 +38,8 @@ pub(super) struct Small {
 }
 
 pub(super) fn small(document: &Document, schema: &Value, reach: Reach) -> Small {
-    deepest(reach, |depth, budget| {
+    let shared = schema.get("$ref").map(|_| document.resolve(schema));
+    document.budgets.deepest(reach, shared, |depth, budget| {
         let mut writer = Writer { document, reach, budget, notes: BTreeSet::new() };
         let schema = writer.node(&[schema], depth);
         if reach as usize > depth && writer.notes.contains(CUT) {

@@ -24,6 +24,15 @@ impl Selection {
             && (self.paths.is_empty() || self.paths.iter().any(|start| path.starts_with(start.as_str())))
     }
 
+    /// How many operations of the document it takes, about: other members of a path count as well.
+    pub(super) fn count(&self, document: &Document) -> usize {
+        let of_path = |(path, item): (&String, &Value)| {
+            let members = document.resolve(item).as_object().into_iter().flatten();
+            members.filter(|(_, operation)| operation.is_object() && self.takes(path, operation)).count()
+        };
+        document.paths().map(of_path).sum()
+    }
+
     pub(super) fn is_everything(&self) -> bool {
         self.tags.is_empty() && self.paths.is_empty()
     }
