@@ -28,9 +28,10 @@ pub(super) struct Budgets {
 }
 
 impl Budgets {
-    pub(super) fn for_operations(count: usize) -> Self {
-        let request = (OF_REQUESTS / count.max(1)).clamp(30, 300);
-        let answer = (OF_ANSWERS / count.max(1)).clamp(12, 60);
+    /// `part` of what is usual: a half, a quarter.
+    pub(super) fn for_operations(count: usize, part: usize) -> Self {
+        let request = (OF_REQUESTS / count.max(1) / part).clamp(10, 300);
+        let answer = (OF_ANSWERS / count.max(1) / part).clamp(4, 60);
         Self { request, answer, known: RefCell::default() }
     }
 

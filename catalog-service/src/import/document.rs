@@ -31,7 +31,7 @@ impl Document {
             true => serde_json::from_str(text).map_err(|error| unreadable(&error))?,
             false => yaml::parse(text).map_err(|error| unreadable(&error))?,
         };
-        let this = Self { root, budgets: Budgets::for_operations(1), lost: RefCell::default() };
+        let this = Self { root, budgets: Budgets::for_operations(1, 1), lost: RefCell::default() };
         let is = |pointer: &str, version: &str| this.text(pointer).is_some_and(|text| text.starts_with(version));
         if is("/openapi", "3.") || is("/swagger", "2.") { Ok(this) } else { Err(ImportError::NotOpenApi) }
     }

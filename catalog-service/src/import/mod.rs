@@ -56,6 +56,10 @@ use self::servers::Servers;
 use crate::lint;
 use crate::load::{Finding, MAX_FILE, Source};
 
+/// A manifest has no room for more operations, however little is said of each.
+const MOST: usize = 4_000;
+/// Of the usual budget for schemas, what is tried until the draft is small enough to be loaded: all, a half, a quarter…
+const PARTS: [usize; 4] = [1, 2, 4, 16];
 /// Longest name of a service.
 const NAME: usize = 60;
 
@@ -73,6 +77,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Draft {
     pub key: String,
+    pub operations: usize,
     /// In YAML.
     pub text: String,
     /// What was left out or made up.
@@ -97,6 +102,12 @@ pub enum ImportError {
     Key(String),
     #[error("the document has no operations")]
     NoOperations,
+    #[error("no operation of the document can stand in a manifest: {0}")]
+    NoneLeft(String),
+    #[error(
+        "the document has {count} operations, more than a manifest can hold: draft a part with --tag NAME or --path PREFIX; {choices}"
+    )]
+    TooMany { count: usize, choices: String },
     #[error("the document's paths lie in other files; bundle it first (`redocly bundle`)")]
     Elsewhere,
     #[error("the document has no operation of that tag and path; {0}")]
@@ -114,23 +125,57 @@ pub fn draft(text: &str, wanted: &Wanted) -> Result<Draft, ImportError> {
         return Err(ImportError::Key(key.clone()));
     }
     let mut document = Document::parse(text)?;
-    document.budgets = Budgets::for_operations(wanted.selection.count(&document));
+    let count = wanted.selection.count(&document);
+    if count > MOST {
+        return Err(ImportError::TooMany { count, choices: selection::choices(&document) });
+    }
+    let mut whole = None;
+    for part in PARTS {
+        document.budgets = Budgets::for_operations(count, part);
+        let mut draft = attempt(&document, wanted)?;
+        if draft.text.len() as u64 <= MAX_FILE {
+            if whole.is_some() {
+                draft.remarks.push(format!(
+                    "schemas are written out less deep than they could be, so that the draft is no larger than a manifest may be; a part drafted with --tag NAME or --path PREFIX says more; {}",
+                    selection::choices(&document)
+                ));
+            }
+            return Ok(draft);
+        }
+        whole.get_or_insert(draft);
+    }
+    whole.map(|draft| too_large(draft, &document)).ok_or(ImportError::NoOperations)
+}
+
+fn too_large(mut draft: Draft, document: &Document) -> Draft {
+    draft.remarks.push(format!(
+        "the draft has {} operations and {:.1} MiB, and a manifest has at most 1 MiB: draft a part with --tag NAME or --path PREFIX; {}",
+        draft.operations,
+        draft.text.len() as f64 / MAX_FILE as f64,
+        selection::choices(document)
+    ));
+    draft
+}
+
+fn attempt(document: &Document, wanted: &Wanted) -> Result<Draft, ImportError> {
     let mut remarks = Remarks::default();
-    let mut modules = Modules::new(Servers::of(&document, &mut remarks));
-    let mut found = operations::of(&document, &wanted.selection, &mut modules, &mut remarks);
+    let mut modules = Modules::new(Servers::of(document, &mut remarks));
+    let mut found = operations::of(document, &wanted.selection, &mut modules, &mut remarks);
     if found.drafted.is_empty() {
+        let why = remarks.of_operations();
         return Err(match wanted.selection.is_everything() {
+            _ if !why.is_empty() => ImportError::NoneLeft(why),
             true if document.lies_elsewhere() => ImportError::Elsewhere,
             true => ImportError::NoOperations,
-            false => ImportError::NotSelected(selection::choices(&document)),
+            false => ImportError::NotSelected(selection::choices(document)),
         });
     }
-    let access = security::of(&document, &found.security, &mut remarks);
+    let access = security::of(document, &found.security, &mut remarks);
     let constants = Constants::take(&mut found.drafted);
     let test = found.drafted.iter().find(|operation| operation.is_test()).map(|operation| operation.id.clone());
     let callers = found.headers.of_callers(&access, &mut remarks);
     let transport = transport(&access, constants, callers, &mut remarks);
-    let mut manifest = identity(&document, wanted, &mut remarks);
+    let mut manifest = identity(document, wanted, &mut remarks);
     let key = manifest["key"].as_str().unwrap_or_default().to_owned();
     manifest["auth"] = json!({ "flows": [{ "kind": "credentials", "label": "API access", "fields": access.fields }] });
     match test {
@@ -148,14 +193,7 @@ pub fn draft(text: &str, wanted: &Wanted) -> Result<Draft, ImportError> {
     manifest["verified"] = json!({ "how": "specification", "on": wanted.today });
     document.tell_lost(&mut remarks);
     let text = write(&manifest)?;
-    if text.len() as u64 > MAX_FILE {
-        remarks.document(format!(
-            "the draft has {count} operations and {:.1} MiB, and a manifest has at most 1 MiB: draft a part with --tag NAME or --path PREFIX; {}",
-            text.len() as f64 / MAX_FILE as f64,
-            selection::choices(&document)
-        ));
-    }
-    Ok(Draft { key, text, remarks: remarks.into_lines() })
+    Ok(Draft { key, operations: count, text, remarks: remarks.into_lines() })
 }
 
 /// What the connector is called, and what it says of itself.

@@ -107,15 +107,43 @@ pub(super) fn short(text: &str) -> String {
     cut[..end].trim_end_matches(is_gap).to_owned()
 }
 
+/// Tags of HTML that part words, and those that do not.
+const BLOCKS: [&str; 14] = ["p", "br", "div", "ul", "ol", "li", "h1", "h2", "h3", "h4", "table", "tr", "td", "pre"];
+const INLINE: [&str; 8] = ["a", "b", "i", "u", "em", "strong", "code", "span"];
+
+/// On one line, without the tags of HTML; other words in angle brackets stay.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        plain.push_str(before);
+        let inside = after.split_once('>');
+        let name = |tag: &str| tag.trim_start_matches('/').split([' ', '/', '\n']).next().map(str::to_ascii_lowercase);
+        let tag = inside.and_then(|(tag, _)| name(tag)).unwrap_or_default();
+        match inside {
+            Some((_, after)) if INLINE.contains(&tag.as_str()) => rest = after,
+            Some((_, after)) if BLOCKS.contains(&tag.as_str()) => {
+                plain.push(' ');
+                rest = after;
+            }
+            _ => {
+                plain.push('<');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// All of it on one line, `longest` characters at most.
 pub(super) fn line(text: &str, longest: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(longest).collect::<String>().trim_end().to_owned()
+    plain(text).chars().take(longest).collect::<String>().trim_end().to_owned()
 }
 
 /// The first sentence, on one line, with a full stop or an ellipsis; `longest` characters at most.
 pub(super) fn sentence(text: &str, longest: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = plain(text);
     let first = line.split_inclusive(". ").next().unwrap_or_default().trim_end_matches(['.', ' ']);
     let fits = first.chars().count() < longest;
     let mut cut: String = first.chars().take(longest - 1).collect();

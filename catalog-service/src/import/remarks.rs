@@ -23,15 +23,24 @@ impl Remarks {
         }
     }
 
+    /// What is said of operations.
+    pub(super) fn of_operations(&self) -> String {
+        let lines: Vec<String> = self.said.iter().filter(|(_, ids)| !ids.is_empty()).map(line).collect();
+        lines.join("; ")
+    }
+
     pub(super) fn into_lines(self) -> Vec<String> {
-        let line = |(what, ids): (String, Vec<String>)| match ids.as_slice() {
-            [] => what,
-            [id] => format!("{id}: {what}"),
-            ids => {
-                let more = if ids.len() > NAMED { ", …" } else { "" };
-                format!("{} operations: {what} ({}{more})", ids.len(), ids[..ids.len().min(NAMED)].join(", "))
-            }
-        };
-        self.said.into_iter().map(line).collect()
+        self.said.iter().map(line).collect()
+    }
+}
+
+fn line((what, ids): (&String, &Vec<String>)) -> String {
+    match ids.as_slice() {
+        [] => what.clone(),
+        [id] => format!("{id}: {what}"),
+        ids => {
+            let more = if ids.len() > NAMED { ", …" } else { "" };
+            format!("{} operations: {what} ({}{more})", ids.len(), ids[..ids.len().min(NAMED)].join(", "))
+        }
     }
 }

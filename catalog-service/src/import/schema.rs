@@ -194,7 +194,8 @@ impl<'a> Writer<'a, '_> {
         if !properties.is_empty() {
             small.insert("properties".to_owned(), properties.into());
         }
-        if !required.is_empty() {
+        // What is shown has its members, or is cut off and has none.
+        if !required.is_empty() && self.reach == Reach::Request {
             small.insert("required".to_owned(), required.into());
         }
         self.further(whole, depth, is_all && !open, small);

@@ -113,6 +113,18 @@ fn a_schema_is_written_out_within_bounds() {
     assert!(remarks.contains("the body is large, and left open below level 1"), "{remarks}");
 }
 
+/// What is cut off in an answer is empty, and not full of made-up texts.
+#[test]
+fn an_answer_has_members_of_its_types_alone() {
+    let mut schema = json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}});
+    for _ in 0..3 {
+        schema = json!({"type": "object", "required": ["p"], "properties": {"p": schema}});
+    }
+    let answer = json!({"200": {"content": {"application/json": {"schema": schema}}}});
+    let (manifest, _) = drafted(&document(json!({"/a": {"get": {"responses": answer}}}), json!({})));
+    assert_eq!(manifest.operations[0].response_example, json!({"p": {"p": {"p": {}}}}));
+}
+
 #[test]
 fn parts_of_all_of_are_held_together() {
     let schema = json!({"allOf": [

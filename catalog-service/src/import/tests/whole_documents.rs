@@ -51,6 +51,42 @@ fn a_draft_that_cannot_be_loaded_says_so_and_what_to_do() {
 }
 
 #[test]
+fn a_draft_that_would_be_too_large_says_less_of_its_schemas() {
+    let text = "x".repeat(90);
+    let member = |at: usize| (format!("member_{at}"), json!({"type": "string", "description": text}));
+    let deep = json!({"type": "object", "properties": (0..40).map(member).collect::<serde_json::Map<_, _>>()});
+    let schema = json!({"type": "object", "properties": {"a": deep, "b": {"type": "integer"}}});
+    let body = json!({"content": {"application/json": {"schema": schema}}});
+    let operation =
+        |at: usize| (format!("/{at}"), json!({"post": {"tags": ["Big"], "requestBody": body, "responses": {}}}));
+    let paths: serde_json::Map<String, Value> = (0..400).map(operation).collect();
+    let draft = draft(&document(paths.into(), json!({})), &wanted()).unwrap();
+    assert!(draft.text.len() < 1024 * 1024 && draft.operations == 400, "{}", draft.text.len());
+    let body = super::manifest(&draft).operations[0].body.clone().unwrap();
+    assert_eq!(body["properties"], json!({"a": {"type": "object"}, "b": {"type": "integer"}}));
+    let remarks = draft.remarks.join("\n");
+    assert!(remarks.contains("less deep than they could be") && remarks.contains("Big (400)"), "{remarks}");
+}
+
+#[test]
+fn more_operations_than_a_manifest_can_hold_are_refused_at_once() {
+    let operation = |at: usize| (format!("/{at}"), json!({"get": {"tags": ["Big"], "responses": {}}}));
+    let paths: serde_json::Map<String, Value> = (0..4_001).map(operation).collect();
+    let error = draft(&document(paths.into(), json!({})), &wanted()).unwrap_err().to_string();
+    assert!(
+        error.contains("4001 operations") && error.contains("--tag NAME") && error.contains("Big (4001)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_document_of_which_nothing_is_left_says_why() {
+    let error =
+        draft(&document(json!({"/#Target=A": {"post": {"operationId": "a"}}}), json!({})), &wanted()).unwrap_err();
+    assert!(error.to_string().contains("a: is left out: it has a path with `#`"), "{error}");
+}
+
+#[test]
 fn a_draft_says_what_is_no_default() {
     let draft = draft(
         &document(json!({"/a": {"get": {"responses": {"200": {"content": {"text/plain": {}}}}}}}), json!({})),
@@ -110,6 +146,8 @@ fn names() {
     }
     assert_eq!(sentence("One.  Two.", 50), "One.");
     assert_eq!(sentence("Version 2.0 of it", 50), "Version 2.0 of it.");
+    assert_eq!(sentence("<p>The <b>first</b>.<br/>For <token>s.</p>", 50), "The first.");
+    assert_eq!(sentence("A list of <token>s, a < b", 50), "A list of <token>s, a < b.");
     assert_eq!(sentence(&"ы".repeat(300), 200).chars().count(), 200);
     assert_eq!(phrase("A label.", 60), "A label");
     assert_eq!(short("order_management_for_marketplaces_and_more"), "order_management_for");
