@@ -61,13 +61,12 @@ pub(super) fn of<'a>(
     let mut calls: HashMap<String, String> = HashMap::new();
     for (written, item) in document.paths() {
         let item = document.resolve(item);
-        for verb in OTHER_VERBS.iter().filter(|verb| item.get(verb).is_some()) {
+        let taken = |verb: &str| item.get(verb).filter(|operation| selection.takes(written, operation));
+        for verb in OTHER_VERBS.iter().filter(|verb| taken(verb).is_some()) {
             remarks.operation(written, format!("{} is not taken over", verb.to_uppercase()));
         }
         for (verb, effect) in VERBS {
-            let Some(operation) = item.get(verb).filter(|operation| selection.takes(written, operation)) else {
-                continue;
-            };
+            let Some(operation) = taken(verb) else { continue };
             let id = free(&name(operation, verb, written), |id| !ids.contains(id));
             let path = match Path::read(written) {
                 Ok(path) => path,
