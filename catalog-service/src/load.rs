@@ -19,7 +19,7 @@ const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/built_in.json.
 /// Deepest folder below an extra directory that is looked into.
 const MAX_DEPTH: usize = 4;
 /// Largest manifest; the greatest built-in one has a twentieth of it.
-const MAX_FILE: u64 = 1024 * 1024;
+pub(crate) const MAX_FILE: u64 = 1024 * 1024;
 
 /// The text of one manifest and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,10 @@ fn unreadable(file: &Path, error: &impl fmt::Display) -> Finding {
     Finding { file: file.display().to_string(), line: None, place: String::new(), message }
 }
 
+pub(crate) fn too_large(file: &str) -> Finding {
+    unreadable(Path::new(file), &format!("it is larger than {MAX_FILE} bytes"))
+}
+
 /// The `.yaml` and `.yml` files below a directory, in order of their paths.
 ///
 /// # Errors
@@ -98,7 +102,7 @@ pub fn directory(path: &Path) -> Result<Vec<Source>, LoadError> {
         Ok(files) => {
             for (file, meta) in files {
                 if meta.len() > MAX_FILE {
-                    findings.push(unreadable(&file, &format!("it is larger than {MAX_FILE} bytes")));
+                    findings.push(too_large(&file.display().to_string()));
                     continue;
                 }
                 match std::fs::read_to_string(&file) {

@@ -72,6 +72,14 @@ pub(crate) async fn keys_manifests_and_the_doctor(stack: &Stack) {
         let shown = plugboard(stack, &words).await;
         assert!(shown.status.success() && !shown.stdout.is_empty(), "{words:?}: {}", said(&shown));
     }
+    let document = repository().join("tests/fixtures/openapi/parcels.yaml");
+    let draft = plugboard(stack, &["connectors", "import", document.to_str().unwrap(), "--tag", "Parcels"]).await;
+    assert!(draft.status.success(), "{}", said(&draft));
+    assert!(String::from_utf8_lossy(&draft.stdout).starts_with("key: parcel_hub"), "{}", said(&draft));
+    let left = String::from_utf8_lossy(&draft.stderr);
+    assert!(left.contains("write them for a model") && !left.contains("the file is called"), "{left}");
+    let nothing = plugboard(stack, &["connectors", "import", document.to_str().unwrap(), "--path", "/nowhere"]).await;
+    assert!(!nothing.status.success() && said(&nothing).contains("Parcels (2)"), "{}", said(&nothing));
     let ozon = repository().join("catalog-service/connectors/marketplaces/ozon.yaml");
     let changed = tempfile::tempdir().unwrap();
     let changed_ozon = changed.path().join("ozon.yaml");

@@ -62,6 +62,9 @@ pub fn sources(sources: &[Source]) -> Vec<Finding> {
 
 /// Lints one manifest.
 pub fn source(source: &Source) -> Vec<Finding> {
+    if source.text.len() as u64 > load::MAX_FILE {
+        return vec![load::too_large(&source.file)];
+    }
     let value = match load::to_value(source) {
         Ok(value) => value,
         Err(finding) => return vec![finding],

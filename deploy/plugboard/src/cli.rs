@@ -327,16 +327,23 @@ pub enum ConnectorsCommand {
     Show { service: String, module: Option<String> },
     /// Say what changed for callers between two files or directories; fails when something breaks them.
     Diff { old: PathBuf, new: PathBuf },
-    /// Draft a manifest from an OpenAPI document; what is left to decide is said on stderr.
+    /// Draft a manifest from an OpenAPI document: the draft goes to stdout, what was left out or made up and what lint finds
+    /// to stderr.
     Import {
-        /// OpenAPI 3 or Swagger 2.0, as JSON or YAML.
+        /// OpenAPI 3.0, 3.1 or Swagger 2.0, as JSON or YAML, in one file.
         document: PathBuf,
-        /// Key of the connector; from the document's title when absent.
+        /// Key of the connector, `[a-z0-9][a-z0-9_]*`, at most 32 characters; from the document's title when absent.
         #[arg(long)]
         key: Option<String>,
         /// One of the catalog's categories.
         #[arg(long, default_value = "developer_tools")]
         category: String,
+        /// Draft only operations with this tag; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        tag: Vec<String>,
+        /// Draft only operations whose path begins so; may be given several times.
+        #[arg(long, value_name = "PREFIX")]
+        path: Vec<String>,
     },
     /// Print the JSON Schema of the manifest format.
     Schema,

@@ -24,7 +24,9 @@ pub fn run(command: ConnectorsCommand) -> anyhow::Result<ExitCode> {
         }
         ConnectorsCommand::Show { service, module } => print_answer(&show(&service, module.as_deref())?),
         ConnectorsCommand::Diff { old, new } => return compare(&old, &new),
-        ConnectorsCommand::Import { document, key, category } => return draft(&document, key, &category),
+        ConnectorsCommand::Import { document, key, category, tag, path } => {
+            return draft(&document, key, &category, import::Selection { tags: tag, paths: path });
+        }
         ConnectorsCommand::Schema => print_answer(&schema::manifest_schema_text()),
         ConnectorsCommand::Table => {
             let table = readme::table().map_err(|findings| anyhow::anyhow!("{} findings", findings.len()))?;
@@ -62,14 +64,18 @@ fn compare(old: &Path, new: &Path) -> anyhow::Result<ExitCode> {
     Ok(if breaking == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn draft(document: &Path, key: Option<String>, category: &str) -> anyhow::Result<ExitCode> {
+fn draft(
+    document: &Path,
+    key: Option<String>,
+    category: &str,
+    selection: import::Selection,
+) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(document).with_context(|| document.display().to_string())?;
     let category = serde_json::from_value(category.into()).with_context(|| format!("--category {category}"))?;
-    let wanted = import::Wanted { key, category, today: import::today() };
+    let wanted = import::Wanted { key, category, today: import::today(), selection };
     let draft = import::draft(&text, &wanted).with_context(|| document.display().to_string())?;
     print_answer(&draft.text);
-    let source = load::Source { file: "draft".to_owned(), text: draft.text };
-    for left in draft.remarks.into_iter().chain(lint::source(&source).iter().map(ToString::to_string)) {
+    for left in draft.remarks.iter().cloned().chain(draft.findings().iter().map(ToString::to_string)) {
         remark(&left);
     }
     Ok(ExitCode::SUCCESS)
