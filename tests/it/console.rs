@@ -281,8 +281,9 @@ fn operator(tab: &Tab, scene: &Scene, pictures: Option<&PathBuf>) {
 
 /// The first key leads over the navigation.
 fn keyboard(tab: &Tab) {
-    tab.eval("document.activeElement.blur(); location.reload()");
-    tab.wait("document.readyState === 'complete' && document.querySelector('main')?.dataset.ready === 'accounts'");
+    // The page before must not be taken for the one that is loaded.
+    tab.eval("document.documentElement.dataset.before = 'yes'; location.reload()");
+    tab.wait("!document.documentElement.dataset.before && document.querySelector('main')?.dataset.ready === 'accounts'");
     tab.press("Tab");
     assert_eq!(tab.eval("document.activeElement.className"), "skip");
     tab.press("Enter");
