@@ -72,6 +72,7 @@ async fn with_require_durable_every_warning_is_a_refusal() {
     let strict = |url: String| async move {
         let config = RedisConfig {
             url: Secret::new(url),
+            tls: None,
             namespace: "a".to_owned(),
             allow_volatile: true,
             require_durable: true,

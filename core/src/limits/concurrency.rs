@@ -1,7 +1,8 @@
 //! Calls at once: how many an organization may have under way at one connector, all executors together.
 //!
 //! Each executor leases slots, uses them call after call without asking anybody, and gives back what it has not used for
-//! a second. Where more is wanted than there is, each executor has its part. A lease that is not renewed ends, so an
+//! a second; of many it keeps one until its lease ends, so that an organization that calls now and then is not asked for
+//! with every call. Where more is wanted than there is, each executor has its part. A lease that is not renewed ends, so an
 //! executor that dies keeps nobody's slots for long.
 
 use std::sync::Arc;
@@ -24,6 +25,10 @@ pub const LEASE: Duration = Duration::from_secs(10);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How often what is not used is given back.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// What rests is not renewed, and not used when its lease may end before the next look.
+const LAPSES: Duration = LEASE.saturating_sub(TIDY_EVERY.saturating_mul(2));
+/// Where there are so many, the others do not miss the one that rests.
+const PLENTY: u32 = 16;
 /// How often whoever waits asks again: another executor may have given something back.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Questions under way at once while tidying.
@@ -124,6 +129,24 @@ impl State {
     }
 }
 
+impl State {
+    /// How many slots to ask for, if there is anything to ask. To be looked at every [`TIDY_EVERY`].
+    fn due(&mut self) -> Option<u32> {
+        let used = std::mem::replace(&mut self.peak, self.in_use);
+        let since = |time| self.renewed.is_none_or(|at| at.elapsed() >= time);
+        let plenty = self.most >= PLENTY;
+        if used == 0 && self.granted == 1 && plenty {
+            if since(LAPSES) {
+                self.granted = 0;
+            }
+            return None;
+        }
+        let keep = used.max(u32::from(plenty && self.granted > 0));
+        let due = since(RENEW_EVERY) || self.waiting > 0 || self.granted > keep;
+        (due && !self.asking).then_some(keep)
+    }
+}
+
 /// A place for one call, given back when it is dropped.
 #[derive(Debug)]
 pub struct Slot(Arc<Pool>);
@@ -211,11 +234,11 @@ impl Concurrency {
         pool
     }
 
-    /// Asks for what is used, or was `used` a moment ago, and for what is waited for.
-    async fn ask(&self, pool: &Pool, used: u32) {
+    /// Asks for what is used, for `keep` at least, and for what is waited for.
+    async fn ask(&self, pool: &Pool, keep: u32) {
         let ask = {
             let state = pool.state.lock();
-            let wanted = used.max(state.in_use).saturating_add(state.waiting);
+            let wanted = keep.max(state.in_use).saturating_add(state.waiting);
             Ask { wanted: wanted.min(state.most), in_use: state.in_use, most: state.most }
         };
         let granted = match self.leases.lease(&pool.key, ask).await {
@@ -237,16 +260,11 @@ impl Concurrency {
     async fn tidy(&self) {
         let pools: Vec<Arc<Pool>> = self.pools.lock().values().cloned().collect();
         let due = pools.into_iter().filter_map(|pool| {
-            let mut state = pool.state.lock();
-            let used = state.peak;
-            state.peak = state.in_use;
-            let old = state.renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY);
-            let due = !state.asking && (old || state.waiting > 0 || state.granted > used);
-            drop(state);
-            due.then_some((pool, used))
+            let due = pool.state.lock().due();
+            due.map(|keep| (pool, keep))
         });
         futures::stream::iter(due)
-            .for_each_concurrent(TOGETHER, async |(pool, used)| self.ask(&pool, used).await)
+            .for_each_concurrent(TOGETHER, async |(pool, keep)| self.ask(&pool, keep).await)
             .await;
         // Whoever enters has its pool from this table, under this lock.
         self.pools.lock().retain(|_, pool| {
@@ -385,5 +403,47 @@ mod tests {
             slots.tidy().await;
         }
         assert_eq!(slots.pools.lock().len(), 0);
+    }
+
+    /// Counts how often it is asked.
+    #[derive(Default)]
+    struct Counted(std::sync::atomic::AtomicU32);
+
+    #[async_trait]
+    impl SlotLeases for Counted {
+        async fn lease(&self, _: &str, ask: Ask) -> Result<u32, LimitError> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(ask.wanted.min(ask.most))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_calls_now_and_then_is_asked_for_once_a_lease() {
+        let leases = Arc::new(Counted::default());
+        let slots = Concurrency::new(leases.clone());
+        let (one, ozon) = who();
+        let asked = || leases.0.load(std::sync::atomic::Ordering::Relaxed);
+        for _ in 0..4 {
+            drop(slots.enter(&one, &ozon, 64, SHORT).await.expect("a slot"));
+            for _ in 0..2 {
+                tokio::time::sleep(TIDY_EVERY).await;
+                slots.tidy().await;
+            }
+        }
+        assert!((1..=3).contains(&asked()), "{} questions for 4 calls in 8 s", asked());
+        let before = asked();
+        // It is not renewed, and not used for longer than it lives.
+        let rest = LEASE.as_secs() - 1;
+        for _ in 0..rest {
+            tokio::time::sleep(TIDY_EVERY).await;
+            slots.tidy().await;
+        }
+        assert_eq!((slots.pools.lock().len(), asked()), (0, before));
+        // Where there are few, what rests is given back.
+        drop(slots.enter(&one, &ozon, 3, SHORT).await.expect("a slot"));
+        for _ in 0..2 {
+            slots.tidy().await;
+        }
+        assert_eq!((slots.pools.lock().len(), asked()), (0, before + 2));
     }
 }

@@ -138,7 +138,7 @@ async fn call<T: redis::FromRedisValue>(
     for argument in arguments {
         call.arg(*argument);
     }
-    let mut connection = store.connection.clone();
+    let mut connection = store.link.connection();
     call.invoke_async(&mut connection).await.map_err(unavailable)
 }
 
