@@ -283,7 +283,9 @@ fn operator(tab: &Tab, scene: &Scene, pictures: Option<&PathBuf>) {
 fn keyboard(tab: &Tab) {
     // The page before must not be taken for the one that is loaded.
     tab.eval("document.documentElement.dataset.before = 'yes'; location.reload()");
-    tab.wait("!document.documentElement.dataset.before && document.querySelector('main')?.dataset.ready === 'accounts'");
+    tab.wait(
+        "!document.documentElement.dataset.before && document.querySelector('main')?.dataset.ready === 'accounts'",
+    );
     tab.press("Tab");
     assert_eq!(tab.eval("document.activeElement.className"), "skip");
     tab.press("Enter");

@@ -144,7 +144,7 @@ fn memory_is_bounded_however_much_is_kept() {
     assert!(calls.bytes() <= SHARDS * SHARD_BYTES && kept < many.len() * MOST_NOTABLE, "{} of {kept}", calls.bytes());
     // Whoever has most gives way, so everybody keeps some.
     let of = |one| calls.find(&CallFilter { organization: Some(one), limit: 1, ..CallFilter::default() }).len();
-    assert!(many.iter().all(|one| of(one.clone()) == 1));
+    assert!(many.iter().all(|one| of(one.clone()) >= 1));
 }
 
 #[test]
