@@ -66,17 +66,8 @@ fn jobs(count: usize) -> Vec<Job> {
 
 /// Publishes all at once, so that most travel in packs, and shows that they do.
 async fn publish_packed(process: &Process, jobs: &[Job]) {
-    let publishing: Vec<_> = jobs
-        .iter()
-        .cloned()
-        .map(|job| {
-            let queue = process.queue.clone();
-            tokio::spawn(async move { queue.publish(job.into()).await.unwrap() })
-        })
-        .collect();
-    for task in publishing {
-        task.await.unwrap();
-    }
+    // Of one task: all are there before the first can be confirmed, however busy the machine is.
+    futures::future::try_join_all(jobs.iter().map(|job| process.queue.publish(job.clone().into()))).await.unwrap();
     let depth = process.queue.depth().await.unwrap();
     assert!(depth.waiting < jobs.len() as u64 / 2, "{} jobs in {depth:?}: they were not packed", jobs.len());
 }
