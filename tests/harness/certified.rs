@@ -72,6 +72,7 @@ impl Certified {
                 gateway: names(ServiceRole::Gateway),
                 executor: names(ServiceRole::Executor),
                 auth: names(ServiceRole::Auth),
+                ..Names::default()
             },
             ..TlsConfig::default()
         };

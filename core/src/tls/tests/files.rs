@@ -36,6 +36,7 @@ impl Files {
                 gateway: vec!["gateway.test".to_owned()],
                 executor: vec!["executor.test".to_owned(), "spiffe://test/executor".to_owned()],
                 auth: vec!["auth.test".to_owned()],
+                ..Names::default()
             },
             ..TlsConfig::default()
         }
