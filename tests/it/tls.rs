@@ -170,7 +170,9 @@ pub(crate) async fn certificates_are_renewed_while_services_run() {
         let (begins, ends) = (now() - Duration::from_secs(3600), now() + Duration::from_secs(9 * 24 * 3600));
         certified.authority.issue(&[&name(holder)], begins, ends).write(certified.folder(), holder);
     };
-    ["executor", "gateway", "auth"].into_iter().for_each(renew);
+    for holder in ["executor", "gateway", "auth"] {
+        renew(holder);
+    }
     eventually("the executor has its new certificate", SOON, || async { (ends(&health).await > before).then_some(()) })
         .await;
     breaks_nothing(&certified, &stack, &health).await;

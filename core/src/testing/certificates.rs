@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -42,6 +43,7 @@ pub fn now() -> OffsetDateTime {
 impl Default for Authority {
     fn default() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "A CA of tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         (params.not_before, params.not_after) = (now() - Duration::hours(1), now() + Duration::days(365));
@@ -55,6 +57,8 @@ impl Authority {
     /// For loopback, and these names: DNS, or URI where there is a scheme.
     pub fn issue(&self, names: &[&str], begins: OffsetDateTime, ends: OffsetDateTime) -> Made {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        // Another than the CA's: OpenSSL takes a certificate that its holder seems to have issued for self-signed.
+        params.distinguished_name.push(DnType::CommonName, "A holder");
         for name in names {
             params.subject_alt_names.push(match name.contains("://") {
                 true => SanType::URI((*name).try_into().unwrap()),
