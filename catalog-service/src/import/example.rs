@@ -35,18 +35,18 @@ impl Maker {
             Some("number") => self.decimal(schema),
             Some("boolean") => true.into(),
             Some("array") => self.list(schema, name),
-            Some("object") => self.object(schema, name),
+            Some("object") => self.object(schema),
             Some("null") => Value::Null,
             Some(_) => self.text(schema, name).into(),
             None => match schema.pointer("/anyOf/0") {
                 Some(first) => self.of(first, name),
-                None if schema.get("required").is_some() => self.object(schema, name),
+                None if schema.get("required").is_some() => self.object(schema),
                 None => self.text(schema, name).into(),
             },
         }
     }
 
-    fn object(self, schema: &Value, name: &str) -> Value {
+    fn object(self, schema: &Value) -> Value {
         let properties = schema.get("properties").and_then(Value::as_object);
         let required: Vec<&str> = names(schema.get("required"));
         let mut members = Map::new();
@@ -77,7 +77,7 @@ impl Maker {
         let more = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
         for choice in std::iter::once(schema).chain(more) {
             let branch = choice.pointer("/anyOf/0").filter(|branch| kind(branch).is_none_or(|kind| kind == "object"));
-            if let Some(Value::Object(chosen)) = branch.map(|branch| self.object(branch, name)) {
+            if let Some(Value::Object(chosen)) = branch.map(|branch| self.object(branch)) {
                 members
                     .extend(chosen.into_iter().filter(|(name, _)| !members.contains_key(name)).collect::<Map<_, _>>());
             }

@@ -225,7 +225,7 @@ fn kind(small: &Value) -> &'static str {
     let numeric = kinds.iter().all(|kind| matches!(*kind, "integer" | "number"));
     match kinds.as_slice() {
         [] => "string",
-        [one] => *one,
+        [one] => one,
         kinds if kinds.contains(&"array") => "array",
         _ if numeric => "number",
         _ => "string",

@@ -40,7 +40,7 @@ pub enum Peer {
 #[derive(Clone)]
 enum Guard {
     Open,
-    Services(ServiceTls),
+    Services(Box<ServiceTls>),
     Public(PublicTls),
 }
 
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Listening {
 impl Listening {
     /// For services of ours.
     pub fn to_services(listener: TcpListener, tls: Option<&ServiceTls>) -> Self {
-        Self { listener, guard: tls.cloned().map_or(Guard::Open, Guard::Services) }
+        Self { listener, guard: tls.map_or(Guard::Open, |tls| Guard::Services(Box::new(tls.clone()))) }
     }
 
     /// For everybody.

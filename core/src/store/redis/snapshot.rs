@@ -112,8 +112,7 @@ async fn read(store: &RedisStore, to: &mpsc::Sender<Vec<Piece>>, taker: &str) ->
     }
     loop {
         let (prefix, limit) = (store.record(""), PAGE.to_string());
-        let (left, changed): (i64, Vec<(String, Option<Vec<u8>>)>) =
-            call(store, &CHANGED, &[taker, &seconds, &prefix, &limit]).await?;
+        let (left, changed): (i64, Vec<Stored>) = call(store, &CHANGED, &[taker, &seconds, &prefix, &limit]).await?;
         if left < 0 {
             return Err(interrupted());
         }
@@ -127,6 +126,9 @@ async fn read(store: &RedisStore, to: &mpsc::Sender<Vec<Piece>>, taker: &str) ->
         }
     }
 }
+
+/// A key, and what is stored under it now.
+type Stored = (String, Option<Vec<u8>>);
 
 async fn call<T: redis::FromRedisValue>(
     store: &RedisStore,
