@@ -216,13 +216,13 @@ async fn restart_servers(stack: &Stack, tenant: &Tenant) {
     for server in ["nats-1", "redis"] {
         stack.signal(server, "KILL");
     }
-    eventually("a call goes through again", Duration::from_secs(60), || async {
-        (tenant.mcp().execute(hubspot_write(&unique())).await["ok"] == true).then_some(())
-    })
-    .await;
-    // An executor remembers an account for a moment; this asks Redis.
+    // Keys are in the store: until it is there again, calls are refused at the door. This asks it.
     eventually("the store is there again", Duration::from_secs(60), || async {
         (tenant.rest().get("/api/v1/organizations/me/api-keys").await.status == 200).then_some(())
+    })
+    .await;
+    eventually("a call goes through again", Duration::from_secs(60), || async {
+        (tenant.mcp().execute(hubspot_write(&unique())).await["ok"] == true).then_some(())
     })
     .await;
 }
