@@ -65,6 +65,8 @@ impl Authority {
                 false => SanType::DnsName((*name).try_into().unwrap()),
             });
         }
+        // CAs have one name here, as one has that is replaced: by its key's identifier OpenSSL finds the right one.
+        params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         (params.not_before, params.not_after) = (begins, ends);
         let key = KeyPair::generate().unwrap();
