@@ -51,7 +51,11 @@ impl Gateway {
         if !headers.contains_key(AUTHORIZATION) {
             return Err(KeyProblem::Missing);
         }
-        let key = bearer(headers).ok_or(KeyProblem::Refused)?;
+        self.verified(bearer(headers).ok_or(KeyProblem::Refused)?).await
+    }
+
+    /// Whose key it is.
+    pub(crate) async fn verified(&self, key: &str) -> Result<Arc<Principal>, KeyProblem> {
         self.directory.verify_key(key).await.map_err(|error| match error {
             IdentityError::KeyRefused => KeyProblem::Refused,
             other => {

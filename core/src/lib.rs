@@ -6,6 +6,7 @@
 //! | [`queue`], [`journal`], [`store`], [`blobs`], [`catalog`], [`identity`], [`fleet`] | ports, each with its adapters beside it |
 //! | [`egress`] | the only way out of the building |
 //! | [`tls`] | certificates between our own processes |
+//! | [`pages`] | what the pages of all services share |
 //! | [`config`], [`lifecycle`], [`readiness`], [`telemetry`] | process furniture |
 //! | [`failpoint`], [`broken`] | what fault tests need; nothing in an ordinary build |
 //!
@@ -33,6 +34,7 @@ pub mod json_schema;
 pub mod lifecycle;
 pub mod limits;
 pub mod manifest;
+pub mod pages;
 pub mod percent;
 pub mod queue;
 pub mod readiness;

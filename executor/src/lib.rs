@@ -11,7 +11,7 @@
 //! | `meters` | what is counted on every call |
 //! | `congestions`, `presence` | what holds calls up now, and what an executor tells of itself |
 //! | `upstream` | the port to the vendors |
-//! | `chance`, `broken` | what a test decides: random parts of waits, nonces, and which rule is broken |
+//! | `chance` | what a test decides: random parts of waits, nonces |
 //! | `scrub` | takes secret values out of what vendors send |
 //! | [`sandbox`] | the built-in vendor that answers every operation's example |
 //!

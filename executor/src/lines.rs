@@ -79,9 +79,7 @@ impl Lines {
             Arc::new(Line { host: host.to_owned(), breaker: Mutex::default(), budget })
         })
     }
-}
 
-impl Lines {
     /// Hosts that are left alone, the latest first.
     pub(crate) fn open(&self) -> Vec<fleet::Breaker> {
         let now = Instant::now();

@@ -157,7 +157,6 @@ pub async fn distributed(
         .with("nats", move || Health::up_if(broker.connected(), "no connection"))
         .with("catalog", move || catalog.health())
         .with("auth", move || vault.health());
-    let name = InstanceId::generate();
     let readiness = match shared {
         None => readiness,
         Some((_, rates)) => readiness.with("redis", move || match rates.is_shared() {
@@ -165,7 +164,7 @@ pub async fn distributed(
             false => Health::Reduced("no answer: each process keeps the limits for itself"),
         }),
     };
-    let presence = executor.presence(name, readiness.clone());
+    let presence = executor.presence(InstanceId::generate(), readiness.clone());
     life.supervise("console questions", NatsMember::open(&link, presence).await?.run(life.stopping()));
     Ok((executor, readiness))
 }

@@ -12,6 +12,8 @@ use plugboard_tests::vendor::Vendor;
 use plugboard_tests::wait::eventually_blocking;
 use serde_json::{Value, json};
 
+use crate::commands::said;
+
 /// How the store of a stack is named to the commands.
 struct Place {
     words: Vec<String>,
@@ -59,10 +61,6 @@ impl Place {
         assert!(output.stdout.is_empty(), "{}", said(&output));
         said(&output)
     }
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 fn redis_conf(stack: &Stack) -> PathBuf {

@@ -10,6 +10,7 @@ use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
 use plugboard_tests::vendor::Answer;
 use serde_json::{Value, json};
 
+use crate::commands::{json_of, said};
 use crate::shared::Site;
 
 async fn plugboard(site: &Site, key: &str, words: &[&str]) -> Output {
@@ -17,14 +18,6 @@ async fn plugboard(site: &Site, key: &str, words: &[&str]) -> Output {
     command.args(words).env("PLUGBOARD_URL", site.stack.url()).env("PLUGBOARD_API_KEY", key);
     command.env("PLUGBOARD_OPERATOR_KEY", site.stack.operator_key());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
 }
 
 /// Another master key while calls go on: none of them fails. In a cluster the keys are a setting, so there the same walk

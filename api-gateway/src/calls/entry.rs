@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use plugboard_core::clock::Millis;
 use plugboard_core::fleet::{CallEntry, Content, Shown};
+use plugboard_core::identity::Agent;
 use plugboard_core::ids::InstanceId;
 use plugboard_core::job::{CallState, Envelope, Job};
 use plugboard_core::telemetry::metrics::{Stage, StageTimes};
 
 use super::masked::{self, bounded};
-use super::{Begun, Caller, Whose};
+use super::{Begun, Caller};
 use crate::answer::Answer;
 use crate::seen::Seen;
 use crate::state::Gateway;
@@ -22,21 +23,19 @@ impl Gateway {
     pub(super) fn entry_of(&self, caller: Caller<'_>, seen: &Seen, answer: &Answer, took: Duration) -> CallEntry {
         let envelope = answer.envelope();
         let principal = caller.principal;
-        let whose = Whose {
-            organization: caller.organization,
-            key: &principal.key_id,
-            subject: principal.subject.as_ref(),
-            agent: principal.agent.as_deref(),
-        };
         let base = match &seen.job {
-            Some(job) => of_job(job, whose, &self.me),
+            Some(job) => of_job(job, principal.agent.as_deref(), &self.me),
             None => {
                 let now = self.clock.now();
                 let started = Millis(now.0.saturating_sub(i64::try_from(took.as_millis()).unwrap_or(i64::MAX)));
                 CallEntry {
+                    key: Some(principal.key_id.clone()),
+                    subject: principal.subject.clone(),
+                    agent: principal.agent.as_ref().map(|agent| agent.name.clone()),
                     service: seen.service().cloned(),
                     operation: seen.operation().map(str::to_owned),
-                    ..blank(whose, &self.me, started)
+                    gateway: Some(self.me.clone()),
+                    ..CallEntry::running(caller.organization.clone(), started)
                 }
             }
         };
@@ -70,53 +69,23 @@ impl Gateway {
 
 /// A call that is under way.
 pub(super) fn running(begun: &Begun, me: &InstanceId) -> CallEntry {
-    let job = &begun.job;
-    let whose = Whose {
-        organization: &job.organization,
-        key: &job.key_id,
-        subject: job.subject.as_ref(),
-        agent: begun.agent.as_deref(),
-    };
-    of_job(job, whose, me)
+    of_job(&begun.job, begun.agent.as_deref(), me)
 }
 
-fn of_job(job: &Job, whose: Whose<'_>, me: &InstanceId) -> CallEntry {
+fn of_job(job: &Job, agent: Option<&Agent>, me: &InstanceId) -> CallEntry {
     CallEntry {
         execution_id: Some(job.execution_id.clone()),
+        key: Some(job.key_id.clone()),
+        subject: job.subject.clone(),
+        agent: agent.map(|agent| agent.name.clone()),
         service: Some(job.service.clone()),
         operation: job.operation.clone(),
         account: Some(job.account.clone()),
         account_label: Some(job.account_label.clone()),
         effect: Some(job.effect),
         background: !job.interactive(),
-        ..blank(whose, me, job.accepted_at)
-    }
-}
-
-fn blank(whose: Whose<'_>, me: &InstanceId, started: Millis) -> CallEntry {
-    CallEntry {
-        execution_id: None,
-        organization: whose.organization.clone(),
-        key: Some(whose.key.clone()),
-        subject: whose.subject.cloned(),
-        agent: whose.agent.map(|agent| agent.name.clone()),
-        service: None,
-        operation: None,
-        account: None,
-        account_label: None,
-        effect: None,
-        background: false,
-        state: CallState::Running,
-        code: "RUNNING".to_owned(),
-        origin: None,
-        started,
-        total_us: None,
-        stages: StageTimes::default(),
-        attempts: None,
-        replayed: false,
-        status: None,
         gateway: Some(me.clone()),
-        content: None,
+        ..CallEntry::running(job.organization.clone(), job.accepted_at)
     }
 }
 

@@ -8,7 +8,6 @@ use plugboard_core::fleet::{self, CallEntry, CallFilter, CallPage, Content, Show
 use plugboard_core::ids::{AccountId, ExecutionId, OrganizationId, ServiceKey};
 use plugboard_core::job::{CallState, Envelope};
 use plugboard_core::journal::Record;
-use plugboard_core::telemetry::metrics::StageTimes;
 
 use super::entry::{ended, message};
 use crate::state::Gateway;
@@ -67,27 +66,10 @@ impl Gateway {
 fn unremembered(id: &ExecutionId, record: &Record) -> CallEntry {
     CallEntry {
         execution_id: Some(id.clone()),
-        organization: record.organization.clone(),
-        key: None,
         subject: record.subject.clone(),
-        agent: None,
         service: Some(record.service.clone()),
-        operation: None,
-        account: None,
-        account_label: None,
         effect: Some(record.effect),
-        background: false,
-        state: CallState::Running,
-        code: "RUNNING".to_owned(),
-        origin: None,
-        started: record.updated_at,
-        total_us: None,
-        stages: StageTimes::default(),
-        attempts: None,
-        replayed: false,
-        status: None,
-        gateway: None,
-        content: None,
+        ..CallEntry::running(record.organization.clone(), record.updated_at)
     }
 }
 

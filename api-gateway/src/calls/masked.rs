@@ -91,17 +91,19 @@ pub(super) fn request(job: &Job, connector: &Connector) -> String {
 }
 
 /// Leaves the largest parts out until it is small enough.
-fn fit(mut shown: Map<String, Value>) -> String {
-    for part in ["", "body", "query", "headers", "path_params"] {
-        if shown.contains_key(part) {
-            shown.insert(part.to_owned(), json!("… (too large to be shown)"));
-        }
-        let text = Value::Object(shown.clone()).to_string();
+fn fit(shown: Map<String, Value>) -> String {
+    let mut shown = Value::Object(shown);
+    let mut text = shown.to_string();
+    for part in ["body", "query", "headers", "path_params"] {
         if text.len() <= REQUEST_BYTES {
             return text;
         }
+        if let Some(large) = shown.get_mut(part) {
+            *large = json!("… (too large to be shown)");
+            text = shown.to_string();
+        }
     }
-    json!({"path": "… (too large to be shown)"}).to_string()
+    if text.len() <= REQUEST_BYTES { text } else { json!({"path": "… (too large to be shown)"}).to_string() }
 }
 
 fn insert(shown: &mut Map<String, Value>, name: &str, found: Map<String, Value>) {

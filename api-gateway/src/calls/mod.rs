@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use plugboard_core::fleet::{Answer as Told, Member, Presence, Question};
 use plugboard_core::identity::{Agent, Principal};
-use plugboard_core::ids::{KeyId, OrganizationId, Subject};
+use plugboard_core::ids::OrganizationId;
 use plugboard_core::job::Job;
 
 pub use self::recent::RecentCalls;
@@ -40,15 +40,6 @@ pub(crate) struct Caller<'a> {
 struct Begun {
     job: Arc<Job>,
     agent: Option<Arc<Agent>>,
-}
-
-/// Whose key it was.
-#[derive(Debug, Clone, Copy)]
-struct Whose<'a> {
-    organization: &'a OrganizationId,
-    key: &'a KeyId,
-    subject: Option<&'a Subject>,
-    agent: Option<&'a Agent>,
 }
 
 impl Gateway {

@@ -133,14 +133,16 @@ impl RecentCalls {
 
     /// Without content.
     pub(super) fn find(&self, filter: &CallFilter) -> Vec<CallEntry> {
-        let mut found = Vec::new();
+        let (mut kept, mut begun) = (Vec::new(), Vec::new());
+        // References alone under the lock, which calls take too.
         self.each(filter.organization.as_ref(), |_, organization| {
-            let kept = organization.good.iter().chain(&organization.notable);
-            found.extend(kept.filter(|entry| filter.fits(entry)).cloned());
-            let running = organization.under_way.values().map(|begun| entry::running(begun, &self.0.me));
-            found.extend(running.filter(|entry| filter.fits(entry)).map(Arc::new));
+            kept.extend(organization.good.iter().chain(&organization.notable).cloned());
+            begun.extend(organization.under_way.values().cloned());
         });
-        found.sort_by(|one: &Arc<CallEntry>, other| other.place().cmp(&one.place()));
+        let running = begun.iter().map(|begun| Arc::new(entry::running(begun, &self.0.me)));
+        let mut found: Vec<Arc<CallEntry>> =
+            kept.into_iter().chain(running).filter(|entry| filter.fits(entry)).collect();
+        found.sort_by(|one, other| other.place().cmp(&one.place()));
         // One more than wanted says that there are more. Copied are these alone.
         found.truncate(filter.limit.saturating_add(1));
         found.into_iter().map(|entry| Arc::unwrap_or_clone(entry).without_content()).collect()
@@ -212,7 +214,7 @@ fn minute(now: Millis) -> i64 {
 
 impl Shard {
     fn of(&mut self, id: &OrganizationId, now: Millis) -> &mut Organization {
-        if !self.organizations.contains_key(id) {
+        if self.organizations.len() >= SHARD_ORGANIZATIONS && !self.organizations.contains_key(id) {
             self.make_room();
         }
         let organization = self.organizations.entry(id.clone()).or_default();
@@ -222,9 +224,6 @@ impl Shard {
 
     /// For one more organization.
     fn make_room(&mut self) {
-        if self.organizations.len() < SHARD_ORGANIZATIONS {
-            return;
-        }
         let idle = self.organizations.iter().filter(|(_, organization)| organization.under_way.is_empty());
         let Some(longest) = idle.min_by_key(|(_, organization)| organization.last).map(|(id, _)| id.clone()) else {
             return;

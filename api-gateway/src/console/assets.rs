@@ -8,6 +8,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
+use plugboard_core::pages;
 use sha2::{Digest, Sha256};
 
 const STYLE: &str = "text/css; charset=utf-8";
@@ -16,13 +17,16 @@ const PICTURE: &str = "image/svg+xml";
 
 macro_rules! assets {
     ($($name:literal: $kind:expr,)*) => {
-        &[$(($name, $kind, include_str!(concat!("assets/", $name)))),*]
+        &[
+            ("palette.css", STYLE, pages::PALETTE),
+            ("icon.svg", PICTURE, pages::ICON),
+            $(($name, $kind, include_str!(concat!("assets/", $name)))),*
+        ]
     };
 }
 
 const ASSETS: &[(&str, &str, &str)] = assets! {
     "console.css": STYLE,
-    "icon.svg": PICTURE,
     "main.js": SCRIPT,
     "api.js": SCRIPT,
     "dom.js": SCRIPT,

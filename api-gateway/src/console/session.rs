@@ -8,17 +8,18 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, ErrorCode};
-use plugboard_core::identity::{IdentityError, Principal, Scope};
+use plugboard_core::identity::{Principal, Scope};
+use plugboard_core::pages::cookies::{self, SameSite};
 use plugboard_core::seal::Sealer;
 use plugboard_core::secret::{Secret, SecretKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::principal::{KeyProblem, require};
+use crate::principal::require;
 use crate::rest::body::{Body, Decode, Fields, required};
 use crate::rest::error::Problem;
 use crate::rest::reply;
@@ -72,7 +73,7 @@ impl Sessions {
     /// # Errors
     /// When nobody is signed in, or not any more.
     pub(super) fn of(&self, headers: &HeaderMap, https: bool, now: Millis) -> Result<Session, Problem> {
-        let found = cookie(headers, https).and_then(|cookie| self.open(&cookie, now));
+        let found = cookies::get(headers, COOKIE_NAME, https).and_then(|cookie| self.open(&cookie, now));
         found
             .ok_or_else(|| Problem::new(ErrorCode::AuthRequired, "Nobody is signed in here, or not any more. Sign in."))
     }
@@ -107,26 +108,8 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none")
 }
 
-/// Over https it carries the `__Host-` prefix, so that no other host can set it, and one without it counts for nothing.
-fn name(https: bool) -> String {
-    let prefix = if https { "__Host-" } else { "" };
-    format!("{prefix}{COOKIE_NAME}")
-}
-
-fn cookie(headers: &HeaderMap, https: bool) -> Option<Secret> {
-    let name = name(https);
-    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(one, value)| *one == name && !value.is_empty()).map(|(_, value)| Secret::new(value))
-}
-
 fn set_cookie(value: &str, lasts: Duration, https: bool) -> Option<HeaderValue> {
-    let secure = if https { "; Secure" } else { "" };
-    let (name, seconds) = (name(https), lasts.as_secs());
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
-    let mut cookie = HeaderValue::try_from(text).ok()?;
-    cookie.set_sensitive(true);
-    Some(cookie)
+    cookies::set(COOKIE_NAME, value, SameSite::Strict, lasts, https)
 }
 
 /// What the page knows of its reader.
@@ -177,14 +160,10 @@ impl Gateway {
 
     /// Who may use the console with this key: the operator, and whoever sees to the whole of an organization.
     async fn console_reader(&self, key: &Secret) -> Result<Arc<Principal>, Problem> {
-        let checked = self.directory.verify_key(key.expose()).await;
-        let principal = checked.map_err(|error| match error {
-            IdentityError::KeyRefused => Problem::from(KeyProblem::Refused),
-            _ => Problem::from(KeyProblem::Unavailable),
-        })?;
+        let principal = self.verified(key.expose()).await?;
         if !principal.is_operator() {
             require(&principal, Scope::Admin)?;
-            if principal.subject.is_some() || principal.agent.is_some() {
+            if principal.is_bound() {
                 return Err(Problem::bound());
             }
         }
@@ -235,6 +214,8 @@ pub(super) async fn end(State(gateway): State<Arc<Gateway>>, headers: HeaderMap)
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
 
     const NOW: Millis = Millis(1_795_382_400_000);

@@ -70,8 +70,7 @@ impl Member {
     /// When the key is bound to an end user, and so to that user's things, or to an agent, which must not loosen its own
     /// limits.
     pub(super) fn for_everyone(&self) -> Result<(), Problem> {
-        let bound = self.principal.subject.is_some() || self.principal.agent.is_some();
-        if bound { Err(Problem::bound()) } else { Ok(()) }
+        if self.principal.is_bound() { Err(Problem::bound()) } else { Ok(()) }
     }
 }
 

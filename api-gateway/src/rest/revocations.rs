@@ -153,7 +153,7 @@ pub(super) async fn organization(
     params(("org" = String, Path, description = "Id of the organization, or `me`.")),
     responses((status = 200, description = "The revocations.", body = Revocations), Absent, Closed))]
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>, keeper: Keeper) -> Result<Response, Problem> {
-    if keeper.principal.subject.is_some() || keeper.principal.agent.is_some() {
+    if keeper.principal.is_bound() {
         return Err(Problem::bound());
     }
     let report = gateway.custody.revocations(&keeper.organization).await?;

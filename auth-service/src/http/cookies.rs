@@ -1,9 +1,13 @@
-//! Cookies that mark a browser. Over https they carry the `__Host-` prefix, so that no other host can set them, and one
-//! without it counts for nothing.
+//! The cookies of the connect screen, and of sign-ins.
 
-use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
+use std::time::Duration;
+
+use http::HeaderValue;
+use plugboard_core::pages::cookies::{self, SameSite};
 use plugboard_core::secret::Secret;
+
+pub use plugboard_core::pages::cookies::get;
+pub(super) use plugboard_core::pages::cookies::plain;
 
 /// Of a browser that has followed a sign-in link.
 pub const SIGN_IN: &str = "plugboard_sign_in";
@@ -12,29 +16,18 @@ pub const SESSION: &str = "plugboard_connect";
 /// The language chosen on a page. No secret, and nothing depends on it.
 pub(super) const LANGUAGE: &str = "plugboard_language";
 
+const LASTS: Duration = Duration::from_secs(3600);
+
 /// `SameSite=Lax`: the vendor's redirect is a top-level GET from another site, and must bring the cookie.
 pub fn set(name: &str, value: &Secret, https: bool) -> Option<HeaderValue> {
-    let (prefix, secure) = if https { ("__Host-", "; Secure") } else { ("", "") };
-    let text = format!("{prefix}{name}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600{secure}", value.expose());
-    let mut cookie = HeaderValue::try_from(text).ok()?;
-    cookie.set_sensitive(true);
-    Some(cookie)
-}
-
-/// `https`: as it was set. What another host of the same site has set is not taken for ours.
-pub fn get(headers: &HeaderMap, name: &str, https: bool) -> Option<Secret> {
-    let name = if https { format!("__Host-{name}") } else { name.to_owned() };
-    plain(headers, &name).map(Secret::new)
-}
-
-pub(super) fn plain(headers: &HeaderMap, name: &str) -> Option<String> {
-    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(one, _)| *one == name).map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty())
+    cookies::set(name, value.expose(), SameSite::Lax, LASTS, https)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+    use http::header::COOKIE;
+
     use super::*;
 
     #[test]

@@ -14,12 +14,12 @@ use crate::support::{OZON, Ports, new_account, on_both, text};
 
 on_both!(who_did_what_is_entered, calls_are_entered_once, entries_are_found_and_paged, racing_writers_leave_one_chain,);
 
-fn query(organization: &OrganizationId) -> AuditQuery {
+pub(crate) fn query(organization: &OrganizationId) -> AuditQuery {
     AuditQuery { organization: Some(organization.clone()), limit: 1_000, ..AuditQuery::default() }
 }
 
 /// Reads and checks a whole log, as `plugboard audit verify` does.
-async fn verify(custody: &dyn Custody, query: &AuditQuery) -> Result<Vec<AuditEntry>, AuditFault> {
+pub(crate) async fn verify(custody: &dyn Custody, query: &AuditQuery) -> Result<Vec<AuditEntry>, AuditFault> {
     let mut query = query.clone();
     let mut check = ChainCheck::new(query.chain());
     let mut entries = Vec::new();

@@ -10,8 +10,7 @@ use auth_service::{AuthService, Config, KeySource};
 use plugboard_core::clock::SystemClock;
 use plugboard_core::embedded::Embedded;
 use plugboard_core::identity::{
-    AccountState, AuditQuery, ChainCheck, Connect, Custody, Directory, IdentityError, NewConnectSession, Revoke,
-    Revoked, Vault,
+    AccountState, AuditQuery, Connect, Custody, Directory, IdentityError, NewConnectSession, Revoke, Revoked, Vault,
 };
 use plugboard_core::ids::{AccountId, OrganizationId};
 use plugboard_core::secret::Secret;
@@ -20,6 +19,7 @@ use plugboard_core::store::memory::MemoryStore;
 use plugboard_core::store::{Expect, Store, Write};
 use tokio::sync::mpsc;
 
+use crate::audit;
 use crate::support::{OZON, TestStore, World, eventually, master_key, new_account, world, world_with};
 
 const REPLACE: Replace = Replace { all: true, alone: true };
@@ -72,19 +72,8 @@ impl Tenant {
     }
 
     async fn log_holds(&self, service: &AuthService) {
-        let query = AuditQuery { organization: Some(self.organization.clone()), ..AuditQuery::default() };
-        log_holds(service, query).await;
+        audit::verify(service, &audit::query(&self.organization)).await.unwrap();
     }
-}
-
-async fn log_holds(service: &AuthService, query: AuditQuery) {
-    let query = AuditQuery { limit: AuditQuery::MAX_LIMIT, ..query };
-    let page = service.audit(&query).await.unwrap();
-    let mut check = ChainCheck::new(&page.chain);
-    for link in &page.links {
-        check.link(link).unwrap();
-    }
-    check.finish(&page.head).unwrap();
 }
 
 async fn another_world(world: &World, store: MemoryStore) -> World {
@@ -126,7 +115,8 @@ async fn keys_accounts_and_logs_come_back_in_any_store() {
     let platform = service.audit(&AuditQuery { limit: 1_000, ..AuditQuery::default() }).await.unwrap();
     let restores = platform.links.iter().filter(|link| link.entry.contains("platform.restore")).count();
     assert_eq!(restores, 2, "each restore is in the log");
-    log_holds(&service, AuditQuery::default()).await;
+    let whole = AuditQuery { limit: AuditQuery::MAX_LIMIT, ..AuditQuery::default() };
+    audit::verify(service.as_ref(), &whole).await.unwrap();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::bodies::{essence, is_json, shown};
+use super::bodies::{self, essence, is_file, is_json, shown};
 use super::budget::Reach;
 use super::example::Maker;
 use super::operations::Reader;
@@ -70,8 +70,7 @@ fn media<'a>(reader: &Reader<'a, '_>, operation: &Value, answer: &'a Value) -> O
         if shown.is_none() && schema.is_none() {
             return None;
         }
-        let produced = operation.get("produces").or_else(|| reader.document.at("/produces")).and_then(Value::as_array);
-        let kinds: Vec<String> = produced.into_iter().flatten().filter_map(Value::as_str).map(essence).collect();
+        let kinds = bodies::kinds(reader, operation, "produces");
         return Some(match kinds.first() {
             _ if schema.is_some_and(|schema| is_file(reader.document.resolve(schema))) => {
                 Media::File(kinds.first().cloned().unwrap_or_else(|| "a file".to_owned()))
@@ -85,10 +84,6 @@ fn media<'a>(reader: &Reader<'a, '_>, operation: &Value, answer: &'a Value) -> O
         Some((_, media)) => Some(Media::Json { shown: shown(media), schema: media.get("schema") }),
         None => content.keys().next().map(|kind| other(&essence(kind))),
     }
-}
-
-fn is_file(schema: &Value) -> bool {
-    schema.get("type").is_some_and(|kind| kind == "file")
 }
 
 fn other(kind: &str) -> Media<'static> {

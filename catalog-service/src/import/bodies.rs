@@ -67,7 +67,7 @@ pub(super) fn of(reader: &mut Reader<'_, '_>, operation: &Value) -> Option<Body>
             read.schema = with_files(reader, schema);
         }
         kind => {
-            read.content_type = (kind != JSON && !kind.contains('*')).then(|| kind.to_owned());
+            read.content_type = is_special(kind).then(|| kind.to_owned());
             read.schema = read_schema(reader, schema);
         }
     }
@@ -78,10 +78,10 @@ pub(super) fn of(reader: &mut Reader<'_, '_>, operation: &Value) -> Option<Body>
 pub(super) fn of_parameters(reader: &mut Reader<'_, '_>, operation: &Value, parameters: &[&Value]) -> Option<Body> {
     let is_in = |parameter: &Value, place: &str| parameter.get("in").is_some_and(|one| one == place);
     let is_required = |parameter: &Value| parameter.get("required") == Some(&Value::Bool(true));
+    let consumed = kinds(reader, operation, "consumes");
     if let Some(whole) = parameters.iter().find(|parameter| is_in(parameter, "body")) {
         let schema = read_schema(reader, whole.get("schema").unwrap_or(&json!({})));
-        let wanted =
-            consumed(reader, operation).find(|kind| is_json(kind)).filter(|kind| kind != JSON && !kind.contains('*'));
+        let wanted = consumed.into_iter().find(|kind| is_json(kind)).filter(|kind| is_special(kind));
         return Some(Body { schema, required: is_required(whole), content_type: wanted, ..Body::default() });
     }
     let fields: Vec<&Value> = parameters.iter().copied().filter(|parameter| is_in(parameter, "formData")).collect();
@@ -92,7 +92,7 @@ pub(super) fn of_parameters(reader: &mut Reader<'_, '_>, operation: &Value, para
     let (mut files, mut repeated) = (false, false);
     for field in &fields {
         let Some(name) = field.get("name").and_then(Value::as_str) else { continue };
-        let is_file = field.get("type").is_some_and(|kind| kind == "file");
+        let is_file = is_file(field);
         files |= is_file;
         repeated |= field.get("collectionFormat").is_some_and(|format| format == "multi");
         let schema = if is_file { file(field) } else { read_schema(reader, field) };
@@ -100,9 +100,8 @@ pub(super) fn of_parameters(reader: &mut Reader<'_, '_>, operation: &Value, para
     }
     let required: Vec<Value> =
         fields.iter().filter(|field| is_required(field)).filter_map(|field| field.get("name").cloned()).collect();
-    let multipart = files
-        || !consumed(reader, operation).any(|kind| kind == FORM)
-            && consumed(reader, operation).any(|kind| kind == MULTIPART);
+    let consumes = |wanted: &str| consumed.iter().any(|kind| kind == wanted);
+    let multipart = files || !consumes(FORM) && consumes(MULTIPART);
     let mut schema =
         Map::from_iter([("type".to_owned(), "object".into()), ("properties".to_owned(), properties.into())]);
     let needed = !required.is_empty();
@@ -115,10 +114,19 @@ pub(super) fn of_parameters(reader: &mut Reader<'_, '_>, operation: &Value, para
     Some(Body { schema, required: needed, encoding, arrays, ..Body::default() })
 }
 
-fn consumed(reader: &Reader<'_, '_>, operation: &Value) -> impl Iterator<Item = String> {
-    let kinds = operation.get("consumes").or_else(|| reader.document.at("/consumes")).and_then(Value::as_array);
-    let kinds: Vec<String> = kinds.into_iter().flatten().filter_map(Value::as_str).map(essence).collect();
-    kinds.into_iter()
+/// Content types that an operation of Swagger 2.0 names under a keyword, or the document for all.
+pub(super) fn kinds(reader: &Reader<'_, '_>, operation: &Value, keyword: &str) -> Vec<String> {
+    let named = operation.get(keyword).or_else(|| reader.document.at(&format!("/{keyword}")));
+    named.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(essence).collect()
+}
+
+pub(super) fn is_file(schema: &Value) -> bool {
+    schema.get("type").is_some_and(|kind| kind == "file")
+}
+
+/// Whether a body of JSON needs a header for its type.
+fn is_special(kind: &str) -> bool {
+    kind != JSON && !kind.contains('*')
 }
 
 fn read_schema(reader: &mut Reader<'_, '_>, schema: &Value) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schema::{CUT, SHOWN, Writer};
-use super::whole::Whole;
+use super::whole::{TYPES, Whole};
 
 impl<'a> Writer<'a, '_> {
     pub(super) fn choices(
@@ -86,13 +86,12 @@ fn listed(branches: &[Value]) -> Option<Vec<Value>> {
 
 /// The types of branches that say nothing else.
 fn union(branches: &[Value]) -> Option<Vec<&'static str>> {
-    const KINDS: [&str; 6] = ["string", "integer", "number", "boolean", "array", "object"];
     let mut union = Vec::new();
     for branch in branches {
         let members = branch.as_object()?;
         let plain = members.keys().all(|name| matches!(name.as_str(), "type" | "description" | "default" | SHOWN));
         let kind = members.get("type").and_then(Value::as_str).filter(|_| plain)?;
-        let kind = KINDS.into_iter().find(|known| *known == kind)?;
+        let kind = TYPES.into_iter().find(|known| *known == kind)?;
         if !union.contains(&kind) {
             union.push(kind);
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::ImportError;
 use super::budget::Budgets;
+use super::names::some;
 use super::remarks::Remarks;
 use crate::yaml;
 
@@ -82,16 +83,14 @@ impl Document {
     pub(super) fn tell_lost(&self, remarks: &mut Remarks) {
         let lost = self.lost.borrow();
         let (inside, outside): (Vec<_>, Vec<_>) = lost.iter().partition(|reference| reference.starts_with('#'));
-        let tell = |lost: Vec<&String>, why: &str| {
-            let named: Vec<&str> = lost.iter().take(NAMED).map(|one| one.as_str()).collect();
-            let more = if lost.len() > NAMED { ", …" } else { "" };
-            format!("{} references {why}: {}{more}; what they stand for is left open", lost.len(), named.join(", "))
+        let tell = |lost: &[&String], why: &str| {
+            format!("{} references {why}: {}; what they stand for is left open", lost.len(), some(lost, NAMED))
         };
         if !inside.is_empty() {
-            remarks.document(tell(inside, "lead nowhere"));
+            remarks.document(tell(&inside, "lead nowhere"));
         }
         if !outside.is_empty() {
-            remarks.document(tell(outside, "lead to other files (bundle the document first: `redocly bundle`)"));
+            remarks.document(tell(&outside, "lead to other files (bundle the document first: `redocly bundle`)"));
         }
     }
 }

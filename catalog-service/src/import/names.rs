@@ -155,3 +155,9 @@ pub(super) fn sentence(text: &str, longest: usize) -> String {
 pub(super) fn phrase(text: &str, longest: usize) -> String {
     sentence(text, longest).trim_end_matches('.').to_owned()
 }
+
+/// The first `most` of them, and an ellipsis where there are more.
+pub(super) fn some<T: AsRef<str>>(all: &[T], most: usize) -> String {
+    let named: Vec<&str> = all.iter().take(most).map(AsRef::as_ref).collect();
+    format!("{}{}", named.join(", "), if all.len() > most { ", …" } else { "" })
+}

@@ -9,6 +9,7 @@ use super::names::phrase;
 use super::operations::Reader;
 use super::schema::{self, SHOWN, bare};
 use super::values::{convert, fits};
+use super::whole::TYPES;
 
 /// Bounds of JSON Schema that parameters of manifests have no word for.
 const UNSAID: [&str; 5] = ["minLength", "minItems", "maxItems", "uniqueItems", "multipleOf"];
@@ -234,8 +235,7 @@ fn kind(small: &Value) -> &'static str {
 
 /// Types of a schema, or of the branches of its choice.
 fn kinds(small: &Value) -> Vec<&'static str> {
-    const KINDS: [&str; 6] = ["string", "integer", "number", "boolean", "array", "object"];
-    let known = |kind: &Value| KINDS.into_iter().find(|known| kind == known);
+    let known = |kind: &Value| TYPES.into_iter().find(|known| kind == known);
     match small.get("type") {
         Some(Value::Array(several)) => several.iter().filter_map(known).collect(),
         Some(one) => known(one).into_iter().collect(),

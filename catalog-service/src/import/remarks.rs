@@ -2,6 +2,8 @@
 
 use indexmap::IndexMap;
 
+use super::names::some;
+
 /// Operations that a line names.
 const NAMED: usize = 3;
 
@@ -38,9 +40,6 @@ fn line((what, ids): (&String, &Vec<String>)) -> String {
     match ids.as_slice() {
         [] => what.clone(),
         [id] => format!("{id}: {what}"),
-        ids => {
-            let more = if ids.len() > NAMED { ", …" } else { "" };
-            format!("{} operations: {what} ({}{more})", ids.len(), ids[..ids.len().min(NAMED)].join(", "))
-        }
+        ids => format!("{} operations: {what} ({})", ids.len(), some(ids, NAMED)),
     }
 }

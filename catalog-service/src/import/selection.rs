@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::document::Document;
+use super::names::some;
 
 /// Tags that are named where one is to be chosen.
 const NAMED: usize = 20;
@@ -54,6 +55,6 @@ pub(super) fn choices(document: &Document) -> String {
         return "it has no tags".to_owned();
     }
     counted.sort_by(|_, a, _, b| b.cmp(a));
-    let named: Vec<String> = counted.iter().take(NAMED).map(|(tag, count)| format!("{tag} ({count})")).collect();
-    format!("its tags are {}{}", named.join(", "), if counted.len() > NAMED { ", …" } else { "" })
+    let named: Vec<String> = counted.iter().map(|(tag, count)| format!("{tag} ({count})")).collect();
+    format!("its tags are {}", some(&named, NAMED))
 }

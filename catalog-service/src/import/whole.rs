@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::document::Document;
 
 /// Types of JSON Schema, without `null`.
-const TYPES: [&str; 6] = ["string", "integer", "number", "boolean", "array", "object"];
+pub(super) const TYPES: [&str; 6] = ["string", "integer", "number", "boolean", "array", "object"];
 
 /// Several statements about one value.
 pub(super) type Statements<'a> = Vec<&'a Value>;

@@ -71,6 +71,34 @@ pub enum Shown {
 }
 
 impl CallEntry {
+    /// A call of which nothing more is known.
+    pub fn running(organization: OrganizationId, started: Millis) -> Self {
+        Self {
+            execution_id: None,
+            organization,
+            key: None,
+            subject: None,
+            agent: None,
+            service: None,
+            operation: None,
+            account: None,
+            account_label: None,
+            effect: None,
+            background: false,
+            state: CallState::Running,
+            code: "RUNNING".to_owned(),
+            origin: None,
+            started,
+            total_us: None,
+            stages: StageTimes::default(),
+            attempts: None,
+            replayed: false,
+            status: None,
+            gateway: None,
+            content: None,
+        }
+    }
+
     /// Without what belongs to its organization alone.
     #[must_use]
     pub fn without_content(self) -> Self {

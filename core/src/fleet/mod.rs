@@ -137,16 +137,5 @@ pub async fn call(
     found.max_by_key(|call| (call.total_us.is_some(), call.started))
 }
 
-/// One that asks nobody, for whoever serves alone in a test.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoFleet;
-
-#[async_trait]
-impl Fleet for NoFleet {
-    async fn ask(&self, _: Question) -> Vec<Answer> {
-        Vec::new()
-    }
-}
-
 /// Cheap to hand around.
 pub type Members = Vec<Arc<dyn Member>>;

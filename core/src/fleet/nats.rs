@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::wire::{Answered, Asked};
+use super::wire::{self, Answered, Asked};
 use super::{Answer, Fleet, Kind, Member, Question, WITHIN};
 use crate::ids::InstanceId;
 use crate::queue::QueueError;
@@ -73,7 +73,7 @@ impl NatsFleet {
     }
 
     fn hear(&self, message: &async_nats::Message) {
-        let Answered { number, from, answer, .. } = match Answered::decode(&message.payload) {
+        let Answered { number, from, answer, .. } = match wire::decode(&message.payload) {
             Ok(answered) => answered,
             // Of a later version, in the midst of an upgrade.
             Err(error) => return tracing::debug!(%error, "an answer about what is live cannot be read"),
@@ -105,7 +105,7 @@ impl NatsFleet {
 impl Fleet for NatsFleet {
     async fn ask(&self, question: Question) -> Vec<Answer> {
         let (number, kind) = (self.numbers.fetch_add(1, Ordering::Relaxed), question.kind());
-        let asked = match Asked::new(number, self.me.clone(), question).encode() {
+        let asked = match wire::encode(&Asked::new(number, self.me.clone(), question)) {
             Ok(asked) => asked,
             Err(error) => {
                 tracing::warn!(%error, "a question about what is live cannot be asked");
@@ -185,7 +185,7 @@ impl NatsMember {
     /// Until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         while let Some(Some(message)) = stop.run_until_cancelled(self.questions.next()).await {
-            let asked = match Asked::decode(&message.payload) {
+            let asked = match wire::decode::<Asked>(&message.payload) {
                 Ok(asked) => asked,
                 Err(error) => {
                     tracing::debug!(%error, "a question about what is live cannot be read");
@@ -193,7 +193,7 @@ impl NatsMember {
                 }
             };
             let Some(answer) = self.member.answer(&asked.question) else { continue };
-            match Answered::new(asked.number, self.name.clone(), answer).encode() {
+            match wire::encode(&Answered::new(asked.number, self.name.clone(), answer)) {
                 // Whoever asked waits for a moment only, so nothing is tried again.
                 Ok(answer) => {
                     self.link.send(self.link.names().fleet_answer(&asked.by), None, answer).await;

@@ -2,6 +2,7 @@
 //! does not know. What cannot be understood without it is another format, and refused.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Question};
@@ -9,7 +10,7 @@ use crate::ids::InstanceId;
 
 const FORMAT: u32 = 1;
 /// NATS takes no more than 1 MB.
-pub(super) const MOST_BYTES: usize = 900 * 1024;
+const MOST_BYTES: usize = 900 * 1024;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Asked {
@@ -45,35 +46,22 @@ impl Asked {
     pub(super) fn new(number: u64, by: InstanceId, question: Question) -> Self {
         Self { format: FORMAT, number, by, question }
     }
-
-    pub(super) fn encode(&self) -> Result<Bytes, WireError> {
-        encode(self)
-    }
-
-    pub(super) fn decode(message: &[u8]) -> Result<Self, WireError> {
-        known(message)?;
-        Ok(serde_json::from_slice(message)?)
-    }
 }
 
 impl Answered {
     pub(super) fn new(number: u64, from: String, answer: Answer) -> Self {
         Self { format: FORMAT, number, from, answer }
     }
-
-    pub(super) fn encode(&self) -> Result<Bytes, WireError> {
-        encode(self)
-    }
-
-    pub(super) fn decode(message: &[u8]) -> Result<Self, WireError> {
-        known(message)?;
-        Ok(serde_json::from_slice(message)?)
-    }
 }
 
-fn encode(message: &impl Serialize) -> Result<Bytes, WireError> {
+pub(super) fn encode(message: &impl Serialize) -> Result<Bytes, WireError> {
     let bytes = serde_json::to_vec(message)?;
     if bytes.len() > MOST_BYTES { Err(WireError::TooLarge(bytes.len())) } else { Ok(bytes.into()) }
+}
+
+pub(super) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, WireError> {
+    known(message)?;
+    Ok(serde_json::from_slice(message)?)
 }
 
 /// Looked at before the rest, which may be of another shape.
@@ -93,11 +81,11 @@ mod tests {
     #[test]
     fn another_format_is_refused_and_another_field_is_not() {
         let asked = Asked::new(7, InstanceId::generate(), Question::Presence);
-        let text = String::from_utf8(asked.encode().unwrap().to_vec()).unwrap();
+        let text = String::from_utf8(encode(&asked).unwrap().to_vec()).unwrap();
         let later = text.replace("\"format\":1", "\"format\":2");
-        assert!(matches!(Asked::decode(later.as_bytes()), Err(WireError::Format(2))));
+        assert!(matches!(decode::<Asked>(later.as_bytes()), Err(WireError::Format(2))));
         let more = text.replace("\"format\":1", "\"format\":1,\"new\":[1]");
-        assert_eq!(Asked::decode(more.as_bytes()).unwrap().number, 7);
-        assert!(matches!(Asked::decode(b"{"), Err(WireError::Unreadable(_))));
+        assert_eq!(decode::<Asked>(more.as_bytes()).unwrap().number, 7);
+        assert!(matches!(decode::<Asked>(b"{"), Err(WireError::Unreadable(_))));
     }
 }

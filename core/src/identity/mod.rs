@@ -156,6 +156,11 @@ impl Principal {
     pub fn is_operator(&self) -> bool {
         self.organization.is_none()
     }
+
+    /// To an end user or an agent.
+    pub fn is_bound(&self) -> bool {
+        self.subject.is_some() || self.agent.is_some()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -127,9 +127,7 @@ impl State {
         }
         free
     }
-}
 
-impl State {
     /// How many slots to ask for, if there is anything to ask. To be looked at every [`TIDY_EVERY`].
     fn due(&mut self) -> Option<u32> {
         let used = std::mem::replace(&mut self.peak, self.in_use);

@@ -83,7 +83,7 @@ impl Store for EmbeddedStore {
                 let mut batch = Vec::with_capacity(PIECES);
                 for entry in transaction.open_table(STORE)?.range::<&str>(..)? {
                     let (key, record) = entry?;
-                    batch.push(decode(record.value()).map(|record| (key.value().to_owned(), record.value)));
+                    batch.push(decode(record.value()).map(|record| Piece::from((key.value().to_owned(), record))));
                     if batch.len() == PIECES
                         && let Err(error) = send(&to, &mut batch)
                     {
@@ -117,9 +117,8 @@ impl Store for EmbeddedStore {
 }
 
 /// From a thread that may wait.
-fn send(to: &mpsc::Sender<Vec<Piece>>, batch: &mut Vec<Result<(String, Bytes), StoreError>>) -> Result<(), StoreError> {
-    let pieces = batch.drain(..).map(|read| read.map(|(key, value)| Piece { key, value: Some(value) }));
-    to.blocking_send(pieces.collect::<Result<_, _>>()?).map_err(given_up)
+fn send(to: &mpsc::Sender<Vec<Piece>>, batch: &mut Vec<Result<Piece, StoreError>>) -> Result<(), StoreError> {
+    to.blocking_send(batch.drain(..).collect::<Result<_, _>>()?).map_err(given_up)
 }
 
 /// Expectations are checked before anything is written: other operations share the transaction.

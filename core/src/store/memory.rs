@@ -78,8 +78,7 @@ impl Store for MemoryStore {
 
     async fn snapshot(&self, to: mpsc::Sender<Vec<Piece>>) -> Result<(), StoreError> {
         let records = self.inner.lock().records.clone();
-        let pieces = records.into_iter().map(|(key, record)| Piece { key, value: Some(record.value) });
-        to.send(pieces.collect()).await.map_err(given_up)
+        to.send(records.into_iter().map(Piece::from).collect()).await.map_err(given_up)
     }
 
     async fn changes_after(&self, sequence: u64) -> Result<Changes, StoreError> {

@@ -53,6 +53,12 @@ pub struct Piece {
     pub value: Option<Bytes>,
 }
 
+impl From<(String, Versioned)> for Piece {
+    fn from((key, record): (String, Versioned)) -> Self {
+        Self { key, value: Some(record.value) }
+    }
+}
+
 /// Durable when it answers; what the contract suite `testing::store` checks.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {

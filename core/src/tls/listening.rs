@@ -39,7 +39,6 @@ pub enum Peer {
 /// What is asked of whoever connects.
 #[derive(Clone)]
 enum Guard {
-    Open,
     Services(Box<ServiceTls>),
     Public(PublicTls),
 }
@@ -47,7 +46,8 @@ enum Guard {
 /// A bound address.
 pub struct Listening {
     listener: TcpListener,
-    guard: Guard,
+    /// `None`: nothing is asked.
+    guard: Option<Guard>,
 }
 
 impl std::fmt::Debug for Listening {
@@ -59,12 +59,12 @@ impl std::fmt::Debug for Listening {
 impl Listening {
     /// For services of ours.
     pub fn to_services(listener: TcpListener, tls: Option<&ServiceTls>) -> Self {
-        Self { listener, guard: tls.map_or(Guard::Open, |tls| Guard::Services(Box::new(tls.clone()))) }
+        Self { listener, guard: tls.map(|tls| Guard::Services(Box::new(tls.clone()))) }
     }
 
     /// For everybody.
     pub fn to_public(listener: TcpListener, tls: Option<&PublicTls>) -> Self {
-        Self { listener, guard: tls.cloned().map_or(Guard::Open, Guard::Public) }
+        Self { listener, guard: tls.cloned().map(Guard::Public) }
     }
 
     /// A second one at the same address; each connection goes to either.
@@ -89,9 +89,8 @@ impl Listening {
     /// When the system does not know the address.
     pub fn accept(self) -> io::Result<Incoming> {
         let address = self.local_addr()?;
-        let guard = match self.guard {
-            Guard::Open => return Ok(Incoming { address, origin: Origin::Plain(self.listener) }),
-            guard => guard,
+        let Some(guard) = self.guard else {
+            return Ok(Incoming { address, origin: Origin::Plain(self.listener) });
         };
         let (done, accepted) = mpsc::channel(1);
         tokio::spawn(accept_all(self.listener, guard, done));
@@ -206,7 +205,6 @@ impl Guard {
     async fn prove(&self, stream: TcpStream) -> io::Result<Io> {
         stream.set_nodelay(true)?;
         let (stream, peer) = match self {
-            Self::Open => return Ok(Io::plain(stream)),
             Self::Public(tls) => (handshake(tls.server(), stream).await?, Peer::Unproven),
             Self::Services(tls) => {
                 let stream = handshake(tls.server(), stream).await?;
@@ -224,7 +222,7 @@ impl Guard {
     fn refused(&self, from: SocketAddr, error: &io::Error) {
         match self {
             Self::Services(_) => tracing::warn!(%from, %error, "a connection was refused: its TLS handshake failed"),
-            Self::Open | Self::Public(_) => tracing::debug!(%from, %error, "a TLS handshake failed"),
+            Self::Public(_) => tracing::debug!(%from, %error, "a TLS handshake failed"),
         }
     }
 }

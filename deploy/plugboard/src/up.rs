@@ -339,6 +339,6 @@ fn local_key(path: &Path) -> anyhow::Result<SecretKey> {
 }
 
 #[allow(clippy::print_stderr, reason = "for the person at the terminal; stdout belongs to the ready line")]
-fn say(text: &str) {
+pub fn say(text: &str) {
     eprintln!("{text}");
 }

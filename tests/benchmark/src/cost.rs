@@ -4,9 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use anyhow::bail;
+use std::time::Duration;
 
 use crate::load::{self, Target, Until};
 use crate::plugboard::{Cluster, System, directory_bytes};
@@ -107,14 +105,8 @@ async fn queued(data: &Path, table: &mut Table) -> anyhow::Result<()> {
         accepted += more + CALLS;
     }
     let before = Usage::of(data).await?;
-    let begun = Instant::now();
     ask(&vendor.url, "/open").await?;
-    while ask(&vendor.url, "/came").await? < accepted {
-        if begun.elapsed() > PATIENCE {
-            bail!("{} of {accepted} were done after {PATIENCE:?}", ask(&vendor.url, "/came").await?);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    yardsticks::until_came(&vendor.url, accepted, PATIENCE).await?;
     table.row("from the queue to the end", accepted, &Usage::of(data).await?.since(&before))?;
     let (memory, disk) = (nats_memory(data)?, directory_bytes(&data.join("nats")));
     let each = |now: u64, then: u64| now.saturating_sub(then) as f64 / accepted as f64;

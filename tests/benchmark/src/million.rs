@@ -10,7 +10,7 @@ use anyhow::bail;
 
 use crate::load::{self, Target, Until};
 use crate::plugboard::{Cluster, ORGANIZATIONS, System, directory_bytes};
-use crate::processes::resident;
+use crate::processes::{mega, resident};
 use crate::yardsticks::{self, ask};
 
 const CALLS: usize = 1_000_000;
@@ -43,16 +43,7 @@ pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
 
     let begun = Instant::now();
     ask(&vendor.url, "/open").await?;
-    let came = loop {
-        let came = ask(&vendor.url, "/came").await?;
-        if came >= accepted {
-            break came;
-        }
-        if begun.elapsed() > PATIENCE {
-            bail!("{came} of {accepted} were done after {PATIENCE:?}");
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let came = yardsticks::until_came(&vendor.url, accepted, PATIENCE).await?;
     let drained = begun.elapsed();
     // What would be done twice is done within the time after which an unacknowledged job comes again.
     tokio::time::sleep(Duration::from_secs(15)).await;
@@ -78,10 +69,6 @@ pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
     writeln!(table, "| worked off a second | {:.0} |", came as f64 / drained.as_secs_f64())?;
     writeln!(table, "| accepted, done at the vendor | {accepted}, {late} |")?;
     Ok(table)
-}
-
-fn mega(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
 
 /// Submits for all organizations in turn; the latencies, sorted. Every call is accepted.

@@ -40,6 +40,10 @@ pub fn rss(pid: u32) -> u64 {
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
+pub fn mega(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
 /// What a cluster has used since it started.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use crate::load::{self, Until};
 use crate::plugboard::{Cluster, System};
-use crate::processes::resident;
+use crate::processes::{mega, resident};
 use crate::yardsticks::{self, ask};
 
 /// Calls that one executor is to hold.
@@ -49,13 +49,7 @@ async fn held(data: &Path, table: &mut String) -> anyhow::Result<()> {
     let before = executor_memory(data)?;
     let submissions = system.submissions(usize::MAX);
     load::repeat(&submissions, SUBMITTERS, Until::Calls(IN_FLIGHT), &Arc::default()).await?;
-    let begun = Instant::now();
-    while ask(&vendor.url, "/came").await? < IN_FLIGHT {
-        if begun.elapsed() > PATIENCE {
-            bail!("only {} of {IN_FLIGHT} calls were in flight", ask(&vendor.url, "/came").await?);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    yardsticks::until_came(&vendor.url, IN_FLIGHT, PATIENCE).await?;
     let full = executor_memory(data)?;
     ask(&vendor.url, "/open").await?;
     let each = full.saturating_sub(before) as f64 / IN_FLIGHT as f64 / 1e3;
@@ -65,7 +59,7 @@ async fn held(data: &Path, table: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads a second. The busiest cluster also tells the memory of each service.
+/// Reads a second. The smallest cluster also tells the memory of each service.
 async fn throughput(data: &Path, executors: usize, seconds: Duration, table: &mut String) -> anyhow::Result<f64> {
     let vendor = yardsticks::spawn(&["vendor", VENDOR_MS])?;
     let settings = [("PLUGBOARD_EXECUTOR__SLOTS", SLOTS)];
@@ -86,8 +80,4 @@ async fn throughput(data: &Path, executors: usize, seconds: Duration, table: &mu
 fn executor_memory(data: &Path) -> anyhow::Result<u64> {
     let all = resident(data)?;
     all.into_iter().find(|(name, _)| name == "executor-1").map(|(_, bytes)| bytes).context("no executor")
-}
-
-fn mega(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -94,6 +94,24 @@ pub async fn ask(vendor: &str, path: &str) -> anyhow::Result<usize> {
     let mut connection = Connection::open(address(vendor)).await?;
     let (_, body) = connection.exchange(&post(address(vendor), path, &[], "")).await?;
     std::str::from_utf8(body)?.parse().context("no number")
+}
+
+/// Waits until so many requests have come to a [`gated_vendor`]; how many there are then.
+///
+/// # Errors
+/// When they do not come in time.
+pub async fn until_came(vendor: &str, wanted: usize, patience: Duration) -> anyhow::Result<usize> {
+    let begun = Instant::now();
+    loop {
+        let came = ask(vendor, "/came").await?;
+        if came >= wanted {
+            return Ok(came);
+        }
+        if begun.elapsed() > patience {
+            bail!("only {came} of {wanted} calls came to the vendor within {patience:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// The least a gateway can do: one axum handler, one reqwest call.

@@ -59,6 +59,9 @@ const RECONNECT_POLL: Duration = Duration::from_millis(20);
 /// How long something may wait for room in the client's own buffer; it is full only when the server stopped reading.
 const SEND_WITHIN: Duration = Duration::from_secs(1);
 
+/// Pause before a start asks again.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
 /// An open connection. Cheap to clone.
 #[derive(Clone)]
 pub struct NatsLink {
@@ -197,15 +200,25 @@ impl NatsLink {
         tokio::time::timeout(SEND_WITHIN, sending).await.unwrap_or(false)
     }
 
-    /// Returns when the server has taken everything that was sent before on this connection, subscriptions too.
+    /// Returns when the server has taken everything that was sent before on this connection, subscriptions too. During a
+    /// start it is asked until there is an answer: a cluster that is choosing its leader gives none.
     ///
     /// # Errors
-    /// When it has not within the time.
+    /// When it has not within the time, and the start is over.
     pub(crate) async fn round_trip(&self, within: Duration) -> Result<(), QueueError> {
-        // Every role may ask this, and the server answers in order.
-        match self.ask("$JS.API.INFO".to_owned(), None, Bytes::new(), within).await {
-            Ok(_) => Ok(()),
-            Err(trouble) => Err(QueueError::Unavailable(format!("the server does not answer: {trouble:?}"))),
+        loop {
+            let until = Instant::now() + within;
+            // Every role may ask this, and the server answers in order.
+            let trouble = match self.ask("$JS.API.INFO".to_owned(), None, Bytes::new(), within).await {
+                Ok(_) => return Ok(()),
+                Err(trouble) => trouble,
+            };
+            if until >= self.starts_until {
+                return Err(QueueError::Unavailable(format!("the server does not answer: {trouble:?}")));
+            }
+            tracing::warn!(?trouble, "the server does not answer yet; asking again");
+            // At once is too soon for one that refuses at once.
+            tokio::time::sleep_until(until.min(Instant::now() + ASK_AGAIN)).await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{Config, Stream};
 use tokio::time::Instant;
@@ -49,8 +50,11 @@ fn may_pass(error: &CreateStreamError) -> bool {
         CreateStreamErrorKind::TimedOut
         | CreateStreamErrorKind::JetStreamUnavailable
         | CreateStreamErrorKind::Response => true,
-        // "Service unavailable": no leader, no peers, no room for now.
-        CreateStreamErrorKind::JetStream(error) => error.code() == 503,
+        // "Service unavailable": no leader, no room for now. What else a server cannot do is its trouble, not a mistake of
+        // ours: a stream that is offline until its servers are back, peers that are not known yet.
+        CreateStreamErrorKind::JetStream(error) => {
+            error.code() >= 500 || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
+        }
         _ => false,
     }
 }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use redis::Script;
 use tokio::sync::mpsc;
 
-use super::{PAGE, RedisStore, parse, unavailable};
+use super::{PAGE, RedisStore, parse};
 use crate::store::{Piece, StoreError, given_up};
 
 /// Whoever has not gone on for this long has died. Seconds.
@@ -100,8 +100,7 @@ async fn read(store: &RedisStore, to: &mpsc::Sender<Vec<Piece>>, taker: &str) ->
         let page = store.read_page("", after.as_deref(), PAGE).await?;
         let full = page.seen == PAGE;
         after = page.last;
-        let pieces = page.records.into_iter().map(|(key, record)| Piece { key, value: Some(record.value) });
-        to.send(pieces.collect()).await.map_err(given_up)?;
+        to.send(page.records.into_iter().map(Piece::from).collect()).await.map_err(given_up)?;
         let noted: u8 = call(store, &GO_ON, &[taker, &seconds]).await?;
         if noted == 0 {
             return Err(interrupted());
@@ -140,8 +139,7 @@ async fn call<T: redis::FromRedisValue>(
     for argument in arguments {
         call.arg(*argument);
     }
-    let mut connection = store.link.connection();
-    call.invoke_async(&mut connection).await.map_err(unavailable)
+    store.run(&call).await
 }
 
 fn interrupted() -> StoreError {

@@ -103,9 +103,7 @@ impl<'a> Stopwatch<'a> {
     }
 
     pub fn times(&self) -> StageTimes {
-        StageTimes(std::array::from_fn(|at| {
-            self.times.get(at).map_or(0, |time: &AtomicU32| time.load(Ordering::Relaxed))
-        }))
+        StageTimes(self.times.each_ref().map(|time| time.load(Ordering::Relaxed)))
     }
 }
 

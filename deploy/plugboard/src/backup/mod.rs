@@ -42,10 +42,9 @@ const HINT: &str = "the settings of an auth service are needed; for the data of 
 /// Standard input or output.
 const STANDARD: &str = "-";
 
-/// A store, and the keys that open what is in it.
+/// A store.
 struct Site {
     store: Arc<dyn Store>,
-    keys: Arc<dyn KeySource>,
     /// The data file is open here, and so nowhere else.
     file: Option<Embedded>,
 }
@@ -53,16 +52,15 @@ struct Site {
 impl Site {
     /// `None`: a running `plugboard up` has it.
     async fn open(args: &StoreArgs) -> anyhow::Result<Option<Self>> {
-        let keys = keys_for(args)?;
         let Some(data) = &args.data else {
             let settings = Settings::load(args.config.as_deref())?;
             let tls = Tls::open(&settings.tls, Some(ServiceRole::Auth))?;
             let store = RedisStore::connect(&services::redis(&settings.redis, &tls)).await.context("redis")?;
             store.verify_durable().await.context("redis")?;
-            return Ok(Some(Self { store: Arc::new(store), keys, file: None }));
+            return Ok(Some(Self { store: Arc::new(store), file: None }));
         };
         match Embedded::open(data, Arc::new(SystemClock)) {
-            Ok(file) => Ok(Some(Self { store: Arc::new(EmbeddedStore::new(file.clone())), keys, file: Some(file) })),
+            Ok(file) => Ok(Some(Self { store: Arc::new(EmbeddedStore::new(file.clone())), file: Some(file) })),
             Err(EmbeddedError::InUse(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -81,10 +79,11 @@ pub async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
         bail!("{} holds no data of `plugboard up`", data.display());
     }
     let mut output = if args.to.as_os_str() == STANDARD { Output::standard() } else { Output::create(&args.to)? };
+    let keys = keys_for(&args.store)?;
     let (bytes, arriving) = mpsc::channel(WAITING);
-    let (source, written) = tokio::join!(bytes_of(&args.store, bytes), output.write(arriving));
+    let (sent, written) = tokio::join!(send(&args.store, keys.as_ref(), bytes), output.write(arriving));
     written?;
-    let keys = source?;
+    sent?;
     // It is a backup when it can be read.
     let Some(file) = output.written()? else { return Ok(ExitCode::SUCCESS) };
     let mut answer = described(&Backup::open(BufReader::new(file), keys.as_ref()).await?);
@@ -95,20 +94,14 @@ pub async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends a backup, and says with which keys it can be read.
-async fn bytes_of(args: &StoreArgs, to: mpsc::Sender<Bytes>) -> anyhow::Result<Arc<dyn KeySource>> {
-    match (Site::open(args).await?, &args.data) {
-        (None, Some(data)) => {
-            live::fetch(data, to).await?;
-            keys_for(args)
-        }
-        (None, None) => bail!("there is no store"),
-        (Some(site), _) => {
-            backup::take(site.store.as_ref(), site.keys.as_ref(), Arc::new(SystemClock), to).await?;
-            site.close();
-            Ok(site.keys)
-        }
-    }
+/// Sends a backup; a running `plugboard up` is asked for one.
+async fn send(args: &StoreArgs, keys: &dyn KeySource, to: mpsc::Sender<Bytes>) -> anyhow::Result<()> {
+    let Some(site) = Site::open(args).await? else {
+        return live::fetch(args.data.as_deref().context("there is no store")?, to).await;
+    };
+    backup::take(site.store.as_ref(), keys, Arc::new(SystemClock), to).await?;
+    site.close();
+    Ok(())
 }
 
 fn keys_for(args: &StoreArgs) -> anyhow::Result<Arc<dyn KeySource>> {
@@ -149,13 +142,13 @@ async fn restore_from<R: Read + Seek>(from: R, args: &RestoreArgs, began: Instan
     };
     let replace = Replace { all: args.replace, alone: site.file.is_some() };
     let taken_at = backup.taken_at();
-    let restored = backup.restore(site.store.clone(), site.keys.as_ref(), Arc::new(SystemClock), replace).await?;
+    let restored = backup.restore(site.store.clone(), keys.as_ref(), Arc::new(SystemClock), replace).await?;
     site.close();
     answer["restored"] = json!(restored.records);
     answer["revocations_kept"] = json!(restored.revocations_kept);
     answer["seconds"] = json!(rounded(began));
     print_answer(&serde_json::to_string_pretty(&answer)?);
-    say(&format!(
+    up::say(&format!(
         "This is the state of {} s ago. What was revoked, narrowed or deleted since then is back, but for revocations that \
          this store knew of: do it again before anybody is let in.",
         taken_at.until(SystemClock.now()).as_secs()
@@ -172,9 +165,4 @@ fn described<R: Read + Seek>(backup: &Backup<R>) -> serde_json::Value {
 
 fn rounded(began: Instant) -> f64 {
     (began.elapsed().as_secs_f64() * 100.0).round() / 100.0
-}
-
-#[allow(clippy::print_stderr, reason = "for the person at the terminal; stdout belongs to the answer")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
