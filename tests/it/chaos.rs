@@ -251,9 +251,18 @@ const WITHOUT_LEADER: Duration = Duration::from_secs(8);
 pub(crate) async fn a_start_without_a_leader_waits_for_one() {
     let stack = Stack::cluster().nats(3).sandbox().start();
     let before = stack.pid("gateway-1");
+    // Of the server that goes on.
+    let broker = stack.broker().await;
     for server in ["nats-2", "nats-3"] {
         stack.signal(server, "STOP");
     }
+    // It leads by itself until it notices that nobody follows.
+    eventually("JetStream says that it has no leader", Duration::from_secs(40), || async {
+        let answer = broker.request("$JS.API.INFO", "".into()).await.ok()?;
+        let answer: Value = serde_json::from_slice(&answer.payload).ok()?;
+        (answer["error"]["code"] == 503).then_some(())
+    })
+    .await;
     stack.signal("gateway-1", "KILL");
     let started = eventually("the gateway is started again", Duration::from_secs(20), || async {
         Some(stack.pid("gateway-1")).filter(|pid| *pid != before)
