@@ -13,6 +13,7 @@
 //! | `audit` | the chained log, entered in the same commit as what it tells |
 //! | `kill`, `revoker` | the kill switch, and telling vendors of it |
 //! | [`backup`] | everything that is stored, out of one store and into another |
+//! | [`doctor`] | whether the master keys open what is stored, for `plugboard doctor` |
 //! | `agents`, `peppers` | what agents may use; what keys are hashed with |
 //! | [`oauth`] | sign-in at the vendor: popup, device code, refresh; OAuth clients |
 //! | [`sessions`] | connect sessions: what a connect page may do |
@@ -38,6 +39,7 @@ mod changes;
 mod config;
 mod connecting;
 pub mod crypto;
+pub mod doctor;
 mod grants;
 pub mod grpc;
 mod grpc_custody;

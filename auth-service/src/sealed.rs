@@ -59,6 +59,9 @@ pub(crate) trait Kind: Send + Sync {
     /// The master key that this record depends on.
     fn master_of(&self, name: &str, found: &Versioned, now: Millis) -> Result<Option<String>, IdentityError>;
 
+    /// Whether it opens, or holds, with the master key that it depends on; `None`: that cannot be told.
+    fn opens(&self, masters: &MasterKeys, name: &str, found: &Versioned) -> Result<Option<bool>, IdentityError>;
+
     /// The write that makes it depend on the present one; `None`: it does, or it moves in its own time.
     fn resealed(&self, masters: &MasterKeys, name: &str, found: &Versioned) -> Result<Option<Write>, IdentityError>;
 }
@@ -101,6 +104,12 @@ impl<R: SealedRecord> Kind for Envelopes<R> {
     fn master_of(&self, name: &str, found: &Versioned, _now: Millis) -> Result<Option<String>, IdentityError> {
         let record: R = records::decode(name, found)?;
         Ok(record.sealed().map(|sealed| sealed.master_key().to_owned()))
+    }
+
+    fn opens(&self, masters: &MasterKeys, name: &str, found: &Versioned) -> Result<Option<bool>, IdentityError> {
+        let record: R = records::decode(name, found)?;
+        let (Some(sealed), Some(home)) = (record.sealed(), record.home(name)) else { return Ok(None) };
+        Ok(Some(crypto::open(masters, home.place(), sealed).is_ok()))
     }
 
     fn resealed(&self, masters: &MasterKeys, name: &str, found: &Versioned) -> Result<Option<Write>, IdentityError> {
@@ -169,6 +178,12 @@ impl Kind for AuditHeads {
         Ok(Some(records::decode::<HeadRecord>(name, found)?.key))
     }
 
+    fn opens(&self, _: &MasterKeys, name: &str, found: &Versioned) -> Result<Option<bool>, IdentityError> {
+        let head: HeadRecord = records::decode(name, found)?;
+        // One that is marked as broken was signed by whoever marked it.
+        Ok(Some(self.0.holds(name.trim_start_matches(records::AUDIT_HEADS), &head)))
+    }
+
     fn resealed(&self, masters: &MasterKeys, name: &str, found: &Versioned) -> Result<Option<Write>, IdentityError> {
         let mut head: HeadRecord = records::decode(name, found)?;
         if head.key == masters.ring().present().id {
@@ -200,6 +215,11 @@ impl Kind for ApiKeys {
         let record: KeyRecord = records::decode(name, found)?;
         let over = record.revoked_at.is_some() || Millis(record.expires_at) <= now;
         Ok((!over).then_some(record.pepper))
+    }
+
+    /// Only whoever presents a key can tell.
+    fn opens(&self, _: &MasterKeys, _: &str, _: &Versioned) -> Result<Option<bool>, IdentityError> {
+        Ok(None)
     }
 
     fn resealed(&self, _: &MasterKeys, _: &str, _: &Versioned) -> Result<Option<Write>, IdentityError> {

@@ -3,6 +3,7 @@
 //!
 //! `PLUGBOARD_NATS__URL=nats://a:4222` sets `url` in section `[nats]`: two underscores separate levels.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -31,7 +32,33 @@ pub fn load<T: DeserializeOwned>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let mut figment = Figment::from(Toml::string(defaults));
+    let given = layers(Figment::from(Toml::string(defaults)), file, environment)?;
+    given.extract().map_err(|error| ConfigError::Wrong(Box::new(error)))
+}
+
+/// The settings, as `section.key`, that file or environment give, whatever their values: what is not among them is a
+/// default that nobody may have meant.
+///
+/// # Errors
+/// When the file is missing or is no TOML.
+pub fn given(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<BTreeSet<String>, ConfigError> {
+    let figment = layers(Figment::new(), file, environment)?;
+    let sections: Dict = figment.extract().map_err(|error| ConfigError::Wrong(Box::new(error)))?;
+    let keys = sections.iter().flat_map(|(section, value)| {
+        let keys = value.as_dict().into_iter().flat_map(Dict::keys);
+        keys.map(move |key| format!("{section}.{key}"))
+    });
+    Ok(keys.collect())
+}
+
+fn layers(
+    mut figment: Figment,
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Figment, ConfigError> {
     if let Some(path) = file {
         if !path.is_file() {
             return Err(ConfigError::NoFile(path.to_owned()));
@@ -48,7 +75,7 @@ pub fn load<T: DeserializeOwned>(
         let parsed: Value = value.parse().unwrap_or_else(|_| Value::from(value.as_str()));
         figment = figment.merge(Serialized::defaults(nest(&path, parsed)));
     }
-    figment.extract().map_err(|error| ConfigError::Wrong(Box::new(error)))
+    Ok(figment)
 }
 
 fn nest(path: &[String], value: Value) -> Dict {
@@ -87,6 +114,14 @@ mod tests {
         let vars = env(&[("PLUGBOARD_NATS__URL", "nats://b:1"), ("PLUGBOARD_NATS__REPLICAS", "3"), ("OTHER__X", "1")]);
         let sample: Sample = load(DEFAULTS, None, vars).unwrap();
         assert_eq!((sample.nats.url.as_str(), sample.nats.replicas), ("nats://b:1", 3));
+    }
+
+    #[test]
+    fn what_somebody_gave_is_known() {
+        let vars = env(&[("PLUGBOARD_NATS__URL", "nats://b:1"), ("PLUGBOARD_API_KEY", "x"), ("PLUGBOARD_MODE__A", "")]);
+        let keys: Vec<String> = given(None, vars).unwrap().into_iter().collect();
+        assert_eq!(keys, ["mode.a", "nats.url"]);
+        assert!(given(None, Vec::new()).unwrap().is_empty());
     }
 
     #[test]

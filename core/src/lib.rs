@@ -7,6 +7,7 @@
 //! | [`egress`] | the only way out of the building |
 //! | [`tls`] | certificates between our own processes |
 //! | [`pages`] | what the pages of all services share |
+//! | [`doctor`] | what is made of looks at a deployment: what is wrong, and what to do |
 //! | [`config`], [`lifecycle`], [`readiness`], [`telemetry`] | process furniture |
 //! | [`failpoint`], [`broken`] | what fault tests need; nothing in an ordinary build |
 //!
@@ -18,6 +19,7 @@ pub mod broken;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod egress;
 pub mod embedded;
 pub mod error;

@@ -22,6 +22,7 @@ mod connect_links;
 mod console;
 mod custody;
 mod dead_letters;
+mod doctor;
 mod footprint;
 mod grpc;
 mod handles;
@@ -78,6 +79,7 @@ suite! {
         rmcp_client::the_official_rust_client_lists_and_calls,
         commands::a_call_from_a_shell,
         commands::keys_manifests_and_the_doctor,
+        doctor::a_deployment_that_is_well,
     }
     // Shared: every call goes to a vendor of the test.
     with_vendor {
@@ -176,12 +178,32 @@ mod embedded_only {
     }
 
     #[test]
+    fn a_doctor_looks_at_the_data_of_up() {
+        crate::shared::alone(plugboard_tests::stack::Shape::Embedded, crate::doctor::the_data_of_up);
+    }
+
+    #[test]
     fn secrets_are_in_no_trace() {
         crate::shared::block_on(crate::secrets::secrets_are_in_no_trace());
     }
 }
 
 mod distributed_only {
+    #[test]
+    fn a_doctor_names_a_redis_that_forgets() {
+        crate::shared::block_on(crate::doctor::a_redis_that_forgets());
+    }
+
+    #[test]
+    fn a_doctor_names_streams_and_consumers_that_are_missing() {
+        crate::shared::block_on(crate::doctor::streams_and_consumers_that_are_missing());
+    }
+
+    #[test]
+    fn a_doctor_names_settings_that_cannot_be_right() {
+        crate::shared::block_on(crate::doctor::settings_that_cannot_be_right());
+    }
+
     #[test]
     fn refreshes_survive_their_auth_service() {
         let site = crate::refresh_faults::site();

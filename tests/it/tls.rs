@@ -92,7 +92,7 @@ async fn the_doctor_says_when_certificates_end(certified: &Certified, stack: &St
     assert!(said.contains("tls.ca") && said.contains("ends in 364 days"), "{said}");
     command.env("PLUGBOARD_TLS__PRIVATE_KEY", certified.file("redis.key"));
     let said = String::from_utf8(command.output().await.unwrap().stdout).unwrap();
-    assert!(said.contains("FAIL  tls.private_key") && said.contains("does not belong"), "{said}");
+    assert!(said.contains("FAIL     tls      tls.private_key") && said.contains("does not belong"), "{said}");
 }
 
 /// What only executors may ask the auth service for: the fields of an account.

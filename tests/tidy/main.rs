@@ -228,6 +228,14 @@ fn every_metric_is_in_the_catalogue() {
     assert!(unused.is_empty(), "nothing counts {unused:?}");
 }
 
+/// What the doctor asks for is what is installed.
+#[test]
+fn the_oldest_nats_server_is_one() {
+    let script = read("deploy/local/install-servers");
+    let wanted = script.lines().find_map(|line| line.strip_prefix("nats_version=")).unwrap();
+    assert_eq!(wanted.trim_matches('"'), plugboard_core::doctor::nats::OLDEST);
+}
+
 /// Every example of a configuration has known keys with values of the right kind.
 #[test]
 fn shipped_configurations_load() {

@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod bootstrap;
 mod custody;
+mod doctor;
 mod failover;
 mod keys;
 mod kill;

@@ -67,6 +67,20 @@ impl GrpcCatalog {
         Ok(self)
     }
 
+    /// The catalog of this moment, with the digest of all of it: for whoever wants one look.
+    ///
+    /// # Errors
+    /// When the catalog service does not answer in time.
+    pub async fn look(&self) -> Result<(String, Vec<ManifestDocument>), CatalogError> {
+        let request = self.request(wire::WatchRequest { have: String::new() });
+        let mut client = self.client.clone();
+        let first = async { client.watch(request).await?.into_inner().message().await };
+        let first = tokio::time::timeout(ANSWER_TIMEOUT, first).await.map_err(|_| slow())?;
+        let snapshot = first.map_err(|status| unavailable(&status))?;
+        let snapshot = snapshot.ok_or_else(|| CatalogError::Unavailable("it sent nothing".to_owned()))?;
+        Ok((snapshot.digest, snapshot.manifests.into_iter().filter_map(accept).collect()))
+    }
+
     fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(authorization) = &self.authorization {

@@ -9,6 +9,7 @@
 //! | `intake`, `demand` | pulling while somebody receives, taking packs apart |
 //! | `holds`, `keeper` | acks, signs of life, jobs that leave their pack |
 //! | `survey` | how much lies in the stream, and since when |
+//! | [`inspect`] | all of it, as servers and leaders tell it, for a doctor |
 //! | `replies` | outcomes back to the gateways |
 //! | `express` | reads whose callers wait, without a stream |
 //! | `packing` | packets of what is sent without a stream |
@@ -22,6 +23,7 @@ mod dead_letters;
 mod demand;
 mod express;
 mod holds;
+pub mod inspect;
 mod intake;
 mod keeper;
 mod link;

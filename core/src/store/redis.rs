@@ -12,6 +12,7 @@
 //! The braces make a cluster keep all of it on one node, so that a commit can be one script. What is promised is only
 //! as durable as the server: see [`RedisStore::verify_durable`].
 
+mod server;
 mod snapshot;
 
 use std::sync::LazyLock;
@@ -22,6 +23,8 @@ use bytes::Bytes;
 use redis::aio::ConnectionManagerConfig;
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use tokio::sync::mpsc;
+
+pub use server::{Lack, Persistence, RedisSeen};
 
 use super::redis_link::RedisLink;
 use super::{Changes, Expect, Piece, Store, StoreError, Versioned, Write};
@@ -190,59 +193,6 @@ impl RedisStore {
             allow_volatile: config.allow_volatile,
             require_durable: config.require_durable,
         })
-    }
-
-    /// Asks the server how it keeps what it is given. Warnings are for the log; call it once at startup.
-    ///
-    /// # Errors
-    /// When a restart of Redis would lose accounts (`appendonly` off, without `allow_volatile`), it cannot be asked, or
-    /// (with `require_durable`) for anything that would be a warning.
-    pub async fn verify_durable(&self) -> Result<Vec<String>, StoreError> {
-        let warnings = self.durability().await?;
-        if self.require_durable && !warnings.is_empty() {
-            return Err(StoreError::Unavailable(format!("{} (redis.require_durable)", warnings.join("; "))));
-        }
-        Ok(warnings)
-    }
-
-    async fn durability(&self) -> Result<Vec<String>, StoreError> {
-        let mut warnings = Vec::new();
-        let Some(append_only) = self.setting("appendonly").await? else {
-            warnings.push(
-                "Redis does not tell its settings (CONFIG is not allowed); durability is not verified".to_owned(),
-            );
-            return Ok(warnings);
-        };
-        if append_only != "yes" {
-            let problem = "Redis keeps nothing over a restart: set appendonly yes";
-            if !self.allow_volatile {
-                return Err(StoreError::Unavailable(problem.to_owned()));
-            }
-            warnings.push(problem.to_owned());
-        } else if self.setting("appendfsync").await?.as_deref() != Some("always") {
-            warnings.push(
-                "Redis may lose the last second before a power cut, and with it a refreshed token: set appendfsync \
-                 always"
-                    .to_owned(),
-            );
-        }
-        if self.setting("maxmemory-policy").await?.as_deref() != Some("noeviction") {
-            warnings.push("Redis drops records when its memory is full: set maxmemory-policy noeviction".to_owned());
-        }
-        Ok(warnings)
-    }
-
-    /// `None` when the server does not let us ask.
-    async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let mut connection = self.link.connection();
-        let mut ask = redis::cmd("CONFIG");
-        let answer: Result<Vec<String>, _> = ask.arg("GET").arg(name).query_async(&mut connection).await;
-        match answer {
-            Ok(pairs) => Ok(pairs.into_iter().nth(1)),
-            // Managed servers rename or forbid the command.
-            Err(error) if error.code().is_some() => Ok(None),
-            Err(error) => Err(unavailable(error)),
-        }
     }
 
     fn record(&self, key: &str) -> String {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use plugboard_core::doctor::Part;
 
 /// Lets agents and programs call business services with your own accounts.
 ///
@@ -50,7 +51,8 @@ pub enum Command {
     /// Check, show and compare connector manifests.
     #[command(subcommand)]
     Connectors(ConnectorsCommand),
-    /// Say in plain words what is wrong with a deployment.
+    /// Say in plain words what is wrong with a deployment and what to do: a gateway, and with the settings of a service NATS,
+    /// streams, Redis, keys, clocks, the catalog and the way out. Changes nothing; ends with 1 when something fails.
     Doctor(DoctorArgs),
 }
 
@@ -105,9 +107,25 @@ pub struct ClientArgs {
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Look at the certificates of these settings of a service, too; at those that the environment names in any case.
+    /// Settings of a service; environment variables PLUGBOARD_<SECTION>__<KEY> win over it. What neither of them names is not
+    /// looked at. Run it with a gateway's for NATS, with an auth service's for Redis and the master keys.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Data directory of `plugboard up`, whose keys are looked at; ./.plugboard without it, if there is one.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub data: Option<PathBuf>,
+    /// Reach this host as calls would: one request without credentials.
+    #[arg(long, value_name = "HOST")]
+    pub egress: Option<String>,
+    /// Monitoring port of a nats-server (http://host:8222), which says how it writes to disk. Repeatable.
+    #[arg(long, value_name = "URL")]
+    pub nats_monitor: Vec<String>,
+    /// Only these parts: gateway, tls, nats, queue, redis, keys, clock, catalog, egress. Repeatable.
+    #[arg(long, value_name = "PART")]
+    pub only: Vec<Part>,
+    /// One JSON document: healthy, and findings with part, state (ok, skipped, warn, fail), seen and remedy.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub client: ClientArgs,
 }

@@ -58,7 +58,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => audit::run(command).await,
         Command::Jobs(command) => jobs::run(command).await,
         Command::Connectors(command) => connectors::run(command),
-        Command::Doctor(args) => doctor::run(&args).await,
+        Command::Doctor(args) => doctor::run(args).await,
     }
 }
 

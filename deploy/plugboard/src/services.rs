@@ -197,7 +197,7 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     finish(&life).await
 }
 
-fn queue(settings: &QueueSettings) -> NatsQueueConfig {
+pub fn queue(settings: &QueueSettings) -> NatsQueueConfig {
     NatsQueueConfig { max_waiting_per_subject: settings.backlog_per_organization.into(), ..NatsQueueConfig::default() }
 }
 
@@ -301,7 +301,7 @@ fn serve_grpc(
     Ok(())
 }
 
-fn nats(settings: &NatsSettings, tls: &Tls) -> NatsConfig {
+pub fn nats(settings: &NatsSettings, tls: &Tls) -> NatsConfig {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     NatsConfig {
         urls: settings.urls.clone(),

@@ -1,5 +1,6 @@
 //! The configuration of a single service: one file, all sections, documented in `deploy/config/default.toml`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use api_gateway::GatewayConfig;
 use auth_service::KeySource;
 use auth_service::key_source::{FileKeys, FixedKeys};
 use plugboard_core::config;
+use plugboard_core::doctor::keys::Configured;
 use plugboard_core::egress::{Allowance, EgressPolicy};
-use plugboard_core::secret::SecretKey;
+use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::telemetry::TelemetryConfig;
 use plugboard_core::telemetry::metrics::Service;
 use plugboard_core::tls::{self, TlsConfig, TlsError};
@@ -138,6 +140,14 @@ impl Settings {
         Ok(config::load(DEFAULTS, file, std::env::vars())?)
     }
 
+    /// The settings that the file or the environment gives, as `section.key`.
+    ///
+    /// # Errors
+    /// When the file is missing or is no TOML.
+    pub fn given(file: Option<&Path>) -> anyhow::Result<BTreeSet<String>> {
+        Ok(config::given(file, std::env::vars())?)
+    }
+
     /// Those of the addresses this service uses that what is said goes to in the clear and that deserve a warning.
     ///
     /// # Errors
@@ -174,6 +184,20 @@ impl Secrets {
     /// As [`Secrets::cluster_secret`].
     pub fn payload_key(&self) -> anyhow::Result<SecretKey> {
         key("payload_key", &self.payload_key)
+    }
+
+    /// As they are, for whoever judges them.
+    pub fn configured(&self) -> [Configured; 3] {
+        let of = |name, text: &str, everybody, whose| Configured { name, text: Secret::new(text), everybody, whose };
+        [
+            of("secrets.cluster_secret", &self.cluster_secret, true, "all services"),
+            of("secrets.ticket_key", &self.ticket_key, false, "gateways and auth services"),
+            of("secrets.payload_key", &self.payload_key, false, "gateways and executors"),
+        ]
+    }
+
+    pub fn master_key_file(&self) -> Option<&Path> {
+        (!self.master_key_file.is_empty()).then(|| Path::new(&self.master_key_file))
     }
 
     /// The key ring: a file, or the setting itself.

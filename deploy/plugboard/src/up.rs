@@ -294,13 +294,17 @@ pub fn master_key_file(data: &Path) -> PathBuf {
     data.join("master.key")
 }
 
+pub fn local_key_file(data: &Path) -> PathBuf {
+    data.join("local.key")
+}
+
 /// The keys in the data directory: made at the first start, never again.
 fn data_keys(data: &Path) -> anyhow::Result<DataKeys> {
     let path = master_key_file(data);
     if !path.is_file() {
         make_master_key(data, &path)?;
     }
-    Ok(DataKeys { masters: Arc::new(FileKeys::new(path, true)), local: local_key(&data.join("local.key"))? })
+    Ok(DataKeys { masters: Arc::new(FileKeys::new(path, true)), local: local_key(&local_key_file(data))? })
 }
 
 /// From now on no other master key is made here.

@@ -123,14 +123,27 @@ impl NatsLink {
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         };
-        Ok(Self {
+        Ok(Self::over(client, config, until))
+    }
+
+    /// One try, for whoever wants to know how it comes out.
+    ///
+    /// # Errors
+    /// Why not; without the address, which may have a password in it.
+    pub(super) async fn try_once(config: &NatsConfig) -> Result<Self, String> {
+        let client = options(config).connect(config.urls.clone()).await.map_err(|error| error.to_string())?;
+        Ok(Self::over(client, config, Instant::now()))
+    }
+
+    fn over(client: Client, config: &NatsConfig, starts_until: Instant) -> Self {
+        Self {
             client,
             names: Arc::new(Names::new(&config.namespace)),
             replicas: config.replicas.max(1),
             process: uuid::Uuid::new_v4().simple().to_string().into(),
             counter: Arc::new(AtomicU64::new(0)),
-            starts_until: until,
-        })
+            starts_until,
+        }
     }
 
     /// Until when a start waits for JetStream.

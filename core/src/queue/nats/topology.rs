@@ -35,84 +35,89 @@ const NOT_UNIQUE: &str = "not unique";
 /// # Errors
 /// When it is neither there nor can be made.
 pub(super) async fn ensure_jobs(link: &NatsLink, most_per_subject: i64) -> Result<(), QueueError> {
-    let names = link.names();
-    ensure_stream(
-        link,
-        Config {
-            name: names.jobs_stream(),
-            description: Some("calls to be made".to_owned()),
-            subjects: vec![names.jobs_wildcard()],
-            retention: RetentionPolicy::WorkQueue,
-            discard: DiscardPolicy::New,
-            discard_new_per_subject: true,
-            max_messages_per_subject: most_per_subject,
-            duplicate_window: DEDUPLICATION,
-            ..base(link)
-        },
-    )
-    .await?;
-    ensure_stream(
-        link,
-        Config {
-            name: names.dead_stream(),
-            description: Some("calls that were started too often".to_owned()),
-            subjects: vec![names.dead_wildcard()],
-            // Not a work queue, whose messages cannot be looked at without taking them.
-            retention: RetentionPolicy::Limits,
-            max_age: DEAD_LETTERS_KEPT,
-            duplicate_window: DEDUPLICATION,
-            ..base(link)
-        },
-    )
-    .await
+    ensure_stream(link, jobs(link, most_per_subject)).await?;
+    ensure_stream(link, dead_letters(link)).await
 }
 
-/// A key-value bucket, made as the stream that it is: reads must come from the leader, so "direct" reads, which any
-/// replica answers, stay off.
-///
 /// # Errors
 /// When it is neither there nor can be made.
 pub(crate) async fn ensure_journal(link: &NatsLink) -> Result<(), QueueError> {
-    let names = link.names();
-    ensure_stream(
-        link,
-        Config {
-            name: names.journal_stream(),
-            description: Some("what was called, and how it ended".to_owned()),
-            subjects: vec![names.journal_wildcard()],
-            max_messages_per_subject: 1,
-            max_age: JOURNAL_KEPT,
-            discard: DiscardPolicy::New,
-            allow_rollup: true,
-            deny_delete: true,
-            allow_direct: true,
-            // Entries carry no message id; nothing needs to be remembered.
-            duplicate_window: Duration::from_secs(1),
-            ..base(link)
-        },
-    )
-    .await
+    ensure_stream(link, journal(link)).await
 }
 
 /// # Errors
 /// When it is neither there nor can be made.
 pub(crate) async fn ensure_payloads(link: &NatsLink) -> Result<(), QueueError> {
+    ensure_stream(link, payloads(link)).await
+}
+
+/// Every stream there is to be.
+pub(super) fn streams(link: &NatsLink, most_per_subject: i64) -> [Config; 4] {
+    [jobs(link, most_per_subject), dead_letters(link), journal(link), payloads(link)]
+}
+
+fn jobs(link: &NatsLink, most_per_subject: i64) -> Config {
     let names = link.names();
-    ensure_stream(
-        link,
-        Config {
-            name: names.payloads_stream(),
-            description: Some("bodies and answers too large for a job, sealed".to_owned()),
-            subjects: vec![names.payloads_wildcard()],
-            // A full store refuses new payloads rather than drop those that somebody was promised.
-            discard: DiscardPolicy::New,
-            max_age: PAYLOADS_KEPT,
-            allow_direct: true,
-            duplicate_window: PAYLOAD_DEDUPLICATION,
-            ..base(link)
-        },
-    )
-    .await
+    Config {
+        name: names.jobs_stream(),
+        description: Some("calls to be made".to_owned()),
+        subjects: vec![names.jobs_wildcard()],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        discard_new_per_subject: true,
+        max_messages_per_subject: most_per_subject,
+        duplicate_window: DEDUPLICATION,
+        ..base(link)
+    }
+}
+
+fn dead_letters(link: &NatsLink) -> Config {
+    let names = link.names();
+    Config {
+        name: names.dead_stream(),
+        description: Some("calls that were started too often".to_owned()),
+        subjects: vec![names.dead_wildcard()],
+        // Not a work queue, whose messages cannot be looked at without taking them.
+        retention: RetentionPolicy::Limits,
+        max_age: DEAD_LETTERS_KEPT,
+        duplicate_window: DEDUPLICATION,
+        ..base(link)
+    }
+}
+
+/// A key-value bucket, made as the stream that it is: reads must come from the leader, so "direct" reads, which any
+/// replica answers, stay off.
+fn journal(link: &NatsLink) -> Config {
+    let names = link.names();
+    Config {
+        name: names.journal_stream(),
+        description: Some("what was called, and how it ended".to_owned()),
+        subjects: vec![names.journal_wildcard()],
+        max_messages_per_subject: 1,
+        max_age: JOURNAL_KEPT,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        // Entries carry no message id; nothing needs to be remembered.
+        duplicate_window: Duration::from_secs(1),
+        ..base(link)
+    }
+}
+
+fn payloads(link: &NatsLink) -> Config {
+    let names = link.names();
+    Config {
+        name: names.payloads_stream(),
+        description: Some("bodies and answers too large for a job, sealed".to_owned()),
+        subjects: vec![names.payloads_wildcard()],
+        // A full store refuses new payloads rather than drop those that somebody was promised.
+        discard: DiscardPolicy::New,
+        max_age: PAYLOADS_KEPT,
+        allow_direct: true,
+        duplicate_window: PAYLOAD_DEDUPLICATION,
+        ..base(link)
+    }
 }
 
 fn base(link: &NatsLink) -> Config {
@@ -155,9 +160,10 @@ pub(super) async fn ensure_consumers(link: &NatsLink, max_ack_pending: i64) -> R
     Ok(())
 }
 
-async fn ensure_consumer(link: &NatsLink, source: Source, max_ack_pending: i64) -> Result<(), QueueError> {
+/// What a consumer is to be.
+pub(super) fn consumer_of(link: &NatsLink, source: Source, max_ack_pending: i64) -> pull::Config {
     let names = link.names();
-    let config = pull::Config {
+    pull::Config {
         durable_name: Some(names.consumer(source)),
         description: Some("all executors".to_owned()),
         deliver_policy: DeliverPolicy::All,
@@ -169,7 +175,12 @@ async fn ensure_consumer(link: &NatsLink, source: Source, max_ack_pending: i64) 
         max_deliver: -1,
         max_ack_pending,
         ..pull::Config::default()
-    };
+    }
+}
+
+async fn ensure_consumer(link: &NatsLink, source: Source, max_ack_pending: i64) -> Result<(), QueueError> {
+    let names = link.names();
+    let config = consumer_of(link, source, max_ack_pending);
     let jetstream = link.jetstream();
     let make = || async {
         let making = jetstream.create_consumer_on_stream(config.clone(), names.jobs_stream());
@@ -242,7 +253,10 @@ pub(super) async fn consumer(link: &NatsLink, source: Source) -> Result<Option<C
     }
 }
 
-async fn ask<T: for<'de> Deserialize<'de>>(link: &NatsLink, subject: String) -> Result<Response<T>, QueueError> {
+pub(super) async fn ask<T: for<'de> Deserialize<'de>>(
+    link: &NatsLink,
+    subject: String,
+) -> Result<Response<T>, QueueError> {
     let message = link
         .ask(subject, None, Bytes::new(), WITHIN)
         .await
