@@ -27,7 +27,7 @@ impl Target {
 
     /// A yardstick: the same body, no keys.
     pub fn plain(name: &str, url: &str) -> Self {
-        let request = crate::http::post(address(url), "/api/ping", &[], crate::plugboard::CALL_BODY);
+        let request = crate::http::post(address(url), "/api/ping", &[], crate::calls::READ);
         Self::new(name.to_owned(), url, vec![request], "\"ok\":true")
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod calls;
 mod catalog;
 mod cost;
 mod custody;
@@ -13,6 +14,7 @@ mod load;
 mod million;
 mod naive;
 mod noisy;
+mod peers;
 mod plugboard;
 mod processes;
 mod report;
@@ -27,15 +29,16 @@ use crate::load::Target;
 use crate::plugboard::{Cluster, Sync, System};
 use crate::report::Table;
 
-/// Settings by environment: BENCH_ROUNDS (5), BENCH_SECONDS (3), BENCH_ONLY (comma-separated target names,
-/// among them `catalog` and `custody`; `noisy`, `million`, `scale` and `cost` are
-/// measured only when they are named), BENCH_SYNC (`always`:
-/// NATS syncs each write, ours and the naive one).
+/// At 1 a call's own time shows, at 64 the processors are busy, at 256 the queue in front of them is long.
+const CALLERS: [usize; 3] = [1, 64, 256];
+
+/// Settings by environment, told in tests/bench.
 struct Plan {
     rounds: usize,
     seconds: Duration,
     only: Option<Vec<String>>,
     sync: Sync,
+    peers: bool,
 }
 
 impl Plan {
@@ -43,11 +46,17 @@ impl Plan {
         let number = |name: &str, default: u64| -> anyhow::Result<u64> {
             std::env::var(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("{name}={text}")))
         };
+        let peers = match std::env::var("BENCH_PEERS").as_deref() {
+            Err(_) | Ok("" | "0") => false,
+            Ok("1") => true,
+            Ok(other) => bail!("BENCH_PEERS={other}: it is 0 or 1"),
+        };
         Ok(Self {
             rounds: usize::try_from(number("BENCH_ROUNDS", 5)?)?,
-            seconds: Duration::from_secs(number("BENCH_SECONDS", 3)?),
+            seconds: Duration::from_secs(number("BENCH_SECONDS", 2)?),
             only: std::env::var("BENCH_ONLY").ok().map(|list| list.split(',').map(str::to_owned).collect()),
             sync: Sync::from_env()?,
+            peers,
         })
     }
 
@@ -90,7 +99,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         return Ok(());
     }
     if plan.names("scale") {
-        println!("{}", scale::measure(scratch.path(), plan.seconds).await?);
+        println!("{}", scale::measure(scratch.path()).await?);
         return Ok(());
     }
     if plan.names("cost") {
@@ -101,6 +110,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     let vendor_url = vendor.url.clone();
     let proxy = yardsticks::spawn(&["proxy", &vendor_url])?;
     let pipeline = naive::start(scratch.path(), &vendor_url, plan.sync)?;
+    let peers = if plan.peers { peers::all(&vendor_url)?.into() } else { Vec::new() };
     let up = System::up(&scratch.path().join("up"), &vendor_url, &[]).await?;
     let like_the_pipeline = Cluster { sync: plan.sync, ..Cluster::default() };
     let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, &like_the_pipeline).await?;
@@ -110,6 +120,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         Target::plain("bare proxy", &proxy.url),
         Target::plain("naive pipeline", &pipeline.url),
     ];
+    targets.extend(peers.iter().map(|peer| peer.target.clone()));
     targets.extend(up.targets("plugboard up"));
     targets.extend(cluster.targets("plugboard cluster"));
     targets.retain(|target| plan.wants(&target.name));
@@ -117,7 +128,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     let mut table = Table::default();
     for round in 1..=plan.rounds {
         for target in &targets {
-            for callers in [1, 64] {
+            for callers in CALLERS {
                 let measured = load::closed(target, callers, plan.seconds).await?;
                 eprintln!("round {round}: {:<28} {callers:>3} callers {measured}", target.name);
                 table.add(&target.name, callers, measured);
@@ -132,7 +143,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         table.add_open(&target.name, measured);
     }
     println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, &up, &cluster));
-    println!("{}", table.render());
+    println!("{}\n{}", table.throughput(), table.latency());
     if plan.wants("catalog") {
         println!("{}", catalog::measure(&up, scratch.path(), plan.rounds, plan.seconds).await?);
     }

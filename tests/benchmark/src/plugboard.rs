@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
+use crate::calls;
 use crate::http::{Connection, address, post};
 use crate::load::Target;
 use crate::processes::rss;
@@ -16,13 +17,6 @@ use crate::processes::rss;
 pub const ORGANIZATIONS: usize = 100;
 /// Organizations that are made at once.
 const TOGETHER: usize = 16;
-
-/// One call as a 2026-07-28 client sends it. The yardsticks get the same bytes.
-pub const CALL_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"GET","path":"/ping","query":{"n":1}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
-
-const WRITE_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"POST","path":"/write","body":{"n":1}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
-
-const SUBMIT_BODY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"connector_execute","arguments":{"service":"bench","module":"api","method":"POST","path":"/write","body":{"n":1},"repeat":true,"wait_ms":0,"deadline_ms":900000},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}"#;
 
 /// Proof of success in an answer.
 const FINE: &str = "\"isError\":false";
@@ -174,41 +168,36 @@ impl System {
 
     /// A call of a tool, ready to be sent.
     fn tool_call(&self, key: &str, tool: &str, body: &str) -> Vec<u8> {
-        let authorization = format!("Bearer {key}");
-        let headers = [
-            ("Authorization", authorization.as_str()),
-            ("Accept", "application/json, text/event-stream"),
-            ("MCP-Protocol-Version", "2026-07-28"),
-            ("Mcp-Method", "tools/call"),
-            ("Mcp-Name", tool),
-        ];
-        post(address(&self.url), "/mcp", &headers, body)
+        calls::request(&self.url, &[("Authorization", &format!("Bearer {key}"))], tool, body)
     }
 
     pub fn targets(&self, name: &str) -> Vec<Target> {
         let one = &self.keys[..1];
         let target = |suffix: &str, keys: &[String], body| self.target(format!("{name}{suffix}"), keys, body);
         vec![
-            target(", 1 org", one, CALL_BODY),
-            target(", 100 orgs", &self.keys, CALL_BODY),
-            target(", writes (once)", one, WRITE_BODY),
+            target(", 1 org", one, calls::READ),
+            target(", 100 orgs", &self.keys, calls::READ),
+            target(", writes (once)", one, calls::WRITE),
         ]
     }
 
     /// Calls of ten organizations that are not the first.
     pub fn quiet_targets(&self) -> Vec<Target> {
         let ten = &self.keys[1..11];
-        vec![self.target("reads".to_owned(), ten, CALL_BODY), self.target("writes (once)".to_owned(), ten, WRITE_BODY)]
+        vec![
+            self.target("reads".to_owned(), ten, calls::READ),
+            self.target("writes (once)".to_owned(), ten, calls::WRITE),
+        ]
     }
 
     /// Reads of all organizations in turn.
     pub fn reads(&self) -> Target {
-        self.target("reads".to_owned(), &self.keys, CALL_BODY)
+        self.target("reads".to_owned(), &self.keys, calls::READ)
     }
 
     /// Calls with an effect, of all organizations in turn.
     pub fn writes(&self) -> Target {
-        self.target("writes (once)".to_owned(), &self.keys, WRITE_BODY)
+        self.target("writes (once)".to_owned(), &self.keys, calls::WRITE)
     }
 
     fn target(&self, name: String, keys: &[String], body: &str) -> Target {
@@ -219,7 +208,7 @@ impl System {
     /// Writes whose answer nobody waits for, of the first so many organizations in turn.
     pub fn submissions(&self, organizations: usize) -> Target {
         let keys = self.keys.iter().take(organizations);
-        let requests = keys.map(|key| self.tool_call(key, "connector_execute", SUBMIT_BODY)).collect();
+        let requests = keys.map(|key| self.tool_call(key, "connector_execute", calls::SUBMIT)).collect();
         Target::new("submissions".to_owned(), &self.url, requests, "\"running\"")
     }
 
@@ -234,10 +223,7 @@ impl System {
 
     /// A call of a tool by the first organization.
     pub fn call_of(&self, tool: &str, arguments: &str) -> Vec<u8> {
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}}}}}}}}"#
-        );
-        self.tool_call(self.key(), tool, &body)
+        self.tool_call(self.key(), tool, &calls::body(tool, arguments))
     }
 
     /// Resident memory of the process and its children, in MB.

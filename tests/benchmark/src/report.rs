@@ -1,4 +1,4 @@
-//! The table, and whether it may be believed.
+//! The tables, and whether they may be believed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use crate::CALLERS;
 use crate::load::Measured;
 use crate::plugboard::{Sync, System};
 
@@ -43,30 +44,45 @@ impl Table {
         self.rows.get(&(name.to_owned(), callers)).map_or(f64::NAN, |rows| median(rows, |row| row.per_second))
     }
 
-    pub fn render(&self) -> String {
+    /// Calls per second, and how they compare.
+    pub fn throughput(&self) -> String {
         let mut text = String::from(
-            "| system | calls/s, 1 caller | p50 ms | p99 ms | calls/s, 64 callers | p50 ms | p99 ms | × bare proxy | × naive pipeline | p50 ms at half load | p99 ms at half load |\n\
-             | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+            "| system | calls/s, 1 caller | 64 callers | 256 callers | × bare proxy at 64 | × bare proxy at 256 \
+             | × naive pipeline at 64 |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
         );
-        let yardstick = |name: &str| self.rate(name, 64);
         for name in &self.order {
-            let Some(one) = self.rows.get(&(name.clone(), 1)) else { continue };
-            let Some(all) = self.rows.get(&(name.clone(), 64)) else { continue };
-            let many = self.rate(name, 64);
-            let open = self.open.get(name);
+            let rate = |callers| self.rate(name, callers);
+            let ratio = |yardstick: &str, callers| rate(callers) / self.rate(yardstick, callers);
             let _ = writeln!(
                 text,
-                "| {name} | {:.0} | {:.2} | {:.2} | {many:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
-                median(one, |row| row.per_second),
-                median(one, |row| ms(row.p50)),
-                median(one, |row| ms(row.p99)),
-                median(all, |row| ms(row.p50)),
-                median(all, |row| ms(row.p99)),
-                many / yardstick("bare proxy"),
-                many / yardstick("naive pipeline"),
-                open.map_or(f64::NAN, |open| ms(open.p50)),
-                open.map_or(f64::NAN, |open| ms(open.p99)),
+                "| {name} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} |",
+                rate(1),
+                rate(64),
+                rate(256),
+                ratio("bare proxy", 64),
+                ratio("bare proxy", 256),
+                ratio("naive pipeline", 64),
             );
+        }
+        text
+    }
+
+    /// Milliseconds, of closed loops and of the open one.
+    pub fn latency(&self) -> String {
+        let mut text = String::from(
+            "| p50 / p99 in ms | 1 caller | 64 callers | 256 callers | half load |\n\
+             | --- | ---: | ---: | ---: | ---: |\n",
+        );
+        for name in &self.order {
+            let _ = write!(text, "| {name} |");
+            for callers in CALLERS {
+                let rows = self.rows.get(&(name.clone(), callers)).map_or(&[][..], Vec::as_slice);
+                let (p50, p99) = (median(rows, |row| ms(row.p50)), median(rows, |row| ms(row.p99)));
+                let _ = write!(text, " {p50:.2} / {p99:.2} |");
+            }
+            let open = self.open.get(name);
+            let (p50, p99) = open.map_or((f64::NAN, f64::NAN), |open| (ms(open.p50), ms(open.p99)));
+            let _ = writeln!(text, " {p50:.2} / {p99:.2} |");
         }
         text
     }

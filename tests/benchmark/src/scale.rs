@@ -23,15 +23,17 @@ const VENDOR_MS: &str = "200";
 const SLOTS: &str = "200";
 /// More than four executors have slots, so that every slot is wanted at any time.
 const CALLERS: usize = 1_200;
+/// A caller waits for more than a second, so a round of the table would be over too soon.
+const WINDOW: Duration = Duration::from_secs(3);
 
 /// # Errors
 /// When a call is not answered as it should.
-pub async fn measure(scratch: &Path, seconds: Duration) -> anyhow::Result<String> {
+pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
     let mut table = String::from("| scale | |\n| --- | ---: |\n");
     held(&scratch.join("held"), &mut table).await?;
     let mut first = None;
     for executors in [1, 2, 4] {
-        let rate = throughput(&scratch.join(format!("slots-{executors}")), executors, seconds, &mut table).await?;
+        let rate = throughput(&scratch.join(format!("slots-{executors}")), executors, &mut table).await?;
         let ratio = rate / *first.get_or_insert(rate);
         writeln!(
             table,
@@ -60,14 +62,14 @@ async fn held(data: &Path, table: &mut String) -> anyhow::Result<()> {
 }
 
 /// Reads a second. The smallest cluster also tells the memory of each service.
-async fn throughput(data: &Path, executors: usize, seconds: Duration, table: &mut String) -> anyhow::Result<f64> {
+async fn throughput(data: &Path, executors: usize, table: &mut String) -> anyhow::Result<f64> {
     let vendor = yardsticks::spawn(&["vendor", VENDOR_MS])?;
     let settings = [("PLUGBOARD_EXECUTOR__SLOTS", SLOTS)];
     let plan = Cluster { executors, settings: &settings, ..Cluster::default() };
     let system = System::cluster(data, &vendor.url, &plan).await?;
-    let rate = load::closed(&system.reads(), CALLERS, seconds).await?.per_second;
+    let rate = load::closed(&system.reads(), CALLERS, WINDOW).await?.per_second;
     if executors == 1 {
-        load::closed(&system.reads(), 64, seconds).await?;
+        load::closed(&system.reads(), 64, WINDOW).await?;
         for (name, bytes) in resident(data)? {
             if ["gateway", "executor", "auth", "catalog"].iter().any(|service| name.starts_with(service)) {
                 writeln!(table, "| memory of {name} after {CALLERS} and 64 callers | {:.0} MB |", mega(bytes))?;

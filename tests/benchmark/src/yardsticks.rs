@@ -31,13 +31,22 @@ impl Drop for Part {
     }
 }
 
-/// Starts this program as `words`; it prints its URL first.
+/// Starts this program as `words`.
 pub fn spawn(words: &[&str]) -> anyhow::Result<Part> {
-    let mut child = Command::new(std::env::current_exe()?).args(words).stdout(Stdio::piped()).spawn()?;
+    start(Command::new(std::env::current_exe()?).args(words)).with_context(|| words.join(" "))
+}
+
+/// Starts a program that prints its URL first.
+pub fn start(command: &mut Command) -> anyhow::Result<Part> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().context("no stdout")?;
-    let mut url = String::new();
-    BufReader::new(stdout).read_line(&mut url)?;
-    Ok(Part { url: url.trim().to_owned(), child })
+    let mut part = Part { url: String::new(), child };
+    BufReader::new(stdout).read_line(&mut part.url)?;
+    part.url.truncate(part.url.trim_end().len());
+    if part.url.is_empty() {
+        bail!("it ended before it listened");
+    }
+    Ok(part)
 }
 
 pub async fn serve(router: Router) -> anyhow::Result<()> {
