@@ -24,6 +24,7 @@ mod dead_letters;
 mod departure;
 mod earlier;
 mod farewell;
+mod front;
 pub mod grpc;
 pub mod mcp;
 mod meters;
@@ -59,6 +60,7 @@ pub use state::Gateway;
 pub use waiters::{Callers, Waiters};
 
 use crate::farewell::Farewell;
+use crate::front::Front;
 use crate::mcp::{HostPolicy, McpEndpoint, SettingsError};
 use crate::tools::Tools;
 
@@ -95,10 +97,10 @@ where
     life.supervise("queue survey", survey::watch(gateway.queue.clone(), life.stopping()));
     tokio::spawn(part(life.stopping(), gateway.parting.clone()));
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let router = router(gateway, loopback, beside).await?;
+    let front = front(gateway, loopback, beside).await?;
     let (leaving, stopping) = (life.leaving(), life.stopping());
     life.supervise_result("listener", async move {
-        let service: Farewell<Router> = Farewell::new(router, leaving);
+        let service = Farewell::new(front, leaving);
         let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
         // axum tells the address of any listener only when something taps it.
         let serving = axum::serve(listener.tap_io(|_| {}), service);
@@ -134,7 +136,7 @@ pub async fn grpc_routes(gateway: Arc<Gateway>) -> Result<Routes, GatewayError> 
         .add_service(reflection().build_v1alpha()?))
 }
 
-async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Router, GatewayError> {
+async fn front(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result<Front<Tools>, GatewayError> {
     let mut settings = tool_specs::settings(gateway.config.service_header);
     settings.allowed_origins.clone_from(&gateway.config.allowed_origins);
     settings.allowed_hosts = match (gateway.config.allowed_hosts.as_slice(), loopback) {
@@ -150,5 +152,5 @@ async fn router(gateway: Arc<Gateway>, loopback: bool, beside: Router) -> Result
     if gateway.config.grpc_listen.is_empty() {
         ours = ours.merge(grpc_routes(gateway).await?.prepare().into_axum_router());
     }
-    Ok(ours.merge(beside).fallback(rest::unknown))
+    Ok(Front::new(endpoint, ours.merge(beside).fallback(rest::unknown)))
 }

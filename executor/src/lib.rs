@@ -147,8 +147,7 @@ impl Express for ExpressSlots {
         let not_taken = || Box::pin(std::future::ready(Err(NotRun::NotTaken)));
         let Ok(permit) = self.slots.clone().try_acquire_owned() else { return not_taken() };
         let Some(share) = self.shares.enter(&job) else { return not_taken() };
-        let run = worker::express(self.deps.clone(), job, (permit, share));
-        Box::pin(async move { run.await.ok_or(NotRun::NotTaken) })
+        Box::pin(worker::express(self.deps.clone(), job, (permit, share)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugboard_core::job::{Job, Outcome};
-use plugboard_core::queue::{QueueError, Share};
+use plugboard_core::queue::{NotRun, QueueError, Share};
 use plugboard_core::telemetry::{self, SPANS};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -68,11 +68,17 @@ pub(crate) async fn run(
 }
 
 /// See [`crate::Executor`] as an express lane.
-pub(crate) async fn express(deps: Arc<Deps>, job: Arc<Job>, place: (OwnedSemaphorePermit, Share)) -> Option<Outcome> {
+pub(crate) async fn express(
+    deps: Arc<Deps>,
+    job: Arc<Job>,
+    place: (OwnedSemaphorePermit, Share),
+) -> Result<Outcome, NotRun> {
     let _place = place;
     let _running = Running::begin(&deps);
     let (known, traced) = spans_of(&deps, &job, 1);
-    attempt::express(&deps, &job).instrument(traced).instrument(known).await
+    // Boxed before anything is put around it: each layer moves what it is given, and this future is large.
+    let outcome = Box::pin(attempt::express(&deps, &job)).instrument(traced).instrument(known).await;
+    outcome.ok_or(NotRun::NotTaken)
 }
 
 /// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.

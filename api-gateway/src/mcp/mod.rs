@@ -57,6 +57,9 @@ pub use self::reply::{
 pub use self::server::{AuthFailure, ToolServer};
 pub use self::settings::{CacheScope, HostPolicy, McpSettings, ServerInfo, ToolSpec};
 
+/// Where clients find it.
+pub const PATH: &str = "/mcp";
+
 /// The endpoint: settings, prepared answers, and the calls in progress.
 pub struct McpEndpoint<S> {
     server: Arc<S>,
@@ -95,7 +98,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             // Boxed here: the layers of the router move the future they are given several times, and it is large.
             Box::pin(Arc::clone(&endpoint).handle(request))
         });
-        Router::new().route("/mcp", route.clone()).route("/mcp/", route)
+        Router::new().route(PATH, route.clone()).route("/mcp/", route)
     }
 
     /// Legacy calls whose clients are gone. Close and await it when shutting down.
