@@ -13,7 +13,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    let names = ["console.css", "icon.svg", "main.js"];
+    let names = ["palette.css", "console.css", "icon.svg", "main.js"];
     let page = include_str!("assets/console.html").to_owned();
     names.into_iter().fold(page, |page, name| page.replace(&format!("asset:{name}"), &assets::path(name)))
 });
