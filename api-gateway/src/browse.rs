@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
-use plugboard_core::identity::{Principal, Scope};
+use plugboard_core::identity::{Account, Principal, Scope};
 use plugboard_core::manifest::{Category, passport, suggest};
 use serde::Deserialize;
 
@@ -107,6 +107,22 @@ impl Gateway {
         Ok(rows.filter(|row| request.connected.is_none_or(|wanted| row.connected == wanted)).collect())
     }
 
+    /// The list, if it was made before and all it depends on is known here.
+    pub fn kept_list(&self, principal: &Principal, arguments: &str) -> Option<Written> {
+        require(principal, Scope::ReadTools).ok()?;
+        let connected = match &principal.organization {
+            Some(organization) if !self.sandbox => connected(&self.directory.accounts_now(organization)?, principal),
+            _ => self.without_accounts(),
+        };
+        self.pages.get(self.wanted(LIST_SERVICES, &connected, arguments))
+    }
+
+    /// The passport, if it was made before.
+    pub fn kept_passport(&self, principal: &Principal, arguments: &str) -> Option<Written> {
+        require(principal, Scope::ReadTools).ok()?;
+        self.pages.get(self.wanted(DESCRIBE_SERVICE, &Connected::All, arguments))
+    }
+
     /// The list as text and as JSON.
     ///
     /// # Errors
@@ -142,14 +158,17 @@ impl Gateway {
         make: impl FnOnce() -> Result<Envelope, CallError>,
     ) -> Result<Written, CallError> {
         // Before it is made: a page of the catalog that comes meanwhile is kept under the older one, and never found.
-        let snapshot = self.catalog.snapshot().serial();
-        let wanted = Wanted { tool, snapshot, connected, arguments };
+        let wanted = self.wanted(tool, connected, arguments);
         if let Some(page) = self.pages.get(wanted) {
             return Ok(page);
         }
         let page = Written::new(&make()?);
         self.pages.keep(wanted, page.clone());
         Ok(page)
+    }
+
+    fn wanted<'a>(&self, tool: &'static str, connected: &'a Connected, arguments: &'a str) -> Wanted<'a> {
+        Wanted { tool, snapshot: self.catalog.snapshot().serial(), connected, arguments }
     }
 
     /// The passport as JSON.
@@ -167,14 +186,24 @@ impl Gateway {
 
     /// Keys of the services this principal has an account for.
     async fn connected_services(&self, principal: &Principal) -> Result<Connected, CallError> {
-        if self.sandbox {
-            return Ok(Connected::All);
+        match &principal.organization {
+            Some(organization) if !self.sandbox => {
+                let all = self.directory.accounts(organization).await.map_err(|error| noted(auth_away(error)))?;
+                Ok(connected(&all, principal))
+            }
+            _ => Ok(self.without_accounts()),
         }
-        let Some(organization) = &principal.organization else { return Ok(Connected::of(std::iter::empty())) };
-        let all = self.directory.accounts(organization).await.map_err(|error| noted(auth_away(error)))?;
-        let usable = accounts::visible(&all, principal).filter(|account| account.state.is_usable());
-        Ok(Connected::of(usable.map(|account| account.service.clone())))
     }
+
+    /// In the sandbox everything answers; an operator has no accounts.
+    fn without_accounts(&self) -> Connected {
+        if self.sandbox { Connected::All } else { Connected::of(std::iter::empty()) }
+    }
+}
+
+fn connected(all: &[Account], principal: &Principal) -> Connected {
+    let usable = accounts::visible(all, principal).filter(|account| account.state.is_usable());
+    Connected::of(usable.map(|account| account.service.clone()))
 }
 
 fn parse_category(text: &str) -> Result<Category, CallError> {

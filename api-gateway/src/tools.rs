@@ -45,6 +45,15 @@ impl ToolServer for Tools {
         principal.key_id.as_str()
     }
 
+    fn ready_answer(&self, principal: &Self::Principal, tool: &str, arguments: &str) -> Option<ToolReply> {
+        let page = match tool {
+            LIST_SERVICES => self.0.kept_list(principal, arguments),
+            DESCRIBE_SERVICE => self.0.kept_passport(principal, arguments),
+            _ => None,
+        };
+        page.map(ToolReply::Written)
+    }
+
     async fn call_tool(&self, cx: CallContext<Self::Principal>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
             LIST_SERVICES => page(self.0.list_page(&cx.principal, &arguments).await),

@@ -53,6 +53,14 @@ pub(super) enum Target {
     Method { name: Box<str>, params: Box<str> },
 }
 
+/// The call wants nothing but its answer: no progress, no log, and it answers no earlier question. Then [`context`]
+/// would find no fault in it.
+pub(super) fn is_plain(params: &Params<'_>, meta: &Meta<'_>) -> bool {
+    let asks = meta.progress_token.is_some() || meta.log_level.is_some();
+    let answers = params.input_responses.is_some() || params.request_state.is_some();
+    !asks && !answers
+}
+
 /// Builds the context and, if the client can receive notifications, their channel.
 pub(super) fn context<P: Clone>(
     incoming: &Incoming<'_, P>,

@@ -266,6 +266,12 @@ impl<S: ToolServer> McpEndpoint<S> {
                 header.check(incoming.headers, arguments)?;
             }
         }
+        if request.problem.is_none()
+            && call::is_plain(params, meta)
+            && let Some(reply) = self.server.ready_answer(incoming.principal, name, arguments.get())
+        {
+            return Ok(Next::Answer(self.tool_outcome(request.id, version, reply)));
+        }
         let (cx, events) = call::context(incoming, version, request.id, params, meta, self.advert.legacy_logging)?;
         if let Some(problem) = &request.problem {
             let reply = self.server.refuse_arguments(&cx, name, problem);

@@ -32,6 +32,12 @@ pub trait ToolServer: Send + Sync + 'static {
     /// Legacy cancellation is correlated within it.
     fn caller<'a>(&self, principal: &'a Self::Principal) -> &'a str;
 
+    /// The answer to a call, if it lies ready: nothing is waited for, and a client has nothing to cancel. What is not
+    /// answered here goes to [`ToolServer::call_tool`].
+    fn ready_answer(&self, _principal: &Self::Principal, _tool: &str, _arguments: &str) -> Option<ToolReply> {
+        None
+    }
+
     /// Runs one of the declared tools. `arguments` is the text of a JSON object without repeated keys.
     ///
     /// On 2026-07-28 a client that hangs up has cancelled: this future is dropped and `cx.cancel` fires. On older

@@ -55,6 +55,10 @@ impl ToolServer for Probe {
         principal
     }
 
+    fn ready_answer(&self, _: &Arc<str>, tool: &str, arguments: &str) -> Option<ToolReply> {
+        (tool == "echo" && arguments == r#"{"kept":1}"#).then(|| ToolReply::Envelope(Envelope::ok(r#"{"lay":"ready"}"#)))
+    }
+
     async fn call_tool(&self, cx: CallContext<Arc<str>>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
             "echo" => ToolReply::Envelope(Envelope::ok(arguments.into_string())),

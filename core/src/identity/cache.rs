@@ -238,16 +238,20 @@ impl CachedDirectory {
         Ok(principal)
     }
 
+    /// What is known without asking.
+    pub fn accounts_now(&self, organization: &OrganizationId) -> Option<Arc<Vec<Account>>> {
+        let mark = self.freshness.mark()?;
+        let (at, accounts) = self.accounts.get(organization)?;
+        (at == mark.epoch).then_some(accounts)
+    }
+
     /// # Errors
     /// As [`Directory::accounts`].
     pub async fn accounts(&self, organization: &OrganizationId) -> Result<Arc<Vec<Account>>, IdentityError> {
-        let mark = self.freshness.mark();
-        if let Some(mark) = mark
-            && let Some((at, accounts)) = self.accounts.get(organization)
-            && at == mark.epoch
-        {
+        if let Some(accounts) = self.accounts_now(organization) {
             return Ok(accounts);
         }
+        let mark = self.freshness.mark();
         let accounts = Arc::new(self.inner.accounts(organization).await?);
         if let Some(mark) = mark {
             self.accounts.insert(organization.clone(), (mark.epoch, accounts.clone()));

@@ -56,6 +56,29 @@ async fn an_envelope_is_structured_and_repeated_as_text() {
 }
 
 #[tokio::test]
+async fn what_lies_ready_is_given_to_whoever_wants_nothing_else() {
+    let app = App::new();
+    let kept = json!({"name": "echo", "arguments": {"kept": 1}});
+    let (status, body) = app.json(modern("tools/call", kept.clone(), &[])).await;
+    assert_eq!((status.as_u16(), &body["result"]["structuredContent"]), (200, &json!({"lay": "ready"})));
+    for (name, value, expected) in [
+        ("progressToken", json!(1), 200),
+        ("progressToken", json!(1.5), 400),
+        ("io.modelcontextprotocol/logLevel", json!("info"), 200),
+        ("io.modelcontextprotocol/logLevel", json!("loud"), 400),
+    ] {
+        let mut params = kept.clone();
+        params["_meta"] = json!({name: value});
+        let (status, body) = app.json(modern("tools/call", params, &[("accept", "application/json")])).await;
+        assert_eq!(status, expected, "{body}");
+        let echoed = &body["result"]["structuredContent"];
+        assert!(expected == 400 || *echoed == json!({"kept": 1}), "{body}");
+    }
+    let (status, _) = app.json(modern("tools/call", kept, &[("mcp-name", "fail")])).await;
+    assert_eq!(status, 400, "what is ready is not given before the checks");
+}
+
+#[tokio::test]
 async fn arguments_may_be_absent_or_null_but_not_something_else() {
     let app = App::new();
     for (arguments, ok) in
