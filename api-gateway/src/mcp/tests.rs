@@ -56,7 +56,8 @@ impl ToolServer for Probe {
     }
 
     fn ready_answer(&self, _: &Arc<str>, tool: &str, arguments: &str) -> Option<ToolReply> {
-        (tool == "echo" && arguments == r#"{"kept":1}"#).then(|| ToolReply::Envelope(Envelope::ok(r#"{"lay":"ready"}"#)))
+        (tool == "echo" && arguments == r#"{"kept":1}"#)
+            .then(|| ToolReply::Envelope(Envelope::ok(r#"{"lay":"ready"}"#)))
     }
 
     async fn call_tool(&self, cx: CallContext<Arc<str>>, tool: &str, arguments: Box<str>) -> ToolReply {

@@ -95,7 +95,7 @@ async fn the_page_permits_nothing_inline_and_its_files_are_there() {
     assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
     assert!(!page.text.contains("asset:") && !page.text.contains("<style") && !page.text.contains(" style="));
     let files: Vec<&str> = page.text.split('"').filter(|text| text.starts_with("/console/assets/")).collect();
-    assert_eq!(files.len(), 4, "{files:?}");
+    assert_eq!(files.len(), 5, "{files:?}");
     let folder = files[0].rsplit_once('/').unwrap().0;
     for file in files {
         assert_eq!(world.get(file, "").await.status, 200, "{file}");
