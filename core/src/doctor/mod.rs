@@ -67,6 +67,14 @@ impl Room {
             _ => Self::Enough,
         }
     }
+
+    fn judge(self, part: Part, seen: String, remedy: impl Into<String>) -> Finding {
+        match self {
+            Self::Enough => part.ok(seen),
+            Self::Little => part.warn(seen, remedy),
+            Self::Hardly => part.fail(seen, remedy),
+        }
+    }
 }
 
 #[cfg(test)]

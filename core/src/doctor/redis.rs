@@ -111,11 +111,7 @@ fn memory(seen: &RedisSeen) -> Option<Finding> {
     }
     let said = format!("uses {} of memory, maxmemory is {}", bytes(used), bytes(most));
     let remedy = "raise maxmemory: when it is reached, writes are refused or records dropped";
-    Some(match Room::of(used, most) {
-        Room::Enough => Part::Redis.ok(said),
-        Room::Little => Part::Redis.warn(said, remedy),
-        Room::Hardly => Part::Redis.fail(said, remedy),
-    })
+    Some(Room::of(used, most).judge(Part::Redis, said, remedy))
 }
 
 #[cfg(test)]

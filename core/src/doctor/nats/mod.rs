@@ -120,11 +120,7 @@ fn jetstream(account: &Result<AccountSeen, String>) -> Finding {
         Ok(AccountSeen { stored, most: Some(most) }) => {
             let seen = format!("JetStream is on, {} stored of {}", bytes(*stored), bytes(*most));
             let remedy = "raise the account's limit: when it is reached no call is accepted";
-            match Room::of(*stored, *most) {
-                Room::Enough => Part::Nats.ok(seen),
-                Room::Little => Part::Nats.warn(seen, remedy),
-                Room::Hardly => Part::Nats.fail(seen, remedy),
-            }
+            Room::of(*stored, *most).judge(Part::Nats, seen, remedy)
         }
     }
 }

@@ -62,11 +62,7 @@ fn sync(address: &str, config: &Config, copies: usize) -> Finding {
 fn room(address: &str, stored: u64, most: u64) -> Finding {
     let seen = format!("{address}: {} stored of {}", bytes(stored), bytes(most));
     let remedy = "give it a larger disk and max_file_store: when it is full no call is accepted";
-    match Room::of(stored, most) {
-        Room::Enough => Part::Nats.ok(seen),
-        Room::Little => Part::Nats.warn(seen, remedy),
-        Room::Hardly => Part::Nats.fail(seen, remedy),
-    }
+    Room::of(stored, most).judge(Part::Nats, seen, remedy)
 }
 
 #[cfg(test)]

@@ -119,11 +119,8 @@ fn fill(name: &str, stream: &StreamSeen) -> Vec<Finding> {
         let most = most?;
         let seen = format!("the stream {name} holds {shown}, and {setting} = {most}");
         let remedy = format!("raise {setting} of the stream, or take the limit away: a full one takes nothing more");
-        match Room::of(used, most) {
-            Room::Enough => None,
-            Room::Little => Some(Part::Nats.warn(seen, remedy)),
-            Room::Hardly => Some(Part::Nats.fail(seen, remedy)),
-        }
+        let room = Room::of(used, most);
+        (room != Room::Enough).then(|| room.judge(Part::Nats, seen, remedy))
     });
     findings.collect()
 }

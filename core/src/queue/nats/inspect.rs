@@ -15,8 +15,9 @@ use serde_json::json;
 
 use super::super::QueueError;
 use super::super::subjects::Source;
+use super::NatsQueueConfig;
 use super::link::{NatsConfig, NatsLink};
-use super::{NatsQueueConfig, topology};
+use super::topology::{self, Delivered};
 use crate::clock::{Clock, Millis};
 use crate::doctor::clocks::{Look, rfc3339};
 use crate::doctor::shown;
@@ -260,11 +261,6 @@ struct ConsumerInfo {
     num_ack_pending: u64,
     num_waiting: u64,
     ts: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Delivered {
-    stream_seq: u64,
 }
 
 async fn consumer(link: &NatsLink, source: Source, max_ack_pending: i64) -> Seen<ConsumerSeen> {

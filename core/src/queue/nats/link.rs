@@ -59,7 +59,7 @@ const RECONNECT_POLL: Duration = Duration::from_millis(20);
 /// How long something may wait for room in the client's own buffer; it is full only when the server stopped reading.
 const SEND_WITHIN: Duration = Duration::from_secs(1);
 
-/// Pause before a start asks again.
+/// Pause before a start tries again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// An open connection. Cheap to clone.
@@ -121,7 +121,7 @@ impl NatsLink {
                 tracing::warn!(%servers, %error, "NATS cannot be reached yet; trying on");
                 told = true;
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         };
         Ok(Self::over(client, config, until))
     }
@@ -230,8 +230,7 @@ impl NatsLink {
                 return Err(QueueError::Unavailable(format!("the server does not answer: {trouble:?}")));
             }
             tracing::warn!(?trouble, "the server does not answer yet; asking again");
-            // At once is too soon for one that refuses at once.
-            tokio::time::sleep_until(until.min(Instant::now() + ASK_AGAIN)).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 

@@ -18,10 +18,10 @@ use crate::up;
 const DEFAULT: &str = "./.plugboard";
 
 /// `data`: what was asked for; else the directory that `up` takes by itself, if it is one.
-pub fn keys(data: Option<&Path>, hearing: &Hearing) -> Option<Check> {
+pub fn keys(data: Option<&Path>, hearing: &Hearing) -> Check {
     let known = data.map(Path::to_owned).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|data| holds_data(data)));
     let hearing = hearing.clone();
-    Some(Check::new(&[Part::Keys], async move {
+    Check::new(&[Part::Keys], async move {
         let Some(data) = known else {
             let shape = gateway::shape(hearing).await;
             let why = shape.why_not("secrets.*", "give its data directory by --data to have its keys looked at");
@@ -32,7 +32,7 @@ pub fn keys(data: Option<&Path>, hearing: &Hearing) -> Option<Check> {
             return vec![Part::Keys.fail(said, "give the directory that `up` was given by --data")];
         }
         look(&data).await
-    }))
+    })
 }
 
 fn holds_data(data: &Path) -> bool {

@@ -29,7 +29,7 @@ pub async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         checks.extend(services::checks(told, &args, &hearing));
     } else {
         checks.push(services::certificates(&told));
-        checks.extend(embedded::keys(args.data.as_deref(), &hearing));
+        checks.push(embedded::keys(args.data.as_deref(), &hearing));
         checks.push(way_out(args.egress.clone(), &hearing));
         let elsewhere = [
             (Part::Nats, "nats.urls"),
