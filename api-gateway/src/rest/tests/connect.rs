@@ -140,7 +140,7 @@ async fn clients_are_the_organizations_or_the_platforms() {
     let world = World::new().await;
     let client = json!({"client_id": "id", "client_secret": "CANARY"});
     let path = "/api/v1/oauth-clients/alpha";
-    for key in ["admin", "op"] {
+    for key in ["admin", "operator-key"] {
         let set = world.ask(Method::PUT, path, key, Some(client.clone())).await.expect(200);
         assert_eq!((&set["has_secret"], set.to_string().contains("CANARY")), (&json!(true), false));
         let list = world.get("/api/v1/oauth-clients", key).await.expect(200);

@@ -145,7 +145,7 @@ async fn reading_is_for_readers_and_changing_for_admins() {
     for read in [ALL, path.as_str(), "/api/v1/connectors/metadata", "/api/v1/connectors/alpha/metadata"] {
         world.get(read, "").await.refused(401, "AUTH_REQUIRED");
         assert_eq!(scope(world.get(read, "chat").await.refused(403, "AUTH_PERMISSION_DENIED")), "read:tools");
-        world.get(read, "op").await.refused(403, "AUTH_PERMISSION_DENIED");
+        world.get(read, "operator-key").await.refused(403, "AUTH_PERMISSION_DENIED");
     }
     for key in ["reader", "writer", "anna"] {
         let denied = [

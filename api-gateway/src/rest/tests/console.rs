@@ -55,7 +55,10 @@ async fn whoever_sees_to_the_whole_signs_in_and_nobody_else() {
     let browser = Browser::signed_in(&world, "admin").await;
     let reader = browser.get("/console/session").await.expect(200);
     assert_eq!(reader["organization"], world.org.as_str());
-    assert_eq!(Browser::signed_in(&world, "op").await.get("/console/session").await.expect(200)["operator"], true);
+    assert_eq!(
+        Browser::signed_in(&world, "operator-key").await.get("/console/session").await.expect(200)["operator"],
+        true
+    );
     assert_eq!(world.get("/console/session", "admin").await.expect(200), json!({"signed_in": false}));
 
     let gone = browser.ask(Method::DELETE, "/console/session", &[]).await;
@@ -127,7 +130,7 @@ async fn queries_of_calls_are_held_to_what_they_are() {
     }
     let theirs = format!("/api/v1/calls?organization={}", world.other);
     world.get(&theirs, "admin").await.refused(404, "INVALID_ARGUMENT");
-    world.get(&theirs, "op").await.expect(200);
+    world.get(&theirs, "operator-key").await.expect(200);
     for key in ["reader", "writer", "anna-admin"] {
         for path in ["/api/v1/calls", "/api/v1/overview"] {
             world.get(path, key).await.refused(403, "AUTH_PERMISSION_DENIED");
@@ -139,7 +142,7 @@ async fn queries_of_calls_are_held_to_what_they_are() {
 #[tokio::test]
 async fn the_overview_tells_the_operator_of_processes_and_others_of_their_own() {
     let world = World::new().await;
-    let all = world.get("/api/v1/overview", "op").await.expect(200);
+    let all = world.get("/api/v1/overview", "operator-key").await.expect(200);
     assert_eq!(all["minutes"].as_array().unwrap().len(), 15);
     let processes = all["processes"].as_array().unwrap();
     assert_eq!((processes.len(), &processes[0]["service"]), (1, &json!("gateway")));
@@ -162,8 +165,8 @@ async fn accounts_that_need_attention_are_listed_and_the_operator_says_whose() {
     assert_eq!(labels(world.get(attention, "admin").await.expect(200)), ["Worn"]);
     assert_eq!(labels(world.get("/api/v1/connections?state=connected", "admin").await.expect(200)), ["Well"]);
     world.get("/api/v1/connections?state=odd", "admin").await.wrong("state");
-    world.get(attention, "op").await.refused(403, "AUTH_PERMISSION_DENIED");
-    let found = world.get(&format!("{attention}&organization={}", world.org), "op").await.expect(200);
+    world.get(attention, "operator-key").await.refused(403, "AUTH_PERMISSION_DENIED");
+    let found = world.get(&format!("{attention}&organization={}", world.org), "operator-key").await.expect(200);
     assert_eq!(labels(found.clone()), ["Worn"]);
     assert_eq!(found["connections"][0]["fields"], json!({}));
     world.get(&format!("{attention}&organization={}", world.org), "stranger").await.refused(404, "INVALID_ARGUMENT");

@@ -30,10 +30,10 @@ async fn the_kill_switch_wants_a_reason_and_the_right_key() {
 
     let path = format!("/api/v1/organizations/{}/revoke", world.org);
     world.post(&path, "admin", why.clone()).await.refused(403, "AUTH_PERMISSION_DENIED");
-    world.post(&path, "op", why).await.expect(200);
+    world.post(&path, "operator-key", why).await.expect(200);
     assert!(world.custody.last().1.operator);
     let path = format!("/api/v1/organizations/{}/revocations", world.org);
-    world.get(&path, "op").await.expect(200);
+    world.get(&path, "operator-key").await.expect(200);
     world.get("/api/v1/organizations/me/revocations", "admin").await.expect(200);
     world.get(&path, "stranger").await.refused(404, "INVALID_ARGUMENT");
     world.get(&path, "anna-admin").await.refused(403, "AUTH_PERMISSION_DENIED");
@@ -42,14 +42,14 @@ async fn the_kill_switch_wants_a_reason_and_the_right_key() {
 #[tokio::test]
 async fn master_keys_are_the_operators() {
     let world = World::new().await;
-    let status = world.get("/api/v1/master-keys", "op").await.expect(200);
+    let status = world.get("/api/v1/master-keys", "operator-key").await.expect(200);
     assert_eq!((&status["present"], &status["keys"][0]["records"]["accounts"]), (&json!("1"), &json!(3)));
     assert_eq!(status["rotation"]["done"], true);
     world.get("/api/v1/master-keys", "admin").await.refused(403, "AUTH_PERMISSION_DENIED");
-    world.post("/api/v1/master-keys/rotate", "op", json!({"to": "2"})).await.expect(202);
+    world.post("/api/v1/master-keys/rotate", "operator-key", json!({"to": "2"})).await.expect(202);
     assert_eq!(world.custody.last().0, "rotate Some(\"2\")");
     world.post("/api/v1/master-keys/rotate", "admin", json!({})).await.refused(403, "AUTH_PERMISSION_DENIED");
-    let refused = world.delete("/api/v1/master-keys/1", "op").await.refused(409, "INVALID_ARGUMENT");
+    let refused = world.delete("/api/v1/master-keys/1", "operator-key").await.refused(409, "INVALID_ARGUMENT");
     assert!(refused["detail"].as_str().unwrap().contains("3 accounts"), "{refused}");
 }
 
@@ -61,7 +61,7 @@ async fn the_audit_log_is_read_by_whoever_may_read_data() {
     assert_eq!(log["entries"][0]["entry"]["action"], "organization.create");
     assert!(log["entries"][0]["raw"].is_string());
     assert_eq!(log["head"]["valid"], true);
-    assert_eq!(world.get("/api/v1/audit", "op").await.expect(200)["chain"], "platform");
+    assert_eq!(world.get("/api/v1/audit", "operator-key").await.expect(200)["chain"], "platform");
     world.get("/api/v1/audit?after=7&limit=1000&action=calls", "admin").await.expect(200);
     assert!(world.custody.last().0.ends_with("after 7 limit 1000 Some(\"calls\")"), "{}", world.custody.last().0);
     for key in ["reader", "writer", "chat"] {

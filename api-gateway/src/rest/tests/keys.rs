@@ -12,12 +12,12 @@ fn keys_of(org: &impl std::fmt::Display) -> String {
 #[tokio::test]
 async fn the_operator_creates_organizations() {
     let world = World::new().await;
-    let created = world.post("/api/v1/organizations", "op", json!({"name": "Acme"})).await.expect(201);
+    let created = world.post("/api/v1/organizations", "operator-key", json!({"name": "Acme"})).await.expect(201);
     assert!(created["id"].as_str().unwrap().starts_with("org_"));
     assert_eq!((&created["name"], &created["api_key"]), (&json!("Acme"), &json!("first-key")));
     world.get(MINE, "first-key").await.expect(200);
-    world.post("/api/v1/organizations", "op", json!({"name": ""})).await.wrong("name");
-    world.post("/api/v1/organizations", "op", json!({})).await.wrong("name");
+    world.post("/api/v1/organizations", "operator-key", json!({"name": ""})).await.wrong("name");
+    world.post("/api/v1/organizations", "operator-key", json!({})).await.wrong("name");
     world.post("/api/v1/organizations", "admin", json!({"name": "x"})).await.refused(403, "AUTH_PERMISSION_DENIED");
     world.post("/api/v1/organizations", "", json!({"name": "x"})).await.refused(401, "AUTH_REQUIRED");
 }
@@ -100,11 +100,11 @@ async fn keys_are_their_organizations() {
 async fn the_operator_manages_keys_of_every_organization() {
     let world = World::new().await;
     let path = keys_of(&world.other);
-    let issued = world.post(&path, "op", json!({"scopes": ["admin"]})).await.expect(201);
-    assert_eq!(world.get(&path, "op").await.expect(200)["api_keys"].as_array().unwrap().len(), 2);
+    let issued = world.post(&path, "operator-key", json!({"scopes": ["admin"]})).await.expect(201);
+    assert_eq!(world.get(&path, "operator-key").await.expect(200)["api_keys"].as_array().unwrap().len(), 2);
     world.get(&path, issued["key"].as_str().unwrap()).await.expect(200);
-    assert_eq!(world.delete(&format!("{path}/{}", issued["id"].as_str().unwrap()), "op").await.status, 204);
-    world.get(MINE, "op").await.refused(404, "INVALID_ARGUMENT");
+    assert_eq!(world.delete(&format!("{path}/{}", issued["id"].as_str().unwrap()), "operator-key").await.status, 204);
+    world.get(MINE, "operator-key").await.refused(404, "INVALID_ARGUMENT");
 }
 
 #[tokio::test]

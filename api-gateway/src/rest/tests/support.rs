@@ -240,7 +240,7 @@ impl FakeAuth {
     fn with_keys() -> (Arc<Self>, OrganizationId, OrganizationId) {
         let auth = Self::default();
         let (org, other) = (OrganizationId::generate(), OrganizationId::generate());
-        auth.add("op", None, &[], None);
+        auth.add("operator-key", None, &[], None);
         auth.add("admin", Some(&org), &[Scope::Admin], None);
         auth.add("reader", Some(&org), &[Scope::ReadTools], None);
         auth.add("writer", Some(&org), &[Scope::WriteTools], None);
