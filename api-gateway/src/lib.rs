@@ -23,6 +23,7 @@ pub mod console;
 mod dead_letters;
 mod departure;
 mod earlier;
+mod effects;
 mod farewell;
 mod front;
 pub mod grpc;

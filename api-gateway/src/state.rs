@@ -39,6 +39,8 @@ pub struct Gateway {
     pub pages: Pages,
     pub queue: Arc<dyn JobQueue>,
     pub express: Arc<dyn Express>,
+    /// For what is not a read.
+    pub express_effects: Arc<dyn Express>,
     pub journal: Journal,
     pub blobs: Arc<dyn Blobs>,
     pub clock: Arc<dyn Clock>,

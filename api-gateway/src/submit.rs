@@ -8,7 +8,7 @@ use plugboard_core::clock::Millis;
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode, Fix, FixKind};
 use plugboard_core::failpoint::failpoint;
 use plugboard_core::identity::{CallNote, IdentityError, Principal, Scope};
-use plugboard_core::ids::{ExecutionId, OrganizationId, ServiceKey};
+use plugboard_core::ids::{OrganizationId, ServiceKey};
 use plugboard_core::job::{
     Acceptance, AccountRef, CallState, Envelope, Job, Outcome, Payload, RequestParts, TicketFacts, TraceContext,
 };
@@ -24,7 +24,6 @@ use crate::accounts::{Chosen, Named};
 use crate::answer::Answer;
 use crate::arguments::{Call, Request};
 use crate::calls::Caller;
-use crate::departure::Departure;
 use crate::meters::{AGE, BACKLOG};
 use crate::policy;
 use crate::principal::require;
@@ -33,9 +32,6 @@ use crate::state::Gateway;
 
 /// After the deadline the executor still has this long to say how it ended.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How often a waiting call that is not a read looks into the journal, in case its reply was lost.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 impl Gateway {
     /// `connector_execute`, for every transport. A failure is an answer too.
@@ -262,6 +258,15 @@ impl Gateway {
         Err(CallError::overloaded(message, u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)).fix(fix).because(AGE))
     }
 
+    /// To the queue, for a caller who waits. A job that it has not confirmed may run.
+    pub(crate) async fn hand_in(&self, job: &Arc<Job>) -> Result<(), CallError> {
+        self.admit(job)?;
+        match self.publish(job.clone()).await {
+            Ok(()) | Err(QueueError::Unconfirmed(_)) => Ok(()),
+            Err(error) => Err(queue_away(&error)),
+        }
+    }
+
     async fn run_in_background(&self, job: Arc<Job>) -> Result<Answer, CallError> {
         let handle = running(&job, self.clock.now());
         match self.publish(job).await {
@@ -271,7 +276,7 @@ impl Gateway {
         }
     }
 
-    async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
+    pub(crate) async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
         failpoint("accepted_before_publish", job.execution_id.as_str());
         let began = Instant::now();
         let published = self.queue.publish(job.clone()).instrument(info_span!(target: SPANS, "publish")).await;
@@ -326,12 +331,8 @@ impl Gateway {
             // Not here, and yet the vendor may have been asked by an executor that is gone.
             NotRun::Lost => error.outcome(EffectOutcome::Unknown, true),
         };
-        self.admit(&job).map_err(refused)?;
         let mut waiter = self.waiters.register(&job.execution_id);
-        match self.publish(job).await {
-            Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
-            Err(error) => return Err(refused(queue_away(&error))),
-        }
+        self.hand_in(&job).await.map_err(refused)?;
         match waiter.outcome().await {
             Some(outcome) => Ok(outcome),
             None => Err(CallError::internal()),
@@ -355,44 +356,6 @@ impl Gateway {
                 tracing::warn!(%error, "the outcome of a read could not be kept");
             }
         });
-    }
-
-    /// Publishes a call that is not a read and waits for its outcome. `None`: there was none in time, and the call goes
-    /// on, to be found by its handle.
-    async fn write(self: &Arc<Self>, job: &Arc<Job>, within: Duration) -> Result<Option<Outcome>, CallError> {
-        self.admit(job)?;
-        let mut waiter = self.waiters.register(&job.execution_id);
-        let departure = Departure::watch(self, job);
-        match self.publish(job.clone()).await {
-            Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
-            Err(error) => {
-                departure.disarm();
-                return Err(queue_away(&error));
-            }
-        }
-        let outcome = tokio::time::timeout(within, async {
-            tokio::select! {
-                biased;
-                Some(outcome) = waiter.outcome() => Some(outcome),
-                outcome = self.recorded(&job.execution_id, LOOK_EVERY) => Some(outcome),
-                () = self.parting.cancelled() => None,
-            }
-        });
-        let outcome = outcome.await.ok().flatten();
-        departure.disarm();
-        Ok(outcome)
-    }
-
-    /// Looks into the journal from time to time until it has the outcome.
-    pub(crate) async fn recorded(&self, id: &ExecutionId, every: Duration) -> Outcome {
-        loop {
-            tokio::time::sleep(every).await;
-            if let Ok(Some(record)) = self.journal.look(id).await
-                && let Some(outcome) = record.outcome
-            {
-                return outcome;
-            }
-        }
     }
 
     /// The deadline has passed without a word. Only the journal can tell what may be said.

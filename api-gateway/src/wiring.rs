@@ -18,7 +18,7 @@ use plugboard_core::journal::nats::NatsJournal;
 use plugboard_core::journal::{Journal, JournalError, JournalStore};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::nats::{NatsConfig, NatsExpress, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
-use plugboard_core::queue::{Express, JobQueue, QueueError, Replies, Shares};
+use plugboard_core::queue::{Express, ExpressKind, JobQueue, QueueError, Replies, Shares};
 use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::tls::Tls;
@@ -42,6 +42,8 @@ pub struct Parts {
     pub catalog: Arc<CatalogHandle>,
     pub queue: Arc<dyn JobQueue>,
     pub express: Arc<dyn Express>,
+    /// For what is not a read.
+    pub express_effects: Arc<dyn Express>,
     pub journal: Arc<dyn JournalStore>,
     pub blobs: Arc<dyn Blobs>,
     pub fleet: Arc<dyn Fleet>,
@@ -101,6 +103,7 @@ pub fn assemble(config: GatewayConfig, me: InstanceId, parts: Parts, life: &Life
         pages: Pages::default(),
         queue: parts.queue,
         express: parts.express,
+        express_effects: parts.express_effects,
         journal: Journal::new(parts.journal, clock.clone(), me.clone()),
         blobs: parts.blobs,
         clock,
@@ -144,7 +147,8 @@ pub async fn distributed(
         catalog,
         fleet: NatsFleet::open(&link, &me).await?,
         queue: Arc::new(queue),
-        express: NatsExpress::open(&link, &me).await?,
+        express: NatsExpress::open(&link, ExpressKind::Reads, &me).await?,
+        express_effects: NatsExpress::open(&link, ExpressKind::Effects, &me).await?,
         journal: Arc::new(NatsJournal::open(&link).await?),
         blobs: Arc::new(NatsBlobs::open(&link, remote.payload_key).await?),
         ticket_key: remote.ticket_key,

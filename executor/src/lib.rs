@@ -51,6 +51,7 @@ use plugboard_core::identity::{CallLog, Vault};
 use plugboard_core::job::{Job, Outcome, TraceContext};
 use plugboard_core::journal::Journal;
 use plugboard_core::limits::Limits;
+use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Express, JobQueue, NotRun, QueueError, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use tokio::sync::Semaphore;
@@ -134,7 +135,7 @@ impl Executor {
     }
 }
 
-/// Runs reads where their callers wait, in the slots of an [`Executor`].
+/// Runs jobs that came past the queue, in the slots of an [`Executor`].
 pub struct ExpressSlots {
     deps: Arc<Deps>,
     slots: Arc<Semaphore>,
@@ -147,7 +148,14 @@ impl Express for ExpressSlots {
         let not_taken = || Box::pin(std::future::ready(Err(NotRun::NotTaken)));
         let Ok(permit) = self.slots.clone().try_acquire_owned() else { return not_taken() };
         let Some(share) = self.shares.enter(&job) else { return not_taken() };
-        Box::pin(worker::express(self.deps.clone(), job, (permit, share)))
+        let is_read = job.effect == Effect::Read;
+        let running = worker::express(self.deps.clone(), job, (permit, share));
+        if is_read {
+            return Box::pin(running);
+        }
+        // Whoever waits may leave; what has begun is to be brought to an end all the same.
+        let running = tokio::spawn(Box::pin(running));
+        Box::pin(async move { running.await.unwrap_or(Err(NotRun::Lost)) })
     }
 }
 

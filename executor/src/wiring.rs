@@ -21,7 +21,7 @@ use plugboard_core::limits::redis::RedisLimiter;
 use plugboard_core::limits::redis_slots::RedisSlots;
 use plugboard_core::limits::{Concurrency, LimitError, Limits, Soft};
 use plugboard_core::queue::nats::{NatsConfig, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies};
-use plugboard_core::queue::{JobQueue, QueueError, Replies, Shares};
+use plugboard_core::queue::{ExpressKind, JobQueue, QueueError, Replies, Shares};
 use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::store::redis::RedisConfig;
@@ -148,8 +148,12 @@ pub async fn distributed(
         idempotency_root: remote.cluster_secret.derive("vendor idempotency keys"),
     };
     let (executor, vault) = assemble(config, parts, life);
-    let express = NatsExpressHost::open(&link, clock, executor.express()).await?;
-    life.supervise("express lane", express.run(life.stopping(), config.grace()));
+    for (kind, name) in
+        [(ExpressKind::Reads, "express lane of reads"), (ExpressKind::Effects, "express lane of effects")]
+    {
+        let express = NatsExpressHost::open(&link, kind, clock.clone(), executor.express()).await?;
+        life.supervise(name, express.run(life.stopping(), config.grace()));
+    }
     let broker = link.clone();
     let readiness = remote
         .tls

@@ -16,7 +16,7 @@ use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::nats::{
     NatsConfig, NatsExpress, NatsExpressHost, NatsLink, NatsQueue, NatsQueueConfig, NatsReplies,
 };
-use plugboard_core::queue::{Express, JobQueue, Replies, Shares};
+use plugboard_core::queue::{Express, ExpressKind, JobQueue, Replies, Shares};
 use plugboard_core::secret::SecretKey;
 use plugboard_core::testing::{
     ExpressWorld, FleetWorld, QueueWorld, World, blobs_contract, express_contract, fleet_contract, journal_contract,
@@ -160,18 +160,24 @@ async fn payloads_keep_their_contract() {
 }
 
 struct ExpressProcesses {
+    kind: ExpressKind,
     gateways: Processes,
     executors: Processes,
 }
 
 #[async_trait]
 impl ExpressWorld for ExpressProcesses {
+    fn kind(&self) -> ExpressKind {
+        self.kind
+    }
+
     async fn gateway(&mut self, me: &InstanceId) -> Arc<dyn Express> {
-        NatsExpress::open(&self.gateways.connect().await, me).await.unwrap()
+        NatsExpress::open(&self.gateways.connect().await, self.kind, me).await.unwrap()
     }
 
     async fn executor(&mut self, runner: Arc<dyn Express>) {
-        let host = NatsExpressHost::open(&self.executors.connect().await, Arc::new(SystemClock), runner).await.unwrap();
+        let (link, clock) = (self.executors.connect().await, Arc::new(SystemClock));
+        let host = NatsExpressHost::open(&link, self.kind, clock, runner).await.unwrap();
         tokio::spawn(host.run(Lifecycle::new().stopping(), Duration::ZERO));
     }
 
@@ -180,15 +186,24 @@ impl ExpressWorld for ExpressProcesses {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_express_lane_keeps_its_contract() {
+async fn the_express_lane_keeps_its_contract(kind: ExpressKind) {
     express_contract(async || {
         let gateways = Processes::new().await;
         let mut executors = Processes::new().await;
         executors.namespace.clone_from(&gateways.namespace);
-        ExpressProcesses { gateways, executors }
+        ExpressProcesses { kind, gateways, executors }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_express_lane_of_reads_keeps_its_contract() {
+    the_express_lane_keeps_its_contract(ExpressKind::Reads).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_express_lane_of_effects_keeps_its_contract() {
+    the_express_lane_keeps_its_contract(ExpressKind::Effects).await;
 }
 
 struct FleetProcesses {

@@ -116,15 +116,24 @@ impl Journal {
         Self { store, clock, me }
     }
 
-    /// Asks for the right to call. `starts` tells a first delivery from a repeated one.
+    /// Asks for the right to make a call that nobody has begun. `None`: there is an entry already, and it stays as it is.
+    ///
+    /// # Errors
+    /// When the journal cannot answer: then nothing may be sent.
+    pub async fn begin(&self, job: &Job) -> Result<Option<Intent>, JournalError> {
+        let record = Record::intent(job, &self.me, self.clock.now());
+        let written = self.store.create(job.execution_id.as_str(), record.encode()).await?;
+        Ok(written.map(|revision| Intent { record, revision }))
+    }
+
+    /// Asks for the right to call, also where another start has left its traces.
     ///
     /// # Errors
     /// When the journal cannot answer: then nothing may be sent, and the job is handed back.
     pub async fn claim(&self, job: &Job) -> Result<Claim, JournalError> {
         let key = job.execution_id.as_str();
-        let fresh = Record::intent(job, &self.me, self.clock.now());
-        if let Some(revision) = self.store.create(key, fresh.encode()).await? {
-            return Ok(Claim::Granted(Intent { record: fresh, revision }));
+        if let Some(intent) = self.begin(job).await? {
+            return Ok(Claim::Granted(intent));
         }
         // Somebody was here. Each loop loses only to a writer that moved the entry on.
         loop {

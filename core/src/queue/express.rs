@@ -1,16 +1,39 @@
-//! The express lane: a read whose caller waits needs no queue, if somebody has a place for it now.
+//! The express lane: a call whose caller waits needs no queue, if somebody has a place for it now.
 //!
 //! What every adapter promises (and the contract suite in `testing::express` checks):
 //! - A job is run at once or not taken. What is not taken belongs on the [`JobQueue`](super::JobQueue), which is fair and
 //!   has room; so this lane needs neither order nor bounds of its own.
-//! - "Not taken" comes soon, also when whoever took the job is gone, and never hides an answer: reads may run twice.
-//! - Only reads with a waiting caller travel here. Nothing is journaled, nothing is redelivered.
+//! - "Not taken" comes soon, also when whoever took the job is gone, and never hides an answer.
+//! - Only calls with a waiting caller travel here, and nothing is redelivered. A read may run twice. Anything else is begun
+//!   within [`BEGUN_WITHIN`] or not at all, and with an intent in the journal, which decides when it comes by the queue too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use crate::job::{Job, Outcome};
+
+/// How long whoever takes a job that is no read may need until its intent is written. The gateway counts on it: a job
+/// without an intent is begun by nobody any more when twice this time has passed.
+pub const BEGUN_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a lane carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpressKind {
+    Reads,
+    /// Everything else.
+    Effects,
+}
+
+impl ExpressKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Effects => "effects",
+        }
+    }
+}
 
 /// Why a job has no outcome here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +45,7 @@ pub enum NotRun {
 }
 
 pub trait Express: Send + Sync + 'static {
-    /// Dropping the future gives the job up; it may run on.
+    /// Dropping the future gives the job up. A read may run on; what has an effect does.
     fn run(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>>;
 }
 

@@ -31,7 +31,7 @@ use crate::ids::{ExecutionId, InstanceId};
 use crate::job::{Job, Outcome};
 
 pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, Letter, NoDeadLetters, UnreadableLetter};
-pub use express::{Express, NoExpress, NotRun};
+pub use express::{BEGUN_WITHIN, Express, ExpressKind, NoExpress, NotRun};
 pub use shares::{Share, Shares};
 pub use survey::{Line, Survey};
 

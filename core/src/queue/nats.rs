@@ -11,7 +11,7 @@
 //! | `survey` | how much lies in the stream, and since when |
 //! | [`inspect`] | all of it, as servers and leaders tell it, for a doctor |
 //! | `replies` | outcomes back to the gateways |
-//! | `express` | reads whose callers wait, without a stream |
+//! | `express` | calls whose callers wait, without a stream |
 //! | `packing` | packets of what is sent without a stream |
 //!
 //! **Packing and its duties.** A message may hold up to 64 jobs. Each is a [`Delivery`] of its own; the message is

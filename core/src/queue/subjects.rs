@@ -31,6 +31,7 @@
 //! | `Plugboard-Pieces` | pieces of payloads | how many there are |
 //! | `Plugboard-Reason` | unreadable dead letters | why |
 
+use super::express::ExpressKind;
 use super::survey::{BACKGROUND, INTERACTIVE};
 use crate::ids::{ExecutionId, InstanceId, OrganizationId};
 use crate::job::Job;
@@ -183,14 +184,22 @@ impl Names {
         format!("$JS.API.DIRECT.GET.{}.{piece}", self.payloads_stream())
     }
 
-    /// Reads whose callers wait.
-    pub fn express(&self) -> String {
-        self.with_dot("express")
+    /// Calls whose callers wait. What has an effect goes where no executor listens that would run it without an intent: those
+    /// of before know reads only.
+    pub fn express(&self, kind: ExpressKind) -> String {
+        self.with_dot(match kind {
+            ExpressKind::Reads => "express",
+            ExpressKind::Effects => "express.effects",
+        })
     }
 
     /// What executors tell a gateway about them.
-    pub fn express_news(&self, gateway: &InstanceId) -> String {
-        self.with_dot(&format!("express_news.{}", token(gateway.as_str())))
+    pub fn express_news(&self, kind: ExpressKind, gateway: &InstanceId) -> String {
+        let news = self.with_dot(&format!("express_news.{}", token(gateway.as_str())));
+        match kind {
+            ExpressKind::Reads => news,
+            ExpressKind::Effects => format!("{news}.effects"),
+        }
     }
 
     /// What a gateway wants to know of everybody.

@@ -12,13 +12,15 @@ use super::{JobBuilder, outcome};
 use crate::ids::InstanceId;
 use crate::job::{Job, Outcome};
 use crate::manifest::Effect;
-use crate::queue::{Express, NotRun};
+use crate::queue::{ACK_WAIT, Express, ExpressKind, NotRun};
 
 const SOON: Duration = Duration::from_secs(5);
 
 /// One gateway, and executors that come and go.
 #[async_trait]
 pub trait ExpressWorld: Send {
+    fn kind(&self) -> ExpressKind;
+
     /// The lane as the gateway `me` sees it.
     async fn gateway(&mut self, me: &InstanceId) -> Arc<dyn Express>;
 
@@ -65,8 +67,12 @@ impl Express for Runner {
     }
 }
 
-fn job(me: &InstanceId, path: &str) -> Arc<Job> {
-    let mut job = JobBuilder::new(Effect::Read).reply_to(me).build();
+fn job(kind: ExpressKind, me: &InstanceId, path: &str) -> Arc<Job> {
+    let effect = match kind {
+        ExpressKind::Reads => Effect::Read,
+        ExpressKind::Effects => Effect::Once,
+    };
+    let mut job = JobBuilder::new(effect).reply_to(me).build();
     path.clone_into(&mut job.path);
     Arc::new(job)
 }
@@ -77,7 +83,7 @@ async fn an_outcome_comes_back_to_its_call<W: ExpressWorld>(mut world: W) {
     let lane = world.gateway(&me).await;
     let calls: Vec<_> = (0..300)
         .map(|number| {
-            let job = job(&me, &format!("/{number}"));
+            let job = job(world.kind(), &me, &format!("/{number}"));
             let ran = lane.clone().run(job.clone());
             tokio::spawn(async move { (ran.await, outcome(&job.execution_id, job.path.as_bytes())) })
         })
@@ -92,9 +98,9 @@ async fn what_has_no_room_is_not_taken<W: ExpressWorld>(mut world: W) {
     let me = InstanceId::generate();
     world.executor(Runner::after(Duration::from_millis(800), 1)).await;
     let lane = world.gateway(&me).await;
-    let first = tokio::spawn(lane.clone().run(job(&me, "/first")));
+    let first = tokio::spawn(lane.clone().run(job(world.kind(), &me, "/first")));
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let refused = timeout(Duration::from_millis(400), lane.run(job(&me, "/second"))).await;
+    let refused = timeout(Duration::from_millis(400), lane.run(job(world.kind(), &me, "/second"))).await;
     assert_eq!(refused.expect("a refusal comes at once"), Err(NotRun::NotTaken));
     assert!(timeout(SOON, first).await.unwrap().unwrap().is_ok());
 }
@@ -102,23 +108,28 @@ async fn what_has_no_room_is_not_taken<W: ExpressWorld>(mut world: W) {
 async fn without_an_executor_nothing_is_taken<W: ExpressWorld>(mut world: W) {
     let me = InstanceId::generate();
     let lane = world.gateway(&me).await;
-    assert!(timeout(SOON, lane.run(job(&me, "/x"))).await.unwrap().is_err());
+    assert!(timeout(SOON, lane.run(job(world.kind(), &me, "/x"))).await.unwrap().is_err());
 }
 
 async fn a_slow_call_is_waited_for<W: ExpressWorld>(mut world: W) {
     let me = InstanceId::generate();
     world.executor(Runner::after(Duration::from_millis(3_500), 10)).await;
     let lane = world.gateway(&me).await;
-    assert!(timeout(SOON, lane.run(job(&me, "/slow"))).await.unwrap().is_ok());
+    assert!(timeout(SOON, lane.run(job(world.kind(), &me, "/slow"))).await.unwrap().is_ok());
 }
 
 async fn a_call_of_a_dead_executor_is_not_taken<W: ExpressWorld>(mut world: W) {
     let me = InstanceId::generate();
     world.executor(Runner::after(Duration::from_secs(60), 10)).await;
     let lane = world.gateway(&me).await;
-    let call = tokio::spawn(lane.run(job(&me, "/lost")));
+    let call = tokio::spawn(lane.run(job(world.kind(), &me, "/lost")));
     tokio::time::sleep(Duration::from_millis(700)).await;
     world.kill_executors().await;
+    // It is heard to have begun, so an effect is waited for as the queue would.
+    let soon = match world.kind() {
+        ExpressKind::Reads => SOON,
+        ExpressKind::Effects => ACK_WAIT + SOON,
+    };
     // It had begun: nobody may say that nothing was sent.
-    assert_eq!(timeout(SOON, call).await.unwrap().unwrap(), Err(NotRun::Lost));
+    assert_eq!(timeout(soon, call).await.unwrap().unwrap(), Err(NotRun::Lost));
 }

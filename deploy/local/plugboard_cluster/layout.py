@@ -199,7 +199,7 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
 {cluster}authorization {{
   users: [
     {{ user: gateway, password: "{self.secrets['nats_gateway']}", permissions: {{
-      publish: [{api}, {shared}, "plugboard.express", "plugboard.fleet.ask", "plugboard.fleet.answer.>",
+      publish: [{api}, {shared}, "plugboard.express", "plugboard.express.effects", "plugboard.fleet.ask", "plugboard.fleet.answer.>",
                 "$JS.API.STREAM.MSG.DELETE.plugboard_DEAD"]
       subscribe: ["_INBOX.>", "plugboard.reply.>", "plugboard.express_news.>", "plugboard.fleet.ask",
                   "plugboard.fleet.answer.>"] }} }}
@@ -207,7 +207,7 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
       publish: [{api}, {shared}, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "plugboard.reply.>",
                 "plugboard.express_news.>", "plugboard.dead.>",
                 "plugboard.fleet.answer.>"]
-      subscribe: ["_INBOX.>", "plugboard.express", "plugboard.fleet.ask"] }} }}
+      subscribe: ["_INBOX.>", "plugboard.express", "plugboard.express.effects", "plugboard.fleet.ask"] }} }}
   ]
 }}
 """

@@ -26,7 +26,7 @@ use plugboard_core::journal::embedded::EmbeddedJournal;
 use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
 use plugboard_core::limits::Limits;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
-use plugboard_core::queue::{Express, Replies, Shares};
+use plugboard_core::queue::{Express, NoExpress, Replies, Shares};
 use plugboard_core::readiness::Readiness;
 use plugboard_core::secret::{Secret, SecretKey};
 use plugboard_core::store::embedded::EmbeddedStore;
@@ -197,6 +197,8 @@ impl Shape {
             catalog,
             queue: Arc::new(self.queue.clone()),
             express,
+            // What was accepted is to survive the end of this process, which is gateway and executor at once.
+            express_effects: Arc::new(NoExpress),
             journal: self.journal.clone(),
             blobs: self.blobs.clone(),
             fleet: Arc::new(self.fleet.clone()),

@@ -233,12 +233,12 @@ impl Tries<'_> {
     async fn take_turn(&mut self) -> Result<(), Called> {
         self.resolved_at = None;
         let left = self.deadline.saturating_duration_since(Instant::now());
-        match limits::turn(self.deps, self.connector, self.job, left).await {
+        match limits::turn(self.deps, self.connector, self.job, limits::patience(self.job, left)).await {
             Ok(limits) => {
                 self.limits = limits;
                 Ok(())
             }
-            Err(error) => Err(Called::failed(*error)),
+            Err(too_long) => Err(Called::failed(too_long.refuse(self.deps, self.job))),
         }
     }
 

@@ -48,13 +48,13 @@ fn spent<'a>(connector: &'a Connector, job: &Job) -> Option<Spent<'a>> {
     Some(Spent { name, limit, bucket: Bucket::new(key, limit) })
 }
 
-/// Waits for the turn, if it comes with time `left` to make the call.
-pub(super) async fn turn(
+/// Waits for the turn, if it comes within `patience`.
+pub(super) async fn turn<'a>(
     deps: &Deps,
-    connector: &Connector,
+    connector: &'a Connector,
     job: &Job,
-    left: Duration,
-) -> Result<Option<LimitUse>, Box<CallError>> {
+    patience: Duration,
+) -> Result<Option<LimitUse>, TooLong<'a>> {
     let Some(limits) = &deps.limits else { return Ok(None) };
     let Some(Spent { name, limit, bucket }) = spent(connector, job) else { return Ok(None) };
     let used = |remaining, waited: Option<Duration>| LimitUse {
@@ -63,7 +63,7 @@ pub(super) async fn turn(
         reset_ms: Some(to_millis(bucket.full_after())),
         waited_ms: waited.map(to_millis),
     };
-    match limits.rates.take(&bucket, 1, patience(job, left)).await {
+    match limits.rates.take(&bucket, 1, patience).await {
         Ok(Turn::Now { remaining }) => Ok(Some(used(remaining, None))),
         Ok(Turn::After(wait)) => {
             deps.meters.limit_wait.record(wait.as_secs_f64());
@@ -73,11 +73,7 @@ pub(super) async fn turn(
             tokio::time::sleep(wait).await;
             Ok(Some(used(0, Some(wait))))
         }
-        Ok(Turn::TooLate(wait)) => {
-            deps.meters.limited.increment(1);
-            deps.congestions.note(job, name, Reason::UsedUp, wait);
-            Err(Box::new(too_late(name, limit, wait)))
-        }
+        Ok(Turn::TooLate(wait)) => Err(TooLong::Turn { name, limit, wait }),
         // A limit that cannot be asked stops nobody: the vendor has its own.
         Err(error) => {
             tracing::warn!(%error, "a call goes without asking for its turn");
@@ -86,21 +82,42 @@ pub(super) async fn turn(
     }
 }
 
-/// A place among the calls of its organization to this connector that are under way.
+/// A place among the calls of its organization to this connector that are under way, if one is free within `patience`.
 pub(super) async fn slot(
     deps: &Deps,
     connector: &Connector,
     job: &Job,
-    left: Duration,
-) -> Result<Option<Slot>, Box<CallError>> {
+    patience: Duration,
+) -> Result<Option<Slot>, TooLong<'static>> {
     let Some(limits) = &deps.limits else { return Ok(None) };
     let most = connector.manifest().concurrency;
-    let slot = limits.slots.enter(&job.organization, &job.service, most, patience(job, left)).await;
-    if slot.is_none() {
-        metrics::counter!("plugboard_concurrency_refused_total").increment(1);
-        return Err(Box::new(too_many(&job.service, most)));
+    match limits.slots.enter(&job.organization, &job.service, most, patience).await {
+        Some(slot) => Ok(Some(slot)),
+        None => Err(TooLong::Place { most }),
     }
-    Ok(slot)
+}
+
+/// What a call would have to wait for, for longer than it can. Nothing was taken for it.
+pub(super) enum TooLong<'a> {
+    Place { most: u32 },
+    Turn { name: &'a str, limit: &'a RateLimit, wait: Duration },
+}
+
+impl TooLong<'_> {
+    /// Ends the call by it.
+    pub(super) fn refuse(self, deps: &Deps, job: &Job) -> CallError {
+        match self {
+            Self::Place { most } => {
+                metrics::counter!("plugboard_concurrency_refused_total").increment(1);
+                too_many(&job.service, most)
+            }
+            Self::Turn { name, limit, wait } => {
+                deps.meters.limited.increment(1);
+                deps.congestions.note(job, name, Reason::UsedUp, wait);
+                too_late(name, limit, wait)
+            }
+        }
+    }
 }
 
 /// How long a call with this much time left waits for a vendor.

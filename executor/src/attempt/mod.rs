@@ -1,4 +1,4 @@
-//! One job from start to end. Every path ends with exactly one of ack and nack.
+//! One job from start to end. Every path of a delivery ends with exactly one of ack and nack.
 //!
 //! The order is the promise: deadline → manifest, body, turn at the vendor's limit, fields, request → for everything but a `read` the intent, and
 //! only then the first byte → journal → reply → ack. What fails before the intent ends the call as not sent, if the
@@ -18,65 +18,122 @@ mod trace;
 
 use std::time::Duration;
 
+use plugboard_core::broken::broken;
 use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, Outcome};
-use plugboard_core::journal::Claim;
+use plugboard_core::journal::{Claim, Intent};
 use plugboard_core::manifest::Effect;
-use plugboard_core::queue::{Delivery, MAX_STARTS};
+use plugboard_core::queue::{BEGUN_WITHIN, Delivery, MAX_STARTS};
+use tokio::time::{Instant, timeout};
 
 use crate::Deps;
 use call::{Called, call};
-use plugboard_core::broken::broken;
-use prepare::{Stop, prepare};
+use prepare::{Haste, Ready, Stop, prepare};
 use settle::Desk;
 
-/// What becomes of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Ack,
-    /// Hand it back, to come again after a while.
+/// How a start of a job has ended.
+#[derive(Debug)]
+enum Verdict {
+    /// The job is over, and this is what whoever waits is told.
+    Tell(Outcome),
+    /// The job is over, and nobody is told by this start.
+    Nothing,
+    /// It is not over: hand it back, to come again after a while.
     Later(Duration),
 }
 
 /// Runs one delivery to its end.
 pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
+    let job = delivery.job.clone();
+    let desk = Desk::new(deps, &job, delivery.starts);
     if broken("ack_before_call") {
-        let (job, starts) = (delivery.job.clone(), delivery.starts);
+        let starts = delivery.starts;
         delivery.ack();
-        one(deps, &job, starts).await;
+        if let Verdict::Tell(outcome) = one(deps, &job, starts, &desk).await {
+            desk.tell(outcome).await;
+        }
         return;
     }
-    match one(deps, &delivery.job, delivery.starts).await {
-        End::Ack => delivery.ack(),
-        End::Later(delay) => delivery.nack(delay),
+    match one(deps, &job, delivery.starts, &desk).await {
+        Verdict::Tell(outcome) => {
+            desk.tell(outcome).await;
+            if job.effect != Effect::Read {
+                desk.failpoint("result_before_ack");
+            }
+            delivery.ack();
+        }
+        Verdict::Nothing => delivery.ack(),
+        Verdict::Later(delay) => delivery.nack(delay),
     }
 }
 
-/// Runs a read whose caller waits for what this returns: nothing to journal, nothing to hand back. `None`: a part of
-/// ours is away, and nothing was sent.
+/// Runs a job that came past the queue, for whoever waits for what this returns. `None`: it was not begun, or not by this
+/// start, and the queue has what it takes to find out.
 pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
     let desk = Desk::new(deps, job, 1);
+    let verdict = match job.effect {
+        Effect::Read => express_read(deps, job, &desk).await,
+        _ => express_effect(deps, job, &desk).await,
+    };
+    match verdict? {
+        Verdict::Tell(outcome) => Some(outcome),
+        Verdict::Nothing | Verdict::Later(_) => None,
+    }
+}
+
+/// Nothing to journal, nothing to hand back. `None`: a part of ours is away, and nothing was sent.
+async fn express_read(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Option<Verdict> {
     let called = if deps.clock.now() >= job.deadline {
         Called::failed(failure::too_late())
     } else {
-        match prepare(deps, job, &desk.watch).await {
+        match prepare(deps, job, &desk.watch, Haste::None).await {
             Ok(ready) => call(deps, job, false, ready, &desk.watch).await,
             Err(Stop::Later) => return None,
             Err(Stop::Failed(error)) => Called::failed(*error),
         }
     };
-    Some(desk.answering(desk.outcome(called)).await)
+    Some(Verdict::Tell(desk.answering(desk.outcome(called)).await))
 }
 
-async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
-    let desk = Desk::new(deps, job, starts);
+/// The intent is written in time or never: the gateway gives the job to the queue when it sees none, and what is begun after
+/// that would end there as "unknown". `None`: nothing was sent; another start of the same job may be at it, and is left alone.
+async fn express_effect(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Option<Verdict> {
+    let began = Instant::now();
+    if deps.clock.now() >= job.deadline {
+        return desk.close(failure::too_late()).await;
+    }
+    let ready = match timeout(BEGUN_WITHIN, prepare(deps, job, &desk.watch, Haste::Express)).await {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(Stop::Failed(error))) => return desk.close(*error).await,
+        Ok(Err(Stop::Later)) | Err(_) => return None,
+    };
+    // The process may have slept.
+    if began.elapsed() > BEGUN_WITHIN {
+        return None;
+    }
+    if broken("no_intent") {
+        return Some(desk.end_read(call(deps, job, false, ready, &desk.watch).await).await);
+    }
+    failpoint("delivered_before_intent", job.execution_id.as_str());
+    match deps.journal.begin(job).await {
+        Ok(Some(intent)) => Some(claimed(deps, job, &intent, ready, desk).await),
+        // Its caller has left, or it has come by the queue.
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(%error, "the journal did not answer; nothing was sent");
+            None
+        }
+    }
+}
+
+async fn one(deps: &Deps, job: &Job, starts: u32, desk: &Desk<'_>) -> Verdict {
     if starts > MAX_STARTS {
         return desk.give_up().await;
     }
     if deps.clock.now() >= job.deadline {
         return desk.end_unsent(failure::too_late()).await;
     }
-    let ready = match prepare(deps, job, &desk.watch).await {
+    let ready = match prepare(deps, job, &desk.watch, Haste::None).await {
         Ok(ready) => ready,
         Err(Stop::Later) => return desk.later(),
         Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
@@ -87,12 +144,8 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
     }
     failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.claim(job).await {
-        Ok(Claim::Granted(intent)) => {
-            failpoint("intent_before_first_byte", job.execution_id.as_str());
-            let called = call(deps, job, intent.is_taken_over(), ready, &desk.watch).await;
-            desk.answering(desk.end_claimed(&intent, called)).await
-        }
-        Ok(Claim::Ended(outcome)) => desk.resend(*outcome).await,
+        Ok(Claim::Granted(intent)) => claimed(deps, job, &intent, ready, desk).await,
+        Ok(Claim::Ended(outcome)) => desk.resend(*outcome),
         Ok(Claim::Unknown) if broken("call_again") => {
             desk.end_read(call(deps, job, true, ready, &desk.watch).await).await
         }
@@ -102,4 +155,11 @@ async fn one(deps: &Deps, job: &Job, starts: u32) -> End {
             desk.later()
         }
     }
+}
+
+/// Makes a call whose intent is held here.
+async fn claimed(deps: &Deps, job: &Job, intent: &Intent, ready: Ready, desk: &Desk<'_>) -> Verdict {
+    failpoint("intent_before_first_byte", job.execution_id.as_str());
+    let called = call(deps, job, intent.is_taken_over(), ready, &desk.watch).await;
+    desk.answering(desk.end_claimed(intent, called)).await
 }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use super::limits::TooLong;
 use super::{failure, limits};
 use crate::Deps;
 use crate::http::request::{Outgoing, Parts, build};
@@ -27,6 +28,9 @@ use crate::transport::signature;
 const RESOLVE_TRIES: u32 = 3;
 /// Longest wait before the second of them; doubled for the third.
 const RESOLVE_WAIT: Duration = Duration::from_millis(200);
+/// Longest wait for a place, and for a turn, on the express lane: the intent is due within
+/// [`BEGUN_WITHIN`](plugboard_core::queue::BEGUN_WITHIN).
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// A call that can be made.
 pub(super) struct Ready {
@@ -48,18 +52,34 @@ pub(super) enum Stop {
     Failed(Box<CallError>),
 }
 
+/// Whether a job may wait for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// As long as its caller does.
+    None,
+    /// For a moment. What would take longer goes to the queue, with nothing taken from the vendor's limit.
+    Express,
+}
+
 fn failed(error: CallError) -> Stop {
     Stop::Failed(Box::new(error))
 }
 
-pub(super) async fn prepare(deps: &Deps, job: &Job, watch: &Stopwatch<'_>) -> Result<Ready, Stop> {
+pub(super) async fn prepare(deps: &Deps, job: &Job, watch: &Stopwatch<'_>, haste: Haste) -> Result<Ready, Stop> {
     let connector = connector(deps, job).await?;
     let body = body(deps, job).await?;
     // Before the fields, which are good for a moment only, and before the intent: who waits has begun nothing.
     let began = Instant::now();
-    let left = || deps.clock.now().until(job.deadline);
-    let slot = limits::slot(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
-    let limits = limits::turn(deps, &connector, job, left()).await.map_err(Stop::Failed)?;
+    let patience = || match haste {
+        Haste::None => limits::patience(job, deps.clock.now().until(job.deadline)),
+        Haste::Express => MOMENT,
+    };
+    let refused = |too_long: TooLong<'_>| match haste {
+        Haste::None => failed(too_long.refuse(deps, job)),
+        Haste::Express => Stop::Later,
+    };
+    let slot = limits::slot(deps, &connector, job, patience()).await.map_err(refused)?;
+    let limits = limits::turn(deps, &connector, job, patience()).await.map_err(refused)?;
     let resolved_at = Instant::now();
     watch.record(Stage::Limit, resolved_at - began);
     let span = tracing::info_span!(target: SPANS, "resolve account", otel.kind = "client", otel.status_code = Empty);

@@ -1,4 +1,4 @@
-//! How a call is ended: journal, reply, and what becomes of the delivery.
+//! How a call is ended: what the journal is told, and what may be said of it to whoever waits.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use plugboard_core::telemetry::{FailedCall, SPANS, failed_call};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::End;
+use super::Verdict;
 use super::call::{Called, jitter};
 use super::course::is_repeatable;
 use super::failure;
@@ -58,27 +58,24 @@ impl<'a> Desk<'a> {
     }
 
     /// Hands the job back. The rest doubles with each start: five of them are to outlast short trouble.
-    pub(super) fn later(&self) -> End {
-        End::Later((Duration::from_millis(500) * (1 << self.starts.min(6))).min(LONGEST_REST))
+    pub(super) fn later(&self) -> Verdict {
+        Verdict::Later((Duration::from_millis(500) * (1 << self.starts.min(6))).min(LONGEST_REST))
     }
 
     /// The outcome is known from before.
-    pub(super) async fn resend(&self, outcome: Outcome) -> End {
+    pub(super) fn resend(&self, outcome: Outcome) -> Verdict {
         self.deps.meters.ended(Ended::Replayed, self.job.effect);
-        self.reply(outcome).await;
-        End::Ack
+        Verdict::Tell(outcome)
     }
 
     /// Another start may have called, and may not be followed by a second call.
-    pub(super) async fn end_unknown(&self) -> End {
+    pub(super) async fn end_unknown(&self) -> Verdict {
         let error = failure::unknown(self.job.effect, "The executor that made this call did not come back.");
-        let outcome = self.outcome(Called::failed(error)).await;
-        self.reply(outcome).await;
-        End::Ack
+        Verdict::Tell(self.outcome(Called::failed(error)).await)
     }
 
     /// A call that this start did not make. "Not sent" is said only if no other start can have made it.
-    pub(super) async fn end_unsent(&self, mut error: CallError) -> End {
+    pub(super) async fn end_unsent(&self, mut error: CallError) -> Verdict {
         if self.job.effect == Effect::Read {
             // A read leaves no intent behind: after a first start nobody knows how far that came.
             if self.starts > 1 {
@@ -86,25 +83,30 @@ impl<'a> Desk<'a> {
             }
             return self.end_read(Called::failed(error)).await;
         }
+        match self.close(error).await {
+            Some(verdict) => verdict,
+            None => self.end_open().await,
+        }
+    }
+
+    /// As [`Self::end_unsent`]. `None`: an intent is open.
+    pub(super) async fn close(&self, error: CallError) -> Option<Verdict> {
         let outcome = self.outcome(Called::failed(error)).await;
         match self.deps.journal.close(self.job, &outcome).await {
-            Ok(Closed::Yes) => {
-                self.reply(outcome).await;
-                End::Ack
-            }
-            Ok(Closed::AlreadyEnded(outcome)) => self.resend(*outcome).await,
-            Ok(Closed::IntentOpen) => self.end_open().await,
+            Ok(Closed::Yes) => Some(Verdict::Tell(outcome)),
+            Ok(Closed::AlreadyEnded(outcome)) => Some(self.resend(*outcome)),
+            Ok(Closed::IntentOpen) => None,
             Err(error) => {
                 tracing::warn!(%error, "a call that was not made could not be closed");
-                self.later()
+                Some(self.later())
             }
         }
     }
 
     /// An intent is open that this start cannot follow up.
-    async fn end_open(&self) -> End {
+    async fn end_open(&self) -> Verdict {
         match self.deps.journal.claim(self.job).await {
-            Ok(Claim::Ended(outcome)) => self.resend(*outcome).await,
+            Ok(Claim::Ended(outcome)) => self.resend(*outcome),
             Ok(Claim::Unknown) => self.end_unknown().await,
             Ok(Claim::Granted(intent)) => {
                 let error = failure::unknown(self.job.effect, "The executor that made this call did not come back.");
@@ -119,11 +121,11 @@ impl<'a> Desk<'a> {
 
     /// The job was started too often. It goes among the dead letters before anything else is decided: what is ended
     /// first and not buried would be missing there.
-    pub(super) async fn give_up(&self) -> End {
+    pub(super) async fn give_up(&self) -> Verdict {
         match self.deps.journal.look(&self.job.execution_id).await {
             Ok(Some(record)) => {
                 if let Some(outcome) = record.outcome {
-                    return self.resend(outcome).await;
+                    return self.resend(outcome);
                 }
             }
             Ok(None) => {}
@@ -143,21 +145,20 @@ impl<'a> Desk<'a> {
     }
 
     /// A read: no journal, unless nobody waits and its handle must be answered later.
-    pub(super) async fn end_read(&self, called: Called) -> End {
+    pub(super) async fn end_read(&self, called: Called) -> Verdict {
         let outcome = self.outcome(called).await;
         if !self.job.interactive() {
             if let Err(error) = self.deps.journal.keep(self.job, &outcome).await {
                 tracing::warn!(%error, "the outcome of a background read could not be kept");
                 return self.later();
             }
-            return End::Ack;
+            return Verdict::Nothing;
         }
-        self.reply(outcome).await;
-        End::Ack
+        Verdict::Tell(outcome)
     }
 
     /// A call whose intent is held here.
-    pub(super) async fn end_claimed(&self, intent: &Intent, called: Called) -> End {
+    pub(super) async fn end_claimed(&self, intent: &Intent, called: Called) -> Verdict {
         let unsent = called.nothing_sent();
         let outcome = self.outcome(called).await;
         self.failpoint("answer_before_done");
@@ -175,14 +176,9 @@ impl<'a> Desk<'a> {
         match written {
             Ok(Finished::Recorded) => {
                 self.failpoint("done_before_result");
-                self.reply(outcome).await;
-                self.failpoint("result_before_ack");
-                End::Ack
+                Verdict::Tell(outcome)
             }
-            Ok(Finished::Superseded) if broken("superseded_speaks") => {
-                self.reply(outcome).await;
-                End::Ack
-            }
+            Ok(Finished::Superseded) if broken("superseded_speaks") => Verdict::Tell(outcome),
             Ok(Finished::Superseded) => self.superseded().await,
             Err(error) => {
                 tracing::error!(%error, "the journal entry of a call cannot be read");
@@ -193,17 +189,18 @@ impl<'a> Desk<'a> {
 
     /// Somebody else's word counts. An ack from here would take the job from an executor that is at it, so it is given
     /// only when the end is written.
-    async fn superseded(&self) -> End {
+    async fn superseded(&self) -> Verdict {
         match self.deps.journal.look(&self.job.execution_id).await {
-            Ok(Some(record)) if is_final(record.state) => End::Ack,
+            Ok(Some(record)) if is_final(record.state) => Verdict::Nothing,
             _ => {
                 tracing::warn!("another executor took this call over");
-                End::Later(ACK_WAIT * 2)
+                Verdict::Later(ACK_WAIT * 2)
             }
         }
     }
 
-    async fn reply(&self, outcome: Outcome) {
+    /// To the gateway whose caller waits, if one does.
+    pub(super) async fn tell(&self, outcome: Outcome) {
         let Some(to) = &self.job.reply_to else { return };
         let kept = (self.job.effect == Effect::Read).then(|| outcome.clone());
         let mut outcome = Some(outcome);
@@ -241,7 +238,7 @@ impl<'a> Desk<'a> {
         self.enter(ended.as_str());
         self.deps.meters.ended(ended, self.job.effect);
         if let Some(error) = &called.error {
-            self.tell(error, called.status);
+            self.note(error, called.status);
         }
         let envelope = serde_json::to_vec(&self.envelope(called)).unwrap_or_else(|error| {
             tracing::error!(%error, "an envelope could not be written");
@@ -266,7 +263,7 @@ impl<'a> Desk<'a> {
     }
 
     /// In log and trace. A call that fails has one line, by whoever knows its outcome.
-    fn tell(&self, error: &CallError, status: Option<u16>) {
+    fn note(&self, error: &CallError, status: Option<u16>) {
         self.span.record("otel.status_code", "ERROR");
         self.span.record("code", error.code.as_str());
         failed_call(&FailedCall { status, ..FailedCall::of_job(self.job, error) });
@@ -315,7 +312,7 @@ impl<'a> Desk<'a> {
         error
     }
 
-    fn failpoint(&self, name: &'static str) {
+    pub(super) fn failpoint(&self, name: &'static str) {
         failpoint(name, self.job.execution_id.as_str());
     }
 }

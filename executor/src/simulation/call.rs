@@ -39,7 +39,9 @@ pub(super) enum Told {
     Outcome(Outcome),
     /// The gateway could not find out: the outcome is not known.
     Unknown,
-    /// It left with a handle, or hung up and nobody could say more.
+    /// It was given a handle before there was an outcome.
+    Handle,
+    /// It hung up and nobody could say more, or its gateway died.
     Left,
     /// It hung up, and the call was closed before it began.
     Cancelled,
@@ -54,7 +56,7 @@ impl Told {
         match self {
             Self::Outcome(outcome) => format!("{:?}", Word::of(outcome)),
             Self::Unknown => "at the deadline: unknown".to_owned(),
-            Self::Left | Self::Cancelled | Self::Lost | Self::Refused => format!("nothing: {self:?}"),
+            Self::Handle | Self::Left | Self::Cancelled | Self::Lost | Self::Refused => format!("nothing: {self:?}"),
         }
     }
 

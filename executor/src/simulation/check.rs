@@ -123,7 +123,10 @@ impl Facts<'_> {
         demand(answers.len() <= 1, "I6, two answers");
         let recorded = match &self.record {
             Some(Record { outcome: Some(outcome), .. }) => Some(Word::of(outcome)),
-            Some(record) => (record.state == JournalState::Unknown).then_some(Word::Unknown),
+            // An intent that nobody has closed by the deadline is told to be unknown, too.
+            Some(record) => {
+                matches!(record.state, JournalState::Unknown | JournalState::Intent).then_some(Word::Unknown)
+            }
             None => None,
         };
         let owned = matches!(recorded, Some(Word::Succeeded | Word::Applied | Word::Unknown));

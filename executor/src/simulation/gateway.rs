@@ -11,8 +11,10 @@ use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::job::{Envelope, Job, Outcome};
 use plugboard_core::journal::{Binding, Closed, Journal, JournalError};
 use plugboard_core::manifest::Effect;
-use plugboard_core::queue::{Express, JobQueue, NotRun, QueueError};
+use plugboard_core::queue::{ACK_WAIT, BEGUN_WITHIN, Express, JobQueue, NotRun, QueueError};
 use plugboard_core::telemetry::metrics::StageTimes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::call::Told;
 use super::ports::Arrivals;
@@ -22,6 +24,8 @@ use super::queue::QueuePort;
 /// After the deadline an executor still has this long to say how it ended.
 const GRACE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// Without a sign of life for this long, a job on the express lane that nobody is known to have begun is lost.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// The express lanes that are open: one for each executor that lives.
 #[derive(Default)]
@@ -55,6 +59,8 @@ pub(super) struct Manner {
     pub(super) dies: Option<Duration>,
     /// Its own name for the call.
     pub(super) key: Option<String>,
+    /// Is given a handle after this time.
+    pub(super) patience: Option<Duration>,
 }
 
 pub(super) struct Gateway {
@@ -88,10 +94,10 @@ impl Gateway {
         }
         let told = match manner.leaves {
             _ if !job.interactive() => self.in_background(job.clone()).await,
-            None => self.wait(job.clone()).await,
+            None => self.wait(job.clone(), manner.patience).await,
             Some(leaves) => tokio::select! {
                 biased;
-                told = self.wait(job.clone()) => told,
+                told = self.wait(job.clone(), manner.patience) => told,
                 () = tokio::time::sleep(leaves) => self.leave(&job).await,
             },
         };
@@ -148,17 +154,17 @@ impl Gateway {
         }
     }
 
-    async fn wait(&self, job: Arc<Job>) -> Told {
-        let within = self.clock.now().until(job.deadline) + GRACE;
-        let run = async {
-            match job.effect {
-                Effect::Read => self.read(job.clone()).await,
-                _ => self.write(job.clone()).await,
-            }
+    async fn wait(&self, job: Arc<Job>, patience: Option<Duration>) -> Told {
+        let until_deadline = self.clock.now().until(job.deadline) + GRACE;
+        let ends = Instant::now() + patience.map_or(until_deadline, |patience| patience.min(until_deadline));
+        let told = match job.effect {
+            Effect::Read => tokio::time::timeout_at(ends, self.read(job.clone())).await.ok(),
+            _ => self.write(job.clone(), ends).await,
         };
-        match tokio::time::timeout(within, run).await {
-            Ok(told) => told,
-            Err(_) => self.settle(&job).await,
+        match told {
+            Some(told) => told,
+            None if patience.is_some_and(|patience| patience < until_deadline) => Told::Handle,
+            None => self.settle(&job).await,
         }
     }
 
@@ -187,16 +193,119 @@ impl Gateway {
         }
     }
 
-    async fn write(&self, job: Arc<Job>) -> Told {
+    /// `None`: there was no outcome in time, and the call goes on.
+    async fn write(&self, job: Arc<Job>, ends: Instant) -> Option<Told> {
+        let mut not_run = NotRun::NotTaken;
+        if ends.saturating_duration_since(Instant::now()) >= BEGUN_WITHIN * 3 {
+            not_run = match self.at_once(&job, ends).await {
+                Ok(told) => return told,
+                Err(not_run) => not_run,
+            };
+        }
         let mut waiter = self.arrivals.wait(job.execution_id.as_str());
         match self.queue.publish(job.clone()).await {
             Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
-            Err(_) => return Told::Refused,
+            Err(_) if not_run == NotRun::NotTaken => return Some(Told::Refused),
+            Err(_) => return Some(self.nowhere(&job).await),
         }
+        let told = tokio::time::timeout_at(ends, async {
+            tokio::select! {
+                biased;
+                Some(outcome) = waiter.recv() => Told::Outcome(outcome),
+                outcome = self.recorded(&job) => Told::Outcome(outcome),
+            }
+        });
+        told.await.ok()
+    }
+
+    /// `Err`: the queue is to have it.
+    async fn at_once(&self, job: &Arc<Job>, ends: Instant) -> Result<Option<Told>, NotRun> {
+        let run = async {
+            let began = Instant::now();
+            match self.express(job.clone()).await {
+                Err(NotRun::Lost) => self.after_silence(job, began).await,
+                ran => ran,
+            }
+        };
         tokio::select! {
             biased;
-            Some(outcome) = waiter.recv() => Told::Outcome(outcome),
-            outcome = self.recorded(&job) => Told::Outcome(outcome),
+            ran = run => ran.map(|outcome| Some(Told::Outcome(outcome))),
+            outcome = self.recorded(job) => Ok(Some(Told::Outcome(outcome))),
+            () = sleep_until(ends) => match self.journal.look(&job.execution_id).await {
+                Ok(Some(record)) => Ok(record.outcome.map(Told::Outcome)),
+                Ok(None) | Err(_) => Err(NotRun::Lost),
+            },
+        }
+    }
+
+    /// As between processes: the job may not arrive, or long after it was given up; so may what comes back.
+    async fn express(&self, job: Arc<Job>) -> Result<Outcome, NotRun> {
+        let Some((executor, lane)) = self.lanes.pick(&self.process) else { return Err(NotRun::NotTaken) };
+        let world = self.process.world.clone();
+        let lost = world.fault(world.weather.reply_lost);
+        let late = world.fault(world.weather.pause * 10).then(|| world.draw(|random| random.millis(0, 30_000)));
+        if lost {
+            self.process.note("express, not arrived", job.execution_id.as_str());
+            sleep(SILENCE).await;
+            return Err(NotRun::Lost);
+        }
+        let (answer, answered) = oneshot::channel();
+        let arrivals = self.arrivals.clone();
+        tokio::spawn(async move {
+            sleep(late.unwrap_or_default()).await;
+            if executor.is_dead() {
+                return;
+            }
+            executor.note(if late.is_some() { "express, late" } else { "express" }, job.execution_id.as_str());
+            let ran = tokio::select! {
+                biased;
+                ran = lane.run(job.clone()) => ran,
+                () = executor.death() => return,
+            };
+            if let Ok(outcome) = &ran {
+                arrivals.keep(outcome.clone());
+            }
+            if world.fault(world.weather.reply_lost) {
+                executor.note("express, unheard", job.execution_id.as_str());
+                return;
+            }
+            let _ = answer.send(ran);
+        });
+        match late {
+            Some(late) if late >= SILENCE => {
+                sleep(SILENCE).await;
+                Err(NotRun::Lost)
+            }
+            _ => match answered.await {
+                Ok(ran) => ran,
+                Err(_) => {
+                    let silence = self.process.world.draw(|random| random.pick(&[SILENCE, ACK_WAIT]));
+                    sleep(silence).await;
+                    Err(NotRun::Lost)
+                }
+            },
+        }
+    }
+
+    async fn after_silence(&self, job: &Job, began: Instant) -> Result<Outcome, NotRun> {
+        loop {
+            match self.journal.look(&job.execution_id).await {
+                Ok(Some(record)) => match record.outcome {
+                    Some(outcome) => return Ok(outcome),
+                    None if began.elapsed() < ACK_WAIT => sleep(BEGUN_WITHIN).await,
+                    None => return Err(NotRun::Lost),
+                },
+                Ok(None) | Err(_) => return Err(NotRun::Lost),
+            }
+        }
+    }
+
+    /// The queue does not take what an executor that is gone may have begun.
+    async fn nowhere(&self, job: &Job) -> Told {
+        match self.journal.close(job, &unsent(job, ErrorCode::Overloaded)).await {
+            Ok(Closed::Yes) => Told::Refused,
+            Ok(Closed::AlreadyEnded(outcome)) => Told::Outcome(*outcome),
+            Ok(Closed::IntentOpen) | Err(_) => Told::Unknown,
         }
     }
 

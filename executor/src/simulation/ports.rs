@@ -190,6 +190,11 @@ impl Arrivals {
         if let Some(sender) = self.waiting.lock().get(outcome.execution_id.as_str()) {
             let _ = sender.send(outcome.clone());
         }
+        self.keep(outcome);
+    }
+
+    /// For the check alone.
+    pub(super) fn keep(&self, outcome: Outcome) {
         self.all.lock().push(outcome);
     }
 }

@@ -249,7 +249,9 @@ impl Caller {
             let soon = world.draw(|random| random.happens(5_000));
             world.draw(|random| random.millis(0, if soon { 12 } else { 10_000 }))
         });
-        let manner = Manner { leaves, dies, key: key.clone() };
+        let hasty = world.draw(|random| random.happens(1_000));
+        let patience = hasty.then(|| world.draw(|random| random.millis(500, 15_000)));
+        let manner = Manner { leaves, dies, key: key.clone(), patience };
         if key.is_none() {
             let lost = self.make(job.clone(), manner, None).await;
             if world.draw(|random| random.happens(5_000)) && job.interactive() && leaves.is_some() {

@@ -23,6 +23,7 @@ use plugboard_core::ids::{AccountId, InstanceId, KeyId, OrganizationId, Subject}
 use plugboard_core::job::{ExecutionIds, TicketKey};
 use plugboard_core::journal::Journal;
 use plugboard_core::manifest::{Manifest, document};
+use plugboard_core::queue::NoExpress;
 use plugboard_core::readiness::{Health, Readiness};
 use plugboard_core::secret::{Secret, SecretKey};
 use serde_json::{Value, json};
@@ -137,6 +138,7 @@ impl World {
             pages: crate::pages::Pages::default(),
             queue: vendor.clone(),
             express: vendor.clone(),
+            express_effects: Arc::new(NoExpress),
             journal: Journal::new(Arc::new(Nothing), clock.clone(), me.clone()),
             blobs: Arc::new(Nothing),
             clock: clock.clone(),

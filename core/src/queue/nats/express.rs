@@ -2,8 +2,10 @@
 //!
 //! A gateway sends jobs to a subject that the executors share as a queue group; an executor answers with outcomes, with
 //! the names of jobs it has no slot for, and every [`SIGN_EVERY`] with the names of those that still run. A job of
-//! which nothing was heard for [`LOST_AFTER`] counts as not taken: its executor is dead, paused or cut off, and the
-//! lane is left alone for [`REST`], because the server goes on handing jobs to whoever is subscribed.
+//! which nothing was heard for [`LOST_AFTER`] counts as lost: its executor is dead, paused or cut off, and the
+//! lane is left alone for a while ([`REST`]), because the server goes on handing jobs to whoever is subscribed. One that has an
+//! effect and was begun is waited for as long as the queue waits for a delivery: to look for it sooner could end as
+//! "unknown" what only a broken connection has hidden.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -18,8 +20,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::express::{Express, NotRun};
-use super::super::{QueueError, wire};
+use super::super::express::{Express, ExpressKind, NotRun};
+use super::super::{ACK_WAIT, QueueError, wire};
 use super::link::NatsLink;
 use super::packing::{PacketLane, PacketLanes};
 use crate::clock::Clock;
@@ -28,12 +30,14 @@ use crate::job::{Job, Outcome};
 
 /// How often an executor names the jobs that still run.
 const SIGN_EVERY: Duration = Duration::from_millis(500);
-/// Without a word for this long, a job was not taken.
+/// Without a word for this long, a job is lost, unless it was begun and is no read.
 const LOST_AFTER: Duration = Duration::from_secs(2);
 /// How often we look for such jobs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long the lane is left alone after a job was lost on it.
+/// How long the lane is left alone after a job was lost on it: doubled each time, until something comes back. Executors that
+/// do not know the lane, or a server that forbids it, cost a call nothing but its first try.
 const REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(16);
 /// Jobs of one gateway on the lane; more go to the queue, which bounds each organization.
 const MOST: usize = 8_192;
 /// How long the server may take to confirm the subscription.
@@ -43,6 +47,7 @@ const GROUP: &str = "executors";
 
 /// A gateway's end.
 pub struct NatsExpress {
+    kind: ExpressKind,
     link: NatsLink,
     jobs: Arc<PacketLane>,
     waiting: Mutex<Waiting>,
@@ -54,6 +59,8 @@ struct Waiting {
     calls: HashMap<ExecutionId, Call>,
     /// The lane is left alone until then.
     rests_until: Option<Instant>,
+    /// How often it was since the last outcome.
+    rests: u32,
 }
 
 struct Call {
@@ -77,15 +84,16 @@ impl Drop for NatsExpress {
 impl NatsExpress {
     /// # Errors
     /// When the answers cannot be subscribed to.
-    pub async fn open(link: &NatsLink, me: &InstanceId) -> Result<Arc<Self>, QueueError> {
-        let subject = link.names().express_news(me);
+    pub async fn open(link: &NatsLink, kind: ExpressKind, me: &InstanceId) -> Result<Arc<Self>, QueueError> {
+        let subject = link.names().express_news(kind, me);
         let news = link.client().subscribe(subject.clone()).await.map_err(unavailable)?;
         // The server must know of the subscription before the first job leaves.
         link.round_trip(SUBSCRIBED_WITHIN).await?;
-        let jobs =
-            PacketLane::new(link.names().express(), Some(subject), metrics::histogram!("plugboard_express_pack_jobs"));
+        let packed = metrics::histogram!("plugboard_express_pack_jobs");
+        let jobs = PacketLane::new(link.names().express(kind), Some(subject), packed);
         let receiving = CancellationToken::new();
-        let this = Arc::new(Self { link: link.clone(), jobs, waiting: Mutex::default(), receiving: receiving.clone() });
+        let this =
+            Arc::new(Self { kind, link: link.clone(), jobs, waiting: Mutex::default(), receiving: receiving.clone() });
         tokio::spawn(hear(Arc::downgrade(&this), news, receiving));
         Ok(this)
     }
@@ -103,7 +111,11 @@ impl NatsExpress {
     }
 
     fn answer(&self, id: &ExecutionId, outcome: Result<Outcome, NotRun>) {
-        let call = self.waiting.lock().calls.remove(id);
+        let call = {
+            let mut waiting = self.waiting.lock();
+            waiting.rests = 0;
+            waiting.calls.remove(id)
+        };
         if let Some(call) = call {
             let _ = call.answer.send(outcome);
         }
@@ -134,6 +146,14 @@ impl NatsExpress {
         }
     }
 
+    /// How long it may be quiet about a call.
+    fn patience(&self, call: &Call) -> Duration {
+        match self.kind {
+            ExpressKind::Effects if call.taken => ACK_WAIT,
+            _ => LOST_AFTER,
+        }
+    }
+
     /// Sends to the queue what nobody works on.
     fn give_up(&self, lost: impl Fn(&Call, Instant) -> bool) {
         let now = Instant::now();
@@ -142,10 +162,12 @@ impl NatsExpress {
         if gone.is_empty() {
             return;
         }
-        waiting.rests_until = Some(now + REST);
+        waiting.rests_until = Some(now + (REST * (1 << waiting.rests.min(8))).min(LONGEST_REST));
+        waiting.rests += 1;
         drop(waiting);
-        metrics::counter!("plugboard_express_lost_total").increment(gone.len() as u64);
-        tracing::warn!(count = gone.len(), "calls on the express lane found no executor; they go to the queue");
+        let lane = self.kind.as_str();
+        metrics::counter!("plugboard_express_lost_total", "lane" => lane).increment(gone.len() as u64);
+        tracing::warn!(count = gone.len(), lane, "calls on the express lane found no executor; they go to the queue");
         for call in gone {
             let _ = call.answer.send(Err(NotRun::Lost));
         }
@@ -161,8 +183,9 @@ async fn hear(express: Weak<NatsExpress>, mut news: Subscriber, stop: Cancellati
             message = news.next() => message,
             _ = look.tick() => {
                 let Some(express) = express.upgrade() else { return };
-                express.give_up(|call, now| now.saturating_duration_since(call.heard) >= LOST_AFTER);
-                metrics::gauge!("plugboard_express_waiting").set(express.waiting.lock().calls.len() as f64);
+                express.give_up(|call, now| now.saturating_duration_since(call.heard) >= express.patience(call));
+                let waiting = express.waiting.lock().calls.len();
+                metrics::gauge!("plugboard_express_waiting", "lane" => express.kind.as_str()).set(waiting as f64);
                 continue;
             }
         };
@@ -218,11 +241,17 @@ impl NatsExpressHost {
     ///
     /// # Errors
     /// When they cannot be subscribed to.
-    pub async fn open(link: &NatsLink, clock: Arc<dyn Clock>, lane: Arc<dyn Express>) -> Result<Self, QueueError> {
-        let jobs =
-            link.client().queue_subscribe(link.names().express(), GROUP.to_owned()).await.map_err(unavailable)?;
+    pub async fn open(
+        link: &NatsLink,
+        kind: ExpressKind,
+        clock: Arc<dyn Clock>,
+        lane: Arc<dyn Express>,
+    ) -> Result<Self, QueueError> {
+        let subject = link.names().express(kind);
+        let jobs = link.client().queue_subscribe(subject, GROUP.to_owned()).await.map_err(unavailable)?;
         link.round_trip(SUBSCRIBED_WITHIN).await?;
         let desk = Desk {
+            kind,
             link: link.clone(),
             clock,
             lane,
@@ -262,6 +291,7 @@ fn unavailable(error: impl std::fmt::Display) -> QueueError {
 }
 
 struct Desk {
+    kind: ExpressKind,
     link: NatsLink,
     clock: Arc<dyn Clock>,
     lane: Arc<dyn Express>,
@@ -289,10 +319,10 @@ impl Desk {
 
     async fn tell(&self, gateway: &InstanceId, news: wire::ExpressNews) {
         let part = wire::encode_express_news(news);
-        let lane = self.gateways.to(gateway, || self.link.names().express_news(gateway));
+        let lane = self.gateways.to(gateway, || self.link.names().express_news(self.kind, gateway));
         if let Err(error) = lane.send(&self.link, part).await {
             // The gateway hears nothing and sends the call elsewhere.
-            tracing::warn!(%error, "a gateway could not be told about a read");
+            tracing::warn!(%error, "a gateway could not be told about a call");
         }
     }
 }

@@ -95,6 +95,7 @@ const fn pack(name: &'static str, help: &'static str, services: &'static [Servic
 
 /// `bulk`: of organizations that send more than most.
 const CLASSES: &[Label] = &[closed("class", &["interactive", "background", "interactive_bulk", "background_bulk"])];
+const EXPRESS: &[Label] = &[closed("lane", &["reads", "effects"])];
 
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
@@ -118,9 +119,9 @@ pub const METRICS: &[Metric] = &[
     gauge("plugboard_queue_oldest_seconds", "How long the first that waits has waited.", CLASSES, GATEWAY),
     gauge("plugboard_queue_unaccounted", "Messages that lie in the stream and are neither waiting nor held.", &[], GATEWAY),
     counter("plugboard_concurrency_refused_total", "Calls that found all places of their organization at their connector taken.", &[], EXECUTOR),
-    gauge("plugboard_express_waiting", "Reads on the express lane.", &[], GATEWAY),
-    counter("plugboard_express_lost_total", "Reads whose executor fell silent, or that none took; they went to the queue.", &[], GATEWAY),
-    pack("plugboard_express_pack_jobs", "Reads in one message of the express lane.", GATEWAY),
+    gauge("plugboard_express_waiting", "Calls on the express lane.", EXPRESS, GATEWAY),
+    counter("plugboard_express_lost_total", "Calls whose executor fell silent, or that none took; they went to the queue.", EXPRESS, GATEWAY),
+    pack("plugboard_express_pack_jobs", "Calls in one message of the express lane.", GATEWAY),
     pack("plugboard_express_pack_outcomes", "Outcomes in one message of the express lane.", EXECUTOR),
     pack("plugboard_queue_pack_jobs", "Jobs in one message of the queue.", GATEWAY),
     pack("plugboard_reply_pack_outcomes", "Outcomes in one message to a gateway.", EXECUTOR),
