@@ -1,15 +1,18 @@
 //! Tokens of fast buckets, taken in handfuls: one question for as many requests as are expected.
 //!
-//! A handful is sized by what was used of the last one, so that one executor takes little that the others would miss. What
-//! is not used within its time is given up: a bucket never lets more through than its rate, only later. How much later
+//! A handful is sized by the pace at which the last one was used, so that one executor takes little that the others would miss.
+//! What is not used within its time is given up: a bucket never lets more through than its rate, only later. How much later
 //! is bounded twice: fifty milliseconds of the flow for fifty milliseconds, or a hundredth of a burst for half a second.
+//!
+//! While calls go on, the next handful is fetched before the last is at its end, so that nobody waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use moka::sync::Cache;
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Bucket, LimitError, Limiter, Turn, to_micros};
@@ -20,11 +23,15 @@ const AHEAD: Duration = Duration::from_millis(50);
 const AHEAD_OF_FEW: Duration = Duration::from_millis(500);
 /// Small: this part of a burst. A vendor does not notice when so few come together with what follows.
 const FEW: u32 = 100;
+/// The next handful is fetched when of the last one this part is left, of its tokens or of its time.
+const LEFT: u32 = 8;
+/// How long a bucket without enough for a handful is asked by each call for itself.
+const DRY: Duration = AHEAD;
 const BUCKETS: u64 = 10_000;
 
 pub struct LeasedLimiter<L> {
-    inner: L,
-    hands: Cache<String, Arc<Mutex<Hand>>>,
+    inner: Arc<L>,
+    lines: Cache<String, Arc<Line>>,
 }
 
 /// How large handfuls may be, and how long they live.
@@ -47,45 +54,170 @@ impl Bounds {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Clone, Copy)]
 struct Hand {
     tokens: u32,
     /// As many as it had at first.
     size: u32,
-    until: Option<Instant>,
+    since: Instant,
+    life: Duration,
 }
 
 impl Hand {
-    fn new(size: u32, until: Instant) -> Self {
-        Self { tokens: size, size, until: Some(until) }
+    fn new(size: u32, since: Instant, bounds: Bounds) -> Self {
+        Self { tokens: size, size, since, life: bounds.life(size) }
     }
 
     fn take(&mut self, now: Instant) -> bool {
-        let lives = self.tokens > 0 && self.until.is_some_and(|until| now < until);
+        let lives = self.tokens > 0 && now < self.since + self.life;
         self.tokens -= u32::from(lives);
         lives
     }
 
-    /// The size of the next handful: twice this one if it was used up before its time, what was used and a quarter if it
-    /// was not, one after a rest.
+    /// Of one token there is no part to fetch the next at.
+    fn nears_its_end(&self, now: Instant) -> bool {
+        self.size > 1 && (self.tokens <= self.size / LEFT || now + self.life / LEFT >= self.since + self.life)
+    }
+
+    /// What would be used in a life at the pace of this one, and a quarter; twice its size at most.
     fn next_size(&self, now: Instant, bounds: Bounds) -> u32 {
-        let rested = bounds.life(self.size);
-        let wanted = match self.until {
-            Some(until) if now < until => self.size.saturating_mul(2),
-            Some(until) if now < until + rested => {
-                let used = self.size - self.tokens;
-                used + used / 4
+        let pace = self.life.as_secs_f64() / (now - self.since).as_secs_f64().max(f64::EPSILON);
+        let used = f64::from(self.size - self.tokens);
+        // Casts saturate.
+        ((used * pace * 1.25) as u32).min(self.size.saturating_mul(2)).clamp(1, bounds.most)
+    }
+}
+
+/// The handfuls of a bucket, and those who wait for one.
+///
+/// Nobody stands in line for the lock: where each waits for the one before, a busy process lets them in one by one, whenever
+/// a worker comes to it, and whoever comes meanwhile stands behind them. Such a line does not dissolve.
+#[derive(Default)]
+struct Line {
+    state: Mutex<State>,
+    fetched: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    hand: Option<Hand>,
+    next: Option<Hand>,
+    dry_until: Option<Instant>,
+    /// Somebody fetches a handful at this moment.
+    fetching: bool,
+}
+
+impl State {
+    fn take(&mut self, now: Instant) -> Option<u32> {
+        for _ in 0..2 {
+            if let Some(hand) = &mut self.hand
+                && hand.take(now)
+            {
+                return Some(hand.tokens);
             }
-            _ => 1,
-        };
-        wanted.clamp(1, bounds.most)
+            match self.next.take() {
+                Some(next) => self.hand = Some(next),
+                None => break,
+            }
+        }
+        None
+    }
+
+    fn next_size(&self, now: Instant, bounds: Bounds) -> u32 {
+        self.hand.map_or(1, |hand| hand.next_size(now, bounds))
+    }
+
+    fn dries(&mut self, now: Instant) {
+        (self.hand, self.dry_until) = (None, Some(now + DRY));
+    }
+
+    fn is_dry(&self, now: Instant) -> bool {
+        self.dry_until.is_some_and(|until| now < until)
+    }
+}
+
+/// What a call does about its token.
+enum Way {
+    Has { remaining: u32 },
+    Asks,
+    Waits,
+    Fetches { size: u32 },
+}
+
+/// One fetches, and the others look again when it ends, however it does.
+struct Fetching(Arc<Line>);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.state.lock().fetching = false;
+        self.0.fetched.notify_waiters();
     }
 }
 
 impl<L: Limiter> LeasedLimiter<L> {
     pub fn new(inner: L) -> Self {
-        let hands = Cache::builder().max_capacity(BUCKETS).time_to_idle(Duration::from_secs(60)).build();
-        Self { inner, hands }
+        let lines = Cache::builder().max_capacity(BUCKETS).time_to_idle(Duration::from_secs(60)).build();
+        Self { inner: Arc::new(inner), lines }
+    }
+
+    fn way(&self, line: &Arc<Line>, bucket: &Bucket, bounds: Bounds) -> Way {
+        let now = Instant::now();
+        let mut state = line.state.lock();
+        let Some(remaining) = state.take(now) else {
+            return match state.is_dry(now) {
+                true => Way::Asks,
+                false if std::mem::replace(&mut state.fetching, true) => Way::Waits,
+                false => Way::Fetches { size: state.next_size(now, bounds) },
+            };
+        };
+        let ends = state.next.is_none() && state.hand.is_some_and(|hand| hand.nears_its_end(now));
+        if ends && !std::mem::replace(&mut state.fetching, true) {
+            let size = state.next_size(now, bounds);
+            drop(state);
+            let fetching = Fetching(line.clone());
+            tokio::spawn(fetch_next(self.inner.clone(), fetching, bucket.clone(), size, bounds));
+        }
+        Way::Has { remaining }
+    }
+
+    /// Takes a handful, and a token from it.
+    async fn fetch(
+        &self,
+        fetching: Fetching,
+        bucket: &Bucket,
+        size: u32,
+        bounds: Bounds,
+        patience: Duration,
+    ) -> Result<Turn, LimitError> {
+        let line = &fetching.0;
+        let since = Instant::now();
+        if size == 1 {
+            // It is no handful, so whoever waits need not wait for it.
+            line.state.lock().hand = Some(Hand { tokens: 0, ..Hand::new(1, since, bounds) });
+            drop(fetching);
+            return self.inner.take(bucket, 1, patience).await;
+        }
+        let taken = self.inner.take(bucket, size, Duration::ZERO).await;
+        if let Ok(Turn::Now { remaining }) = taken {
+            let mut hand = Hand::new(size, since, bounds);
+            hand.tokens -= 1;
+            line.state.lock().hand = Some(hand);
+            return Ok(Turn::Now { remaining: remaining.saturating_add(hand.tokens) });
+        }
+        // Near the limit every token counts.
+        line.state.lock().dries(since);
+        drop(fetching);
+        taken?;
+        self.inner.take(bucket, 1, patience).await
+    }
+}
+
+/// The handful after the one that is used.
+async fn fetch_next<L: Limiter>(inner: Arc<L>, fetching: Fetching, bucket: Bucket, size: u32, bounds: Bounds) {
+    let since = Instant::now();
+    // Whatever else it says, the call that finds nothing left will hear it.
+    if let Ok(Turn::Now { .. }) = inner.take(&bucket, size, Duration::ZERO).await {
+        fetching.0.state.lock().next = Some(Hand::new(size, since, bounds));
     }
 }
 
@@ -96,38 +228,30 @@ impl<L: Limiter> Limiter for LeasedLimiter<L> {
         if cost != 1 || bounds.most < 2 {
             return self.inner.take(bucket, cost, patience).await;
         }
-        let hand = self.hands.get_with_by_ref(&bucket.key, Arc::default);
-        // Whoever comes while a handful is being fetched gets its token from it.
-        let mut hand = hand.lock().await;
-        let now = Instant::now();
-        if hand.take(now) {
-            return Ok(Turn::Now { remaining: hand.tokens });
+        let line = self.lines.get_with_by_ref(&bucket.key, Arc::default);
+        loop {
+            // Before the look, so that no handful that comes in between is missed.
+            let fetched = line.fetched.notified();
+            match self.way(&line, bucket, bounds) {
+                Way::Has { remaining } => return Ok(Turn::Now { remaining }),
+                Way::Asks => return self.inner.take(bucket, 1, patience).await,
+                Way::Waits => fetched.await,
+                Way::Fetches { size } => {
+                    return self.fetch(Fetching(line.clone()), bucket, size, bounds, patience).await;
+                }
+            }
         }
-        let size = hand.next_size(now, bounds);
-        let mut taken = (size, self.inner.take(bucket, size, if size == 1 { patience } else { Duration::ZERO }).await?);
-        if size > 1 && !matches!(taken.1, Turn::Now { .. }) {
-            // Near the limit every token counts.
-            taken = (1, self.inner.take(bucket, 1, patience).await?);
-        }
-        let (size, turn) = taken;
-        let Turn::Now { remaining } = turn else {
-            *hand = Hand::default();
-            return Ok(turn);
-        };
-        *hand = Hand::new(size, now + bounds.life(size));
-        hand.tokens -= 1;
-        Ok(Turn::Now { remaining: remaining.saturating_add(hand.tokens) })
     }
 
     async fn rest(&self, bucket: &Bucket, rest: Duration) -> Result<(), LimitError> {
-        self.hands.invalidate(&bucket.key);
+        self.lines.invalidate(&bucket.key);
         self.inner.rest(bucket, rest).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::*;
 
@@ -187,10 +311,79 @@ mod tests {
         let bounds = Bounds { few: 10, most: 50 };
         for (size, life) in [(10, AHEAD_OF_FEW), (11, AHEAD)] {
             let now = Instant::now();
-            let mut hand = Hand::new(size, now + bounds.life(size));
+            let mut hand = Hand::new(size, now, bounds);
             assert!(hand.take(now + life - Duration::from_millis(1)));
             assert!(!hand.take(now + life));
             assert_eq!(hand.tokens, size - 1);
+        }
+    }
+    /// Takes a while for each question; has tokens for as long as it is not dry.
+    #[derive(Default)]
+    struct Slow {
+        dry: AtomicBool,
+        away: AtomicBool,
+    }
+
+    const QUESTION: Duration = Duration::from_millis(20);
+
+    #[async_trait]
+    impl Limiter for Arc<Slow> {
+        async fn take(&self, _: &Bucket, cost: u32, _: Duration) -> Result<Turn, LimitError> {
+            tokio::time::sleep(QUESTION).await;
+            if self.away.load(Ordering::Relaxed) {
+                return Err(LimitError("away".to_owned()));
+            }
+            let enough = cost == 1 || !self.dry.load(Ordering::Relaxed);
+            Ok(if enough { Turn::Now { remaining: 0 } } else { Turn::TooLate(QUESTION) })
+        }
+
+        async fn rest(&self, _: &Bucket, _: Duration) -> Result<(), LimitError> {
+            Ok(())
+        }
+    }
+
+    /// The longest that one of many calls at once waits.
+    async fn longest(limiter: &Arc<LeasedLimiter<Arc<Slow>>>, bucket: &Bucket) -> Duration {
+        let began = Instant::now();
+        let calls = (0..500).map(|_| {
+            let (limiter, bucket) = (limiter.clone(), bucket.clone());
+            tokio::spawn(async move {
+                let _ = limiter.take(&bucket, 1, Duration::ZERO).await;
+            })
+        });
+        futures::future::join_all(calls.collect::<Vec<_>>()).await;
+        began.elapsed()
+    }
+
+    fn fast() -> Bucket {
+        Bucket { key: "ozon:all:acc_1".to_owned(), interval: 10, burst: 100_000 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_while_calls_go_on() {
+        let limiter = LeasedLimiter::new(Arc::new(Slow::default()));
+        let bucket = fast();
+        for number in 0..2_000 {
+            let began = Instant::now();
+            limiter.take(&bucket, 1, Duration::ZERO).await.unwrap();
+            // The first handfuls are used up sooner than the next can come.
+            assert!(number < 500 || began.elapsed().is_zero(), "call {number} waited");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_at_once_do_not_stand_in_line() {
+        let slow = Arc::new(Slow::default());
+        let limiter = Arc::new(LeasedLimiter::new(slow.clone()));
+        let bucket = fast();
+        // One, two, four ... until there are enough.
+        assert!(longest(&limiter, &bucket).await <= QUESTION * 10);
+        for trouble in [&slow.dry, &slow.away] {
+            trouble.store(true, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(longest(&limiter, &bucket).await <= QUESTION * 3);
+            trouble.store(false, Ordering::Relaxed);
         }
     }
 }
