@@ -6,6 +6,7 @@
 
 mod call;
 mod course;
+mod express;
 mod failure;
 mod limits;
 mod prepare;
@@ -23,13 +24,14 @@ use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::journal::{Claim, Intent};
 use plugboard_core::manifest::Effect;
-use plugboard_core::queue::{BEGUN_WITHIN, Delivery, MAX_STARTS};
-use tokio::time::{Instant, timeout};
+use plugboard_core::queue::{Delivery, MAX_STARTS};
 
 use crate::Deps;
-use call::{Called, call};
+use call::call;
 use prepare::{Haste, Ready, Stop, prepare};
 use settle::Desk;
+
+pub(crate) use express::express;
 
 /// How a start of a job has ended.
 #[derive(Debug)]
@@ -64,65 +66,6 @@ pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
         }
         Verdict::Nothing => delivery.ack(),
         Verdict::Later(delay) => delivery.nack(delay),
-    }
-}
-
-/// Runs a job that came past the queue, for whoever waits for what this returns. `None`: it was not begun, or not by this
-/// start, and the queue has what it takes to find out.
-pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
-    let desk = Desk::new(deps, job, 1);
-    let verdict = match job.effect {
-        Effect::Read => express_read(deps, job, &desk).await,
-        _ => express_effect(deps, job, &desk).await,
-    };
-    match verdict? {
-        Verdict::Tell(outcome) => Some(outcome),
-        Verdict::Nothing | Verdict::Later(_) => None,
-    }
-}
-
-/// Nothing to journal, nothing to hand back. `None`: a part of ours is away, and nothing was sent.
-async fn express_read(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Option<Verdict> {
-    let called = if deps.clock.now() >= job.deadline {
-        Called::failed(failure::too_late())
-    } else {
-        match prepare(deps, job, &desk.watch, Haste::None).await {
-            Ok(ready) => call(deps, job, false, ready, &desk.watch).await,
-            Err(Stop::Later) => return None,
-            Err(Stop::Failed(error)) => Called::failed(*error),
-        }
-    };
-    Some(Verdict::Tell(desk.answering(desk.outcome(called)).await))
-}
-
-/// The intent is written in time or never: the gateway gives the job to the queue when it sees none, and what is begun after
-/// that would end there as "unknown". `None`: nothing was sent; another start of the same job may be at it, and is left alone.
-async fn express_effect(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Option<Verdict> {
-    let began = Instant::now();
-    if deps.clock.now() >= job.deadline {
-        return desk.close(failure::too_late()).await;
-    }
-    let ready = match timeout(BEGUN_WITHIN, prepare(deps, job, &desk.watch, Haste::Express)).await {
-        Ok(Ok(ready)) => ready,
-        Ok(Err(Stop::Failed(error))) => return desk.close(*error).await,
-        Ok(Err(Stop::Later)) | Err(_) => return None,
-    };
-    // The process may have slept.
-    if began.elapsed() > BEGUN_WITHIN {
-        return None;
-    }
-    if broken("no_intent") {
-        return Some(desk.end_read(call(deps, job, false, ready, &desk.watch).await).await);
-    }
-    failpoint("delivered_before_intent", job.execution_id.as_str());
-    match deps.journal.begin(job).await {
-        Ok(Some(intent)) => Some(claimed(deps, job, &intent, ready, desk).await),
-        // Its caller has left, or it has come by the queue.
-        Ok(None) => None,
-        Err(error) => {
-            tracing::warn!(%error, "the journal did not answer; nothing was sent");
-            None
-        }
     }
 }
 

@@ -154,6 +154,14 @@ impl NatsExpress {
         }
     }
 
+    /// Without a connection it is us who are silent. A read is made elsewhere sooner than it is waited for.
+    fn excuse_what_cannot_be_heard(&self) {
+        if self.kind == ExpressKind::Effects && !self.link.connected() {
+            let now = Instant::now();
+            self.waiting.lock().calls.values_mut().for_each(|call| call.heard = now);
+        }
+    }
+
     /// Sends to the queue what nobody works on.
     fn give_up(&self, lost: impl Fn(&Call, Instant) -> bool) {
         let now = Instant::now();
@@ -183,6 +191,7 @@ async fn hear(express: Weak<NatsExpress>, mut news: Subscriber, stop: Cancellati
             message = news.next() => message,
             _ = look.tick() => {
                 let Some(express) = express.upgrade() else { return };
+                express.excuse_what_cannot_be_heard();
                 express.give_up(|call, now| now.saturating_duration_since(call.heard) >= express.patience(call));
                 let waiting = express.waiting.lock().calls.len();
                 metrics::gauge!("plugboard_express_waiting", "lane" => express.kind.as_str()).set(waiting as f64);
