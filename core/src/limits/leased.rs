@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use moka::sync::Cache;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,11 +27,35 @@ const FEW: u32 = 100;
 const LEFT: u32 = 8;
 /// How long a bucket without enough for a handful is asked by each call for itself.
 const DRY: Duration = AHEAD;
-const BUCKETS: u64 = 10_000;
+/// Buckets that are remembered before those that nobody uses are forgotten.
+const BUCKETS: usize = 10_000;
+/// How long one is not used until then.
+const IDLE: Duration = Duration::from_secs(60);
 
 pub struct LeasedLimiter<L> {
     inner: Arc<L>,
-    lines: Cache<String, Arc<Line>>,
+    lines: Mutex<Lines>,
+}
+
+/// By the bucket's key.
+struct Lines {
+    known: HashMap<String, Arc<Line>>,
+    forget_at: usize,
+}
+
+impl Lines {
+    fn of(&mut self, key: &str) -> Arc<Line> {
+        if let Some(line) = self.known.get(key) {
+            return line.clone();
+        }
+        if self.known.len() >= self.forget_at {
+            let now = Instant::now();
+            self.known.retain(|_, line| !line.is_idle(now));
+            // So that the look costs little for each that comes, however many are in use.
+            self.forget_at = BUCKETS.max(self.known.len() * 2);
+        }
+        self.known.entry_ref(key).or_default().clone()
+    }
 }
 
 /// How large handfuls may be, and how long they live.
@@ -98,6 +122,13 @@ struct Line {
     fetched: Notify,
 }
 
+impl Line {
+    fn is_idle(&self, now: Instant) -> bool {
+        let state = self.state.lock();
+        !state.fetching && state.hand.is_none_or(|hand| now >= hand.since + IDLE)
+    }
+}
+
 #[derive(Default)]
 struct State {
     hand: Option<Hand>,
@@ -156,8 +187,8 @@ impl Drop for Fetching {
 
 impl<L: Limiter> LeasedLimiter<L> {
     pub fn new(inner: L) -> Self {
-        let lines = Cache::builder().max_capacity(BUCKETS).time_to_idle(Duration::from_secs(60)).build();
-        Self { inner: Arc::new(inner), lines }
+        let lines = Lines { known: HashMap::new(), forget_at: BUCKETS };
+        Self { inner: Arc::new(inner), lines: Mutex::new(lines) }
     }
 
     fn way(&self, line: &Arc<Line>, bucket: &Bucket, bounds: Bounds) -> Way {
@@ -228,7 +259,7 @@ impl<L: Limiter> Limiter for LeasedLimiter<L> {
         if cost != 1 || bounds.most < 2 {
             return self.inner.take(bucket, cost, patience).await;
         }
-        let line = self.lines.get_with_by_ref(&bucket.key, Arc::default);
+        let line = self.lines.lock().of(&bucket.key);
         loop {
             // Before the look, so that no handful that comes in between is missed.
             let fetched = line.fetched.notified();
@@ -244,7 +275,7 @@ impl<L: Limiter> Limiter for LeasedLimiter<L> {
     }
 
     async fn rest(&self, bucket: &Bucket, rest: Duration) -> Result<(), LimitError> {
-        self.lines.invalidate(&bucket.key);
+        self.lines.lock().known.remove(&bucket.key);
         self.inner.rest(bucket, rest).await
     }
 }
@@ -370,6 +401,24 @@ mod tests {
             assert!(number < 500 || began.elapsed().is_zero(), "call {number} waited");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_uses_is_forgotten() {
+        let limiter = LeasedLimiter::new(Arc::new(Counted::default()));
+        let take = async |number: usize| {
+            let bucket = Bucket { key: format!("ozon:all:acc_{number}"), ..fast() };
+            limiter.take(&bucket, 1, Duration::ZERO).await.unwrap();
+            limiter.lines.lock().known.len()
+        };
+        for number in 0..BUCKETS + 1_000 {
+            assert_eq!(take(number).await, number + 1, "what is in use is not");
+        }
+        tokio::time::sleep(IDLE).await;
+        for number in BUCKETS..BUCKETS * 2 + 2_000 {
+            assert!(take(number).await <= BUCKETS * 2 + 2_000);
+        }
+        assert!(limiter.lines.lock().known.len() <= BUCKETS + 2_000);
     }
 
     #[tokio::test(start_paused = true)]
