@@ -79,17 +79,18 @@ impl Gateway {
 
     async fn at_once(self: &Arc<Self>, job: &Arc<Job>, ends: Instant) -> AtOnce {
         let decided = Instant::now() + DECIDED_AFTER;
-        let parting = async {
-            self.parting.cancelled().await;
-            sleep_until(decided).await;
+        let over = async {
+            tokio::select! {
+                () = sleep_until(ends) => {}
+                () = self.parting.cancelled() => sleep_until(decided.min(ends)).await,
+            }
         };
         let mut run: BoxFuture<'static, _> = Box::pin(self.clone().express_effect(job.clone()));
         let ran = tokio::select! {
             biased;
             ran = &mut run => ran,
             outcome = self.recorded(&job.execution_id, LOOK_EVERY) => Ok(outcome),
-            () = sleep_until(ends) => return self.leave_to_executor(job, run).await,
-            () = parting => return self.leave_to_executor(job, run).await,
+            () = over => return self.leave_to_executor(job, run).await,
         };
         match ran {
             Ok(outcome) => AtOnce::Over(outcome),

@@ -154,7 +154,7 @@ impl Express for ExpressSlots {
             return Box::pin(running);
         }
         // Whoever waits may leave; what has begun is to be brought to an end all the same.
-        let running = tokio::spawn(Box::pin(running));
+        let running = tokio::spawn(running);
         Box::pin(async move { running.await.unwrap_or(Err(NotRun::Lost)) })
     }
 }

@@ -77,8 +77,7 @@ pub(crate) async fn express(
     let _running = Running::begin(&deps);
     let (known, traced) = spans_of(&deps, &job, 1);
     // Boxed before anything is put around it: each layer moves what it is given, and this future is large.
-    let outcome = Box::pin(attempt::express(&deps, &job)).instrument(traced).instrument(known).await;
-    outcome.ok_or(NotRun::NotTaken)
+    Box::pin(attempt::express(&deps, &job)).instrument(traced).instrument(known).await
 }
 
 /// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.

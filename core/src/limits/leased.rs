@@ -92,10 +92,14 @@ impl Hand {
         Self { tokens: size, size, since, life: bounds.life(size) }
     }
 
+    fn has(&self, now: Instant) -> bool {
+        self.tokens > 0 && now < self.since + self.life
+    }
+
     fn take(&mut self, now: Instant) -> bool {
-        let lives = self.tokens > 0 && now < self.since + self.life;
-        self.tokens -= u32::from(lives);
-        lives
+        let has = self.has(now);
+        self.tokens -= u32::from(has);
+        has
     }
 
     /// Of one token there is no part to fetch the next at.
@@ -140,18 +144,13 @@ struct State {
 
 impl State {
     fn take(&mut self, now: Instant) -> Option<u32> {
-        for _ in 0..2 {
-            if let Some(hand) = &mut self.hand
-                && hand.take(now)
-            {
-                return Some(hand.tokens);
-            }
-            match self.next.take() {
-                Some(next) => self.hand = Some(next),
-                None => break,
-            }
+        if self.hand.is_none_or(|hand| !hand.has(now))
+            && let Some(next) = self.next.take()
+        {
+            self.hand = Some(next);
         }
-        None
+        let hand = self.hand.as_mut()?;
+        hand.take(now).then_some(hand.tokens)
     }
 
     fn next_size(&self, now: Instant, bounds: Bounds) -> u32 {

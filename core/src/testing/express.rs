@@ -36,6 +36,7 @@ pub async fn express_contract<W: ExpressWorld>(make: impl AsyncFn() -> W) {
     an_outcome_comes_back_to_its_call(make().await).await;
     what_has_no_room_is_not_taken(make().await).await;
     without_an_executor_nothing_is_taken(make().await).await;
+    what_is_lost_is_not_said_to_be_untaken(make().await).await;
     a_slow_call_is_waited_for(make().await).await;
     a_call_of_a_dead_executor_is_not_taken(make().await).await;
 }
@@ -103,6 +104,23 @@ async fn what_has_no_room_is_not_taken<W: ExpressWorld>(mut world: W) {
     let refused = timeout(Duration::from_millis(400), lane.run(job(world.kind(), &me, "/second"))).await;
     assert_eq!(refused.expect("a refusal comes at once"), Err(NotRun::NotTaken));
     assert!(timeout(SOON, first).await.unwrap().unwrap().is_ok());
+}
+
+/// Does not know what became of its job.
+struct Loser;
+
+impl Express for Loser {
+    fn run(self: Arc<Self>, _: Arc<Job>) -> BoxFuture<'static, Result<Outcome, NotRun>> {
+        Box::pin(std::future::ready(Err(NotRun::Lost)))
+    }
+}
+
+async fn what_is_lost_is_not_said_to_be_untaken<W: ExpressWorld>(mut world: W) {
+    let me = InstanceId::generate();
+    world.executor(Arc::new(Loser)).await;
+    let lane = world.gateway(&me).await;
+    let ran = timeout(SOON, lane.run(job(world.kind(), &me, "/lost"))).await.unwrap();
+    assert_eq!(ran, Err(NotRun::Lost));
 }
 
 async fn without_an_executor_nothing_is_taken<W: ExpressWorld>(mut world: W) {

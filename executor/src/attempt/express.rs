@@ -1,10 +1,11 @@
 //! Jobs that came past the queue: nothing to hand back, and nobody who would give them to another executor.
 
 use plugboard_core::broken::broken;
+use plugboard_core::error::CallError;
 use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::manifest::Effect;
-use plugboard_core::queue::BEGUN_WITHIN;
+use plugboard_core::queue::{BEGUN_WITHIN, NotRun};
 use tokio::time::{Instant, timeout};
 
 use super::call::{Called, call};
@@ -13,62 +14,74 @@ use super::settle::Desk;
 use super::{Verdict, claimed, failure};
 use crate::Deps;
 
-/// Runs such a job, for whoever waits for what this returns. `None`: it was not begun, or not by this
-/// start, and the queue has what it takes to find out.
-pub(crate) async fn express(deps: &Deps, job: &Job) -> Option<Outcome> {
+/// Runs such a job, for whoever waits for what this returns.
+///
+/// # Errors
+/// [`NotRun::NotTaken`] when this start has sent nothing, [`NotRun::Lost`] when it may have. The queue has what it takes to
+/// find out.
+pub(crate) async fn express(deps: &Deps, job: &Job) -> Result<Outcome, NotRun> {
     let desk = Desk::new(deps, job, 1);
-    let verdict = match job.effect {
+    match job.effect {
         Effect::Read => express_read(deps, job, &desk).await,
         _ => express_effect(deps, job, &desk).await,
-    };
-    match verdict? {
-        Verdict::Tell(outcome) => Some(outcome),
-        Verdict::Nothing | Verdict::Later(_) => None,
     }
 }
 
-/// Nothing to journal, nothing to hand back. `None`: a part of ours is away, and nothing was sent.
-async fn express_read(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Option<Verdict> {
+/// Nothing to journal, nothing to hand back.
+async fn express_read(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Result<Outcome, NotRun> {
     let called = if deps.clock.now() >= job.deadline {
         Called::failed(failure::too_late())
     } else {
         match prepare(deps, job, &desk.watch, Haste::None).await {
             Ok(ready) => call(deps, job, false, ready, &desk.watch).await,
-            Err(Stop::Later) => return None,
+            Err(Stop::Later) => return Err(NotRun::NotTaken),
             Err(Stop::Failed(error)) => Called::failed(*error),
         }
     };
-    Some(Verdict::Tell(desk.answering(desk.outcome(called)).await))
+    Ok(desk.answering(desk.outcome(called)).await)
 }
 
 /// The intent is written in time or never: the gateway gives the job to the queue when it sees none, and what is begun after
-/// that would end there as "unknown". `None`: nothing was sent; another start of the same job may be at it, and is left alone.
-async fn express_effect(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Option<Verdict> {
+/// that would end there as "unknown". Where another start of the same job has left an entry, it stays as it is.
+async fn express_effect(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Result<Outcome, NotRun> {
     let began = Instant::now();
     if deps.clock.now() >= job.deadline {
-        return desk.close(failure::too_late()).await;
+        return close(desk, failure::too_late()).await;
     }
     let ready = match timeout(BEGUN_WITHIN, prepare(deps, job, &desk.watch, Haste::Express)).await {
         Ok(Ok(ready)) => ready,
-        Ok(Err(Stop::Failed(error))) => return desk.close(*error).await,
-        Ok(Err(Stop::Later)) | Err(_) => return None,
+        Ok(Err(Stop::Failed(error))) => return close(desk, *error).await,
+        Ok(Err(Stop::Later)) | Err(_) => return Err(NotRun::NotTaken),
     };
     // The process may have slept.
     if began.elapsed() > BEGUN_WITHIN {
-        return None;
+        return Err(NotRun::NotTaken);
     }
     if broken("no_intent") {
-        return Some(desk.end_read(call(deps, job, false, ready, &desk.watch).await).await);
+        let called = call(deps, job, false, ready, &desk.watch).await;
+        return told(desk.end_read(called).await, NotRun::Lost);
     }
     failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.begin(job).await {
-        Ok(Some(intent)) => Some(claimed(deps, job, &intent, ready, desk).await),
+        Ok(Some(intent)) => told(claimed(deps, job, &intent, ready, desk).await, NotRun::Lost),
         // Its caller has left, or it has come by the queue.
-        Ok(None) => None,
+        Ok(None) => Err(NotRun::NotTaken),
         Err(error) => {
             tracing::warn!(%error, "the journal did not answer; nothing was sent");
-            None
+            Err(NotRun::NotTaken)
         }
+    }
+}
+
+/// Ends a job of which this start has sent nothing.
+async fn close(desk: &Desk<'_>, error: CallError) -> Result<Outcome, NotRun> {
+    desk.close(error).await.map_or(Err(NotRun::NotTaken), |verdict| told(verdict, NotRun::NotTaken))
+}
+
+fn told(verdict: Verdict, otherwise: NotRun) -> Result<Outcome, NotRun> {
+    match verdict {
+        Verdict::Tell(outcome) => Ok(outcome),
+        Verdict::Nothing | Verdict::Later(_) => Err(otherwise),
     }
 }
 
@@ -77,13 +90,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use plugboard_core::clock::SystemClock;
+    use plugboard_core::clock::FakeClock;
     use plugboard_core::journal::{Closed, JournalState};
     use plugboard_core::limits::Limits;
     use plugboard_core::queue::Shares;
     use plugboard_core::testing::outcome;
     use serde_json::{Value, json};
 
+    use super::super::tests::state;
     use super::*;
     use crate::testing::{Act, Bench, Vendor, bearer, expired, fields};
     use crate::{Config, Executor};
@@ -91,10 +105,6 @@ mod tests {
     async fn bench(parts: Value) -> (Bench, Vendor) {
         let vendor = Vendor::start(vec![Act::json(200, json!({"ok": true}))]).await;
         (Bench::new(parts, fields(&[("api_key", "k-1234567890")]), vendor.addr), vendor)
-    }
-
-    async fn state(bench: &Bench, job: &Job) -> Option<JournalState> {
-        bench.deps.journal.look(&job.execution_id).await.unwrap().map(|record| record.state)
     }
 
     fn envelope(outcome: &Outcome) -> Value {
@@ -119,14 +129,14 @@ mod tests {
         let (bench, vendor) = bench(bearer()).await;
         let begun = bench.job("send", "/messages");
         assert!(bench.other_executor().journal.begin(&begun).await.unwrap().is_some());
-        assert!(express(&bench.deps, &begun).await.is_none());
+        assert!(express(&bench.deps, &begun).await == Err(NotRun::NotTaken));
         assert_eq!(state(&bench, &begun).await, Some(JournalState::Intent), "its owner is not disturbed");
         let left = bench.job("send", "/messages");
         let unsent = outcome(&left.execution_id, b"{}");
         assert!(matches!(bench.deps.journal.close(&left, &unsent).await.unwrap(), Closed::Yes));
-        assert!(express(&bench.deps, &left).await.is_none());
+        assert!(express(&bench.deps, &left).await == Err(NotRun::NotTaken));
         let late = expired(begun);
-        assert!(express(&bench.deps, &late).await.is_none());
+        assert!(express(&bench.deps, &late).await == Err(NotRun::NotTaken));
         assert_eq!(state(&bench, &late).await, Some(JournalState::Intent));
         assert_eq!(vendor.calls(), 0);
     }
@@ -146,20 +156,21 @@ mod tests {
         let mut parts = bearer();
         parts["rate_limits"] = json!({ "default": { "scope": "account", "requests": 1, "per_seconds": 3 } });
         let (mut bench, vendor) = bench(parts).await;
-        bench.deps.limits = Some(Limits::alone(Arc::new(SystemClock)));
+        let clock = Arc::new(FakeClock::at(1_000));
+        bench.deps.limits = Some(Limits::alone(clock.clone()));
         let first = bench.job("send", "/messages");
-        assert!(express(&bench.deps, &first).await.is_some());
+        assert!(express(&bench.deps, &first).await.is_ok());
         let began = Instant::now();
         for _ in 0..20 {
             let job = bench.job("send", "/messages");
-            assert!(express(&bench.deps, &job).await.is_none());
+            assert!(express(&bench.deps, &job).await == Err(NotRun::NotTaken));
             assert_eq!(state(&bench, &job).await, None);
         }
         assert!(began.elapsed() < BEGUN_WITHIN, "it says so at once");
         assert_eq!(vendor.calls(), 1);
         // They have taken nothing from the limit.
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(express(&bench.deps, &bench.job("send", "/messages")).await.is_some());
+        clock.advance(Duration::from_secs(3));
+        assert!(express(&bench.deps, &bench.job("send", "/messages")).await.is_ok());
     }
 
     #[tokio::test]

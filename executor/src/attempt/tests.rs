@@ -34,7 +34,7 @@ const OPERATIONS: [(&str, &str, Effect); 4] = [
     ("send", "/messages", Effect::Once),
 ];
 
-async fn state(bench: &Bench, job: &Job) -> Option<JournalState> {
+pub(super) async fn state(bench: &Bench, job: &Job) -> Option<JournalState> {
     bench.deps.journal.look(&job.execution_id).await.unwrap().map(|record| record.state)
 }
 

@@ -322,7 +322,12 @@ impl Desk {
                 Err(_) => self.tell(&gateway, wire::ExpressNews::running(id.clone())).await,
             }
         };
-        let news = outcome.map_or_else(|_| wire::ExpressNews::refused(id), wire::ExpressNews::outcome);
+        let news = match outcome {
+            Ok(outcome) => wire::ExpressNews::outcome(outcome),
+            Err(NotRun::NotTaken) => wire::ExpressNews::refused(id),
+            // It may have been begun, which only silence says.
+            Err(NotRun::Lost) => return,
+        };
         self.tell(&gateway, news).await;
     }
 
