@@ -103,7 +103,8 @@ async fn no_more_calls_are_under_way_than_the_connector_says(site: &Site) {
     });
     let told = futures::future::join_all(calls).await;
     let refused: Vec<_> = told.iter().filter(|envelope| envelope["error"]["code"] == "RATE_LIMITED").collect();
-    assert!(!refused.is_empty() && refused.len() <= 70 - MOST, "{} of {told:?}", refused.len());
+    let codes: Vec<_> = told.iter().map(|envelope| &envelope["error"]["code"]).collect();
+    assert!(!refused.is_empty() && refused.len() <= 70 - MOST, "{} of {codes:?}", refused.len());
     for envelope in refused {
         let error = &envelope["error"];
         assert_eq!((&error["origin"], &error["outcome"]), (&json!("policy"), &json!("not_sent")), "{envelope}");

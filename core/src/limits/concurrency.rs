@@ -31,6 +31,9 @@ const LAPSES: Duration = LEASE.saturating_sub(TIDY_EVERY.saturating_mul(2));
 const PLENTY: u32 = 16;
 /// How often whoever waits asks again: another executor may have given something back.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Whoever divides the slots may be silent for this long, as a Redis that waits for its disk is, before a process keeps
+/// the bound for itself alone.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Questions under way at once while tidying.
 const TOGETHER: usize = 64;
 
@@ -113,6 +116,8 @@ struct State {
     /// Most that were in use since the last look.
     peak: u32,
     renewed: Option<Instant>,
+    /// Since when nobody could be asked.
+    silent: Option<Instant>,
     /// Somebody asks for more at this moment.
     asking: bool,
 }
@@ -239,15 +244,22 @@ impl Concurrency {
             let wanted = keep.max(state.in_use).saturating_add(state.waiting);
             Ask { wanted: wanted.min(state.most), in_use: state.in_use, most: state.most }
         };
-        let granted = match self.leases.lease(&pool.key, ask).await {
-            Ok(granted) => granted,
-            // Each process keeps the bound for itself meanwhile: a vendor that is not asked at all helps nobody.
+        let leased = self.leases.lease(&pool.key, ask).await;
+        let mut state = pool.state.lock();
+        let granted = match leased {
+            Ok(granted) => {
+                state.silent = None;
+                granted
+            }
             Err(error) => {
                 tracing::debug!(%error, "slots are not shared at the moment");
-                ask.wanted
+                match state.silent.get_or_insert_with(Instant::now).elapsed() {
+                    silent if silent < SILENCE => return,
+                    // A vendor that is not asked at all helps nobody.
+                    _ => ask.wanted,
+                }
             }
         };
-        let mut state = pool.state.lock();
         state.granted = granted;
         state.renewed = Some(Instant::now());
         let free = granted.saturating_sub(state.in_use).min(state.waiting);
@@ -370,6 +382,27 @@ mod tests {
             tokio::time::sleep(SHORT).await;
             Ok(ask.wanted.min(ask.most))
         }
+    }
+
+    /// Does not answer.
+    struct Silent;
+
+    #[async_trait]
+    impl SlotLeases for Silent {
+        async fn lease(&self, _: &str, _: Ask) -> Result<u32, LimitError> {
+            tokio::time::sleep(SHORT).await;
+            Err(LimitError("away".to_owned()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bound_that_cannot_be_shared_for_long_is_kept_alone() {
+        let slots = Concurrency::new(Arc::new(Silent));
+        let (one, ozon) = who();
+        assert!(slots.enter(&one, &ozon, 2, SILENCE - SHORT).await.is_none(), "others may have them all");
+        let held = (slots.enter(&one, &ozon, 2, LONG).await, slots.enter(&one, &ozon, 2, LONG).await);
+        assert!(held.0.is_some() && held.1.is_some());
+        assert!(slots.enter(&one, &ozon, 2, LONG).await.is_none(), "it is a bound all the same");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

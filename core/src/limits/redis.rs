@@ -11,8 +11,10 @@ use super::{Bucket, LimitError, Limiter, Turn, micros, to_micros};
 use crate::store::redis::RedisConfig;
 use crate::store::redis_link::RedisLink;
 
-/// A call waits for this answer: longer than this, and the limit is kept locally.
+/// A call waits this long for an answer, and then the limit is kept locally. Of a bucket that lets one a minute through, a
+/// token too many is worth waiting for, as long as a Redis takes whose disk is busy.
 const WITHIN: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// `KEYS`: the bucket. `ARGV`: interval, burst, cost, patience. Answers with the verdict (0 now, 1 after, 2 too late) and
 /// with what remains or the wait. The same algorithm as in `gcra`, which a test holds it to.
@@ -67,7 +69,7 @@ impl RedisLimiter {
     pub fn new(config: &RedisConfig) -> Result<Self, LimitError> {
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(WITHIN * 4))
-            .set_response_timeout(Some(WITHIN))
+            .set_response_timeout(Some(LONGEST))
             .set_number_of_retries(1)
             .set_max_delay(WITHIN);
         let link = RedisLink::lazy(config, settings).map_err(|error| LimitError(error.to_string()))?;
@@ -80,8 +82,16 @@ impl RedisLimiter {
     }
 
     pub(super) async fn run<T: ::redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, LimitError> {
+        self.run_within(WITHIN, script).await
+    }
+
+    async fn run_within<T: ::redis::FromRedisValue>(
+        &self,
+        within: Duration,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, LimitError> {
         let mut connection = self.link.connection();
-        match tokio::time::timeout(WITHIN, script.invoke_async(&mut connection)).await {
+        match tokio::time::timeout(within, script.invoke_async(&mut connection)).await {
             Ok(answer) => answer.map_err(away),
             Err(_) => Err(LimitError("Redis does not answer".to_owned())),
         }
@@ -94,7 +104,8 @@ impl Limiter for RedisLimiter {
         let mut script = TAKE.key(self.key_of(&bucket.key));
         let patience = to_micros(patience.min(Duration::from_secs(86_400)));
         script.arg(bucket.interval).arg(bucket.burst).arg(cost.clamp(1, bucket.burst)).arg(patience);
-        let (verdict, number): (u8, i64) = self.run(&script).await?;
+        let within = micros(bucket.interval).clamp(WITHIN, LONGEST);
+        let (verdict, number): (u8, i64) = self.run_within(within, &script).await?;
         Ok(match verdict {
             0 => Turn::Now { remaining: u32::try_from(number).unwrap_or(u32::MAX) },
             1 => Turn::After(micros(number)),
