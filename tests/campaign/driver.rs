@@ -21,6 +21,8 @@ const SHARES: u64 = 19;
 const PATIENCE: usize = 6;
 /// What a call has to end in. Of those that are looked up later, too.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
+/// Of a caller whose call is not made past the queue.
+const SHORT_WAIT: Duration = Duration::from_millis(2_500);
 
 /// A tenant as callers know it.
 #[derive(Debug, Clone)]
@@ -136,9 +138,11 @@ impl Driver {
         let marker = format!("{}-{number:06}", caller.name);
         let mut plan = self.call(caller, class, module, marker);
         if class != Class::Read {
-            // A fifth is handed over and asked for later.
-            if dice("background").is_multiple_of(5) {
-                plan.arguments["wait_ms"] = json!(0);
+            // A fifth is handed over and asked for later, and a fifth waits too shortly for anything but the queue.
+            match dice("background") % 5 {
+                0 => plan.arguments["wait_ms"] = json!(0),
+                1 => plan.arguments["wait_ms"] = json!(SHORT_WAIT.as_millis() as u64),
+                _ => {}
             }
             plan.stubborn = dice("stubborn").is_multiple_of(2);
         }

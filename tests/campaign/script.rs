@@ -91,10 +91,14 @@ pub(crate) fn slice(seed: u64) -> Vec<Step> {
 
 /// What brings a broken variant to light beside what the vendor does by itself, for runs that are too short for the rest.
 pub(crate) fn against(variant: &str) -> Vec<Step> {
-    let kills = || numbered("executor", EXECUTORS).into_iter().map(|name| Step::Kill(vec![name]));
     match variant {
-        "ack_before_call" => kills().chain(kills()).collect(),
-        "no_intent" | "call_again" => vec![Step::Failpoint("sent_before_answer"); 3],
+        // Only what lies in the queue has an ack.
+        "ack_before_call" => {
+            let all = numbered("executor", EXECUTORS).into_iter().map(|name| Step::Kill(vec![name]));
+            (0..4).flat_map(|_| all.clone()).collect()
+        }
+        // A fifth of the calls may not be sent twice.
+        "no_intent" | "call_again" => vec![Step::Failpoint("sent_before_answer"); 12],
         "lost_fsync" => vec![Step::OldCopies],
         _ => Vec::new(),
     }

@@ -21,12 +21,14 @@ const PAST_THE_LEASE: Duration = Duration::from_secs(60);
 
 pub(crate) fn site() -> SignInSite {
     let options = Stack::cluster().executors(3).auths(2);
-    SignInSite::start(options, &["mock_many", KEEPS, "mock_lost", "mock_durable"]).expect("the cluster did not start")
+    SignInSite::start(options, &["mock_many", KEEPS, "mock_lost", "mock_durable", "mock_slept"])
+        .expect("the cluster did not start")
 }
 
 pub(crate) async fn refreshes_survive_their_auth_service(site: SignInSite) {
     a_thousand_calls_refresh_once(&site).await;
     a_stopped_refresh_leaves_one_version(&site).await;
+    an_answer_that_came_meanwhile_is_heard(&site).await;
     a_token_that_is_durable_is_not_lost(&site).await;
     a_token_that_dies_with_its_process_is_reported_lost(&site).await;
 }
@@ -88,6 +90,22 @@ async fn a_stopped_refresh_leaves_one_version(site: &SignInSite) {
     }
     let counters = desk.provider.counters();
     assert_eq!((counters.refreshed, counters.api_refused), (2, refused), "one version is left, and it works");
+}
+
+/// The process stands still for longer than it waits for the provider, which has answered long since. When it goes on, its
+/// time is over and the answer is there: the answer counts.
+async fn an_answer_that_came_meanwhile_is_heard(site: &SignInSite) {
+    const PAST_THE_REQUEST: Duration = Duration::from_secs(9);
+    let (desk, _) = Desk::expired(site, "mock_slept").await;
+    let call = desk.refresh_by_auth_1(site).await;
+    site.stack.signal("auth-1", "STOP");
+    desk.provider.set(|behaviour| behaviour.held = false);
+    tokio::time::sleep(PAST_THE_REQUEST).await;
+    site.stack.signal("auth-1", "CONT");
+    let _ = call.await.unwrap();
+    eventually("calls go on", Duration::from_secs(20), || desk.try_read()).await;
+    let counters = desk.provider.counters();
+    assert_eq!((counters.refreshed, counters.reused), (1, 0), "a used token is not sent again");
 }
 
 /// Killed when the new tokens are stored and nobody has been told: nothing is lost, and nothing is asked again.

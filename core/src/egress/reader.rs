@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use url::Url;
 
 use super::codec::Codec;
@@ -21,6 +21,13 @@ use super::request::Caps;
 const SLICE: usize = 16 * 1024;
 /// Largest buffer reserved on the word of a `Content-Length`.
 const TRUSTED_LENGTH: u64 = 1 << 20;
+
+/// A timer that rings so much later than it was set to belongs to a process that stood still: stopped, swapped out, or
+/// without a processor.
+const OVERSLEPT: Duration = Duration::from_millis(250);
+/// What came meanwhile lies in the socket, and is read within this time. An interrupted wait for sockets and timers tells of
+/// the timers alone.
+const CATCHES_UP_WITHIN: Duration = Duration::from_millis(250);
 
 /// The two clocks of a call, on one timer.
 pub(crate) struct Clock {
@@ -40,9 +47,13 @@ impl Clock {
         self.alarm.as_mut().reset(earlier(self.deadline, self.idle));
     }
 
+    /// Whoever waits for it listens for the answer first.
     pub(crate) async fn expired(&mut self) -> TimeoutPhase {
         let at = self.alarm.deadline();
         self.alarm.as_mut().await;
+        if at.elapsed() > OVERSLEPT {
+            sleep(CATCHES_UP_WITHIN).await;
+        }
         if at >= self.deadline { TimeoutPhase::Deadline } else { TimeoutPhase::Idle }
     }
 }
@@ -215,5 +226,24 @@ impl BodyReader {
 
     fn error(&self, kind: EgressErrorKind) -> EgressError {
         EgressError::new(kind, self.url.host_str().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_slept_looks_what_came_meanwhile() {
+        const WAIT: Duration = Duration::from_secs(8);
+        let awake = async |sleeps: Duration| {
+            let mut clock = Clock::new(Instant::now() + WAIT, WAIT * 2);
+            tokio::time::advance(sleeps).await;
+            let began = Instant::now();
+            clock.expired().await;
+            began.elapsed()
+        };
+        assert!(awake(WAIT).await < CATCHES_UP_WITHIN);
+        assert!(awake(WAIT * 2).await >= CATCHES_UP_WITHIN);
     }
 }
