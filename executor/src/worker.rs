@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::queue::{NotRun, QueueError, Share};
-use plugboard_core::telemetry::{self, SPANS};
+use plugboard_core::telemetry::{RunningCall, SPANS};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::meters::Meters;
 use crate::{Config, Deps, attempt};
@@ -43,7 +43,7 @@ pub(crate) async fn run(
         };
         match delivery {
             Ok(delivery) => {
-                let (known, traced) = spans_of(&deps, &delivery.job, delivery.starts);
+                let (call, traced) = known(&deps, &delivery.job, delivery.starts);
                 let deps = Arc::clone(&deps);
                 let task = async move {
                     let _permit = permit;
@@ -51,7 +51,7 @@ pub(crate) async fn run(
                     attempt::run(&deps, delivery).await;
                 };
                 // Boxed: a task's future is moved when it is spawned and again when it ends, and this one is large.
-                tasks.spawn(Box::pin(task).instrument(traced).instrument(known));
+                tasks.spawn(call.around(Box::pin(task).instrument(traced)));
             }
             Err(QueueError::Closed) => break Err(QueueError::Closed),
             Err(error) => {
@@ -75,9 +75,9 @@ pub(crate) async fn express(
 ) -> Result<Outcome, NotRun> {
     let _place = place;
     let _running = Running::begin(&deps);
-    let (known, traced) = spans_of(&deps, &job, 1);
+    let (call, traced) = known(&deps, &job, 1);
     // Boxed before anything is put around it: each layer moves what it is given, and this future is large.
-    Box::pin(attempt::express(&deps, &job)).instrument(traced).instrument(known).await
+    call.around(Box::pin(attempt::express(&deps, &job)).instrument(traced)).await
 }
 
 /// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.
@@ -103,19 +103,9 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// What logs say of the job in all their lines, and its span in the trace. No path, query or body: they may hold secrets,
-/// and they are the tenant's.
-fn spans_of(deps: &Deps, job: &Job, starts: u32) -> (tracing::Span, tracing::Span) {
+/// What logs say of the job in all their lines, and its span in the trace.
+fn known(deps: &Deps, job: &Arc<Job>, starts: u32) -> (RunningCall, Span) {
     let operation = job.operation.as_deref().unwrap_or_default();
-    let known = tracing::info_span!(
-        "job",
-        execution_id = job.execution_id.as_str(),
-        organization = job.organization.as_str(),
-        trace_id = telemetry::trace_id(&job.trace),
-        service = job.service.as_str(),
-        operation,
-        start = starts,
-    );
     let traced = tracing::info_span!(
         target: SPANS,
         "execute",
@@ -130,7 +120,7 @@ fn spans_of(deps: &Deps, job: &Job, starts: u32) -> (tracing::Span, tracing::Spa
     if let Some(adopt) = &deps.adopt_trace {
         adopt(&traced, &job.trace);
     }
-    (known, traced)
+    (RunningCall::new(job.clone(), starts), traced)
 }
 
 /// Counts a running job, also when it ends by panic or abort.

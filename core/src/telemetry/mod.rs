@@ -2,7 +2,8 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | [`logs`] | lines on stderr, for stdout belongs to the command's answer |
+//! | [`logs`] | lines, on stderr, for stdout belongs to the command's answer |
+//! | [`running_call`] | what a line says of the call it belongs to |
 //! | [`failed_call`] | the line that a failed call has |
 //! | [`traces`], [`tail`] | spans to an OTLP collector, and which of them |
 //! | [`propagation`] | W3C trace context from hop to hop |
@@ -14,6 +15,7 @@ mod failed_call;
 mod logs;
 pub mod metrics;
 mod propagation;
+mod running_call;
 mod tail;
 mod traces;
 
@@ -27,6 +29,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use failed_call::{FailedCall, failed_call};
 pub use propagation::{continue_trace, present_trace, received_trace, trace_id, trace_to_send};
+pub use running_call::RunningCall;
 
 /// The target of spans that are parts of a trace. Logs leave them out, so that they cost nothing where no traces are
 /// recorded.
@@ -104,7 +107,7 @@ pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<T
     if !(0.0..=1.0).contains(&config.sample_ratio) {
         return Err(TelemetryError::Ratio(config.sample_ratio));
     }
-    let logs = logs::layer(&config.log, config.format)?;
+    let logs = logs::layer(&config.log, config.format, std::io::stderr)?;
     let provider = match config.otlp_endpoint.as_str() {
         "" => None,
         endpoint => Some(traces::provider(endpoint, config, service, instance)?),
