@@ -54,7 +54,7 @@ impl ToolServer for Tools {
         page.map(ToolReply::Written)
     }
 
-    async fn call_tool(&self, cx: CallContext<Self::Principal>, tool: &str, arguments: Box<str>) -> ToolReply {
+    async fn call_tool(&self, cx: Box<CallContext<Self::Principal>>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
             LIST_SERVICES => page(self.0.list_page(&cx.principal, &arguments).await),
             DESCRIBE_SERVICE => page(self.0.passport_page(&cx.principal, &arguments)),

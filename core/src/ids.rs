@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use uuid::fmt::Simple;
@@ -12,8 +11,11 @@ use uuid::fmt::Simple;
 /// Space: no text of ours begins with less.
 const FIRST_OF_TEXT: u8 = b' ';
 
+/// Digits of the longest id.
+const LONGEST: usize = 44;
+
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal $(, or $digits:literal)?) => {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal $(, or $digits:expr)?) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -40,20 +42,31 @@ macro_rules! id {
             }
 
             /// For the wire: the bare bytes of one that was generated, half as long as its text; of any other, its text.
-            pub fn to_bytes(&self) -> Bytes {
-                let bare = Self::digits(&self.0).and_then(|digits| hex::decode(digits).ok());
+            pub fn with_bytes<T>(&self, write: impl FnOnce(&[u8]) -> T) -> T {
+                let mut bare = [0; LONGEST / 2];
+                let bare = Self::digits(&self.0).and_then(|digits| {
+                    let bare = &mut bare[..digits.len() / 2];
+                    hex::decode_to_slice(digits, bare).ok().map(|()| &*bare)
+                });
                 // The first bytes of a UUIDv7 are the time, so for some centuries none begins like a text.
                 let bare = bare.filter(|bytes| bytes.first().is_some_and(|first| *first < FIRST_OF_TEXT));
-                bare.map_or_else(|| Bytes::copy_from_slice(self.0.as_bytes()), Bytes::from)
+                write(bare.unwrap_or(self.0.as_bytes()))
             }
 
-            /// What [`Self::to_bytes`] made, or the text that earlier versions wrote. `None`: neither.
+            /// What [`Self::with_bytes`] made, or the text that earlier versions wrote. `None`: neither.
             pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                let mut text = [0; $prefix.len() + LONGEST];
                 let text = match bytes.first() {
-                    Some(first) if *first < FIRST_OF_TEXT => [$prefix, &hex::encode(bytes)].concat(),
-                    _ => std::str::from_utf8(bytes).ok()?.to_owned(),
+                    Some(first) if *first < FIRST_OF_TEXT => {
+                        let text = text.get_mut(..$prefix.len() + bytes.len() * 2)?;
+                        let (prefix, digits) = text.split_at_mut($prefix.len());
+                        prefix.copy_from_slice($prefix.as_bytes());
+                        hex::encode_to_slice(bytes, digits).ok()?;
+                        &*text
+                    }
+                    _ => bytes,
                 };
-                Some(Self::trusted(text))
+                std::str::from_utf8(text).ok().map(Self::trusted)
             }
 
             /// Takes a value from one of our own records or services as it is.
@@ -82,7 +95,7 @@ macro_rules! id {
 
 id!(
     /// One accepted call, over all its attempts. Those of gateways tell more: [`crate::job::ExecutionIds`].
-    ExecutionId, "ex_", or 44
+    ExecutionId, "ex_", or LONGEST
 );
 id!(
     /// A tenant.
@@ -188,14 +201,15 @@ mod tests {
     #[test]
     fn on_the_wire_an_id_is_short_and_any_other_text_is_itself() {
         let id = AccountId::generate();
-        assert_eq!((id.to_bytes().len(), AccountId::from_bytes(&id.to_bytes())), (16, Some(id.clone())));
+        assert_eq!(id.with_bytes(|bytes| (bytes.len(), AccountId::from_bytes(bytes))), (16, Some(id.clone())));
         // As written by earlier versions.
         assert_eq!(AccountId::from_bytes(id.as_str().as_bytes()), Some(id));
         for text in ["acc_sandbox", "", "another form", "acc_ffffffffffffffffffffffffffffffff"] {
             let id = AccountId::trusted(text);
-            assert_eq!(AccountId::from_bytes(&id.to_bytes()), Some(id));
+            assert_eq!(id.with_bytes(AccountId::from_bytes), Some(id));
         }
         assert_eq!(AccountId::from_bytes(&[0xff, 0xfe]), None);
+        assert_eq!(AccountId::from_bytes(&[1; 23]), None);
     }
 
     #[test]

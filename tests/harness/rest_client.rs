@@ -40,6 +40,13 @@ impl Reply {
         Ok(Self { status, headers, text, json })
     }
 
+    /// What the last event of a stream says, where the answer is one.
+    pub fn last_event(&self) -> Option<Value> {
+        let streamed = self.header("content-type").starts_with("text/event-stream");
+        let last = streamed.then(|| self.text.lines().rev().find_map(|line| line.strip_prefix("data: ")))?;
+        serde_json::from_str(last?).ok()
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }

@@ -27,6 +27,8 @@ const SLOW: Duration = Duration::from_millis(3_000);
 const SLOWLY: &str = "slowly";
 /// Longer than anybody who stops waits for it.
 const VERY_SLOW: Duration = Duration::from_secs(14);
+/// And than a silent answer may take before it becomes a stream of events.
+const STREAMED: Duration = Duration::from_secs(24);
 const PATIENT: usize = 6;
 /// How long a background call may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(75);
@@ -60,12 +62,14 @@ impl Load {
         }
         // The newest rule comes first.
         vendor.on(SLOWLY, answer(SLOW));
-        let tenant = Tenant::new(stack).await;
-        let account = tenant.connect("hubspot", "Main", vendor).await;
-        vendor.on(&account.mark, answer(VERY_SLOW));
-        for _ in 0..PATIENT {
-            let caller = Caller { client: tenant.mcp(), tally: tally.clone(), stop: stop.clone() };
-            callers.spawn(caller.waits());
+        for (kind, takes, count) in [(Kind::Slow, VERY_SLOW, PATIENT), (Kind::Streamed, STREAMED, 2 * PATIENT)] {
+            let tenant = Tenant::new(stack).await;
+            let account = tenant.connect("hubspot", "Main", vendor).await;
+            vendor.on(&account.mark, answer(takes));
+            for _ in 0..count {
+                let caller = Caller { client: tenant.mcp(), tally: tally.clone(), stop: stop.clone() };
+                callers.spawn(caller.waits(kind));
+            }
         }
         Self { stop, callers }
     }
@@ -100,12 +104,12 @@ impl Caller {
     }
 
     /// Reads that take so long that a gateway which stops gives a handle instead of the answer.
-    async fn waits(self) {
+    async fn waits(self, kind: Kind) {
         while self.goes_on() {
-            let answer = self.ask(hubspot_read()).await;
+            let answer = self.ask_as(kind, hubspot_read()).await;
             let handle = answer.as_ref().ok().filter(|answer| answer["state"] == "running");
             let execution = handle.and_then(|answer| answer["execution_id"].as_str()).map(str::to_owned);
-            self.tally.count(Kind::Slow, &answer.map(drop));
+            self.tally.count(kind, &answer.map(drop));
             if let Some(execution) = execution {
                 self.tally.accepted(&execution);
                 self.clone().looks(execution).await;
@@ -169,11 +173,19 @@ impl Caller {
 
     /// One call: its envelope, if it is a success or a handle.
     async fn ask(&self, arguments: Value) -> Result<Value, String> {
+        self.ask_as(Kind::Read, arguments).await
+    }
+
+    async fn ask_as(&self, kind: Kind, arguments: Value) -> Result<Value, String> {
         let params = json!({"name": "connector_execute", "arguments": arguments});
-        let body = self.client.message("tools/call", params).to_string();
-        let sent = self.client.try_post(&body, "tools/call", Some("connector_execute")).await;
+        let mut body = self.client.message("tools/call", params);
+        if kind == Kind::Streamed {
+            body["params"]["_meta"]["progressToken"] = json!(1);
+        }
+        let sent = self.client.try_post(&body.to_string(), "tools/call", Some("connector_execute")).await;
         let reply = sent.map_err(|error| format!("no answer: {error:?}"))?;
-        let envelope = reply.json["result"]["structuredContent"].clone();
+        let message = reply.last_event().unwrap_or_else(|| reply.json.clone());
+        let envelope = message["result"]["structuredContent"].clone();
         if reply.status == 200 && envelope["ok"] == true {
             return Ok(envelope);
         }

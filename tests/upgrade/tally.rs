@@ -12,17 +12,19 @@ pub(crate) enum Kind {
     Write,
     Background,
     Slow,
+    Streamed,
     Grpc,
     Look,
 }
 
 impl Kind {
     /// With how many calls of a kind something is shown.
-    const ALL: [(Self, &str, u64); 6] = [
+    const ALL: [(Self, &str, u64); 7] = [
         (Self::Read, "reads over MCP", 100),
         (Self::Write, "`once` writes over MCP", 100),
         (Self::Background, "background submits over MCP", 100),
         (Self::Slow, "very slow reads over MCP", 6),
+        (Self::Streamed, "reads that become an event stream after 15 s", 6),
         (Self::Grpc, "reads over gRPC", 100),
         (Self::Look, "looks for the end of a background call", 100),
     ];

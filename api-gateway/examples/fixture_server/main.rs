@@ -44,7 +44,7 @@ impl ToolServer for Fixtures {
         "anyone"
     }
 
-    async fn call_tool(&self, cx: Cx, tool: &str, arguments: Box<str>) -> ToolReply {
+    async fn call_tool(&self, cx: Box<Cx>, tool: &str, arguments: Box<str>) -> ToolReply {
         tools::call(&self.sealer, &cx, tool, &parsed(&arguments)).await
     }
 
@@ -62,7 +62,7 @@ impl ToolServer for Fixtures {
         always || (legacy_only && era == Era::Legacy)
     }
 
-    async fn call_method(&self, cx: Cx, method: &str, params: Box<str>) -> MethodReply {
+    async fn call_method(&self, cx: Box<Cx>, method: &str, params: Box<str>) -> MethodReply {
         let params = parsed(&params);
         match method {
             "prompts/list" => result(&prompts::list(), true),

@@ -38,7 +38,8 @@ pub(super) struct Incoming<'a, P> {
 
 /// A request that passed all checks of the protocol.
 pub(super) struct Call<P> {
-    pub(super) cx: CallContext<P>,
+    /// Boxed once: it is large, and goes through many hands.
+    pub(super) cx: Box<CallContext<P>>,
     pub(super) target: Target,
     pub(super) tally: Tally,
     /// Held while the call runs.
@@ -69,7 +70,7 @@ pub(super) fn context<P: Clone>(
     params: &Params<'_>,
     meta: &Meta<'_>,
     legacy_logging: bool,
-) -> Result<(CallContext<P>, Option<Events>), RpcError> {
+) -> Result<(Box<CallContext<P>>, Option<Events>), RpcError> {
     let modern = version.era() == Era::Modern;
     let token = match meta.progress_token.map(Json::get) {
         Some(token) if !frame::is_id(token) => {
@@ -88,7 +89,7 @@ pub(super) fn context<P: Clone>(
     let wanted = (token.is_some() || log_level.is_some()) && incoming.accept.events && !incoming.batched;
     let (sender, events) = if wanted { Some(notify::channel()) } else { None }.unzip();
     let retry = if modern { params } else { &Params::default() };
-    let cx = CallContext {
+    let cx = Box::new(CallContext {
         principal: incoming.principal.clone(),
         version,
         request_id: id.into(),
@@ -100,7 +101,7 @@ pub(super) fn context<P: Clone>(
         cancel: CancellationToken::new(),
         input: input(retry)?,
         peer: incoming.peer,
-    };
+    });
     Ok((cx, events))
 }
 

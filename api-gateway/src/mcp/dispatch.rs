@@ -13,10 +13,12 @@ use super::McpEndpoint;
 use super::call::{self, Call, Incoming, Target};
 use super::cancel::Hangup;
 use super::challenge;
+use super::context::CallContext;
 use super::era::{self, VersionHeader};
 use super::frame::{self, Message, Meta, Params};
 use super::headers;
 use super::json::Json;
+use super::notify::Events;
 use super::observe::Tally;
 use super::protocol::{Era, ProtocolVersion, code};
 use super::reply::{ArgumentProblem, MethodReply, RpcError, ToolReply};
@@ -32,7 +34,7 @@ pub(super) enum Step<P> {
     /// Answered without the server's help.
     Done(Outcome),
     /// The server has to run.
-    Run(Box<Call<P>>),
+    Run(Call<P>),
 }
 
 /// A refusal and the status it carries.
@@ -165,12 +167,12 @@ impl<S: ToolServer> McpEndpoint<S> {
         match prepare() {
             Ok(Next::Answer(outcome)) => done(tally, outcome),
             Ok(Next::Call(prepared)) => {
-                let (cx, events, target) = *prepared;
+                let (cx, events, target) = prepared;
                 let in_flight = (cx.era() == Era::Legacy).then(|| {
                     let caller = self.server.caller(&cx.principal);
                     self.in_flight.enter(caller, incoming.headers, request.id, &cx.cancel)
                 });
-                Step::Run(Box::new(Call { cx, target, tally, in_flight, events }))
+                Step::Run(Call { cx, target, tally, in_flight, events })
             }
             Err(Refusal(status, error)) => done(tally, Outcome::error(status, Id::Known(request.id), &error)),
         }
@@ -278,7 +280,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             return Ok(Next::Answer(self.tool_outcome(request.id, version, reply)));
         }
         let target = Target::Tool { name: Arc::clone(name), arguments: arguments.get().into() };
-        Ok(Next::Call(Box::new((cx, events, target))))
+        Ok(Next::Call((cx, events, target)))
     }
 
     /// A method that the server answers beyond the tools.
@@ -296,7 +298,7 @@ impl<S: ToolServer> McpEndpoint<S> {
         let (cx, events) = call::context(incoming, version, request.id, params, meta, self.advert.legacy_logging)?;
         let params = request.params.map_or("{}", Json::get).into();
         let target = Target::Method { name: request.method.as_ref().into(), params };
-        Ok(Next::Call(Box::new((cx, events, target))))
+        Ok(Next::Call((cx, events, target)))
     }
 
     /// Runs a call to its end. Dropped before, it counts as cancelled.
@@ -365,7 +367,7 @@ impl<S: ToolServer> McpEndpoint<S> {
 
 enum Next<P> {
     Answer(Outcome),
-    Call(Box<(super::context::CallContext<P>, Option<super::notify::Events>, Target)>),
+    Call((Box<CallContext<P>>, Option<Events>, Target)),
 }
 
 fn done<P>(tally: Tally, outcome: Outcome) -> Step<P> {

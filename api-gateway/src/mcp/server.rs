@@ -45,7 +45,7 @@ pub trait ToolServer: Send + Sync + 'static {
     /// sends `notifications/cancelled`.
     fn call_tool(
         &self,
-        cx: CallContext<Self::Principal>,
+        cx: Box<CallContext<Self::Principal>>,
         tool: &str,
         arguments: Box<str>,
     ) -> impl Future<Output = ToolReply> + Send;
@@ -70,7 +70,7 @@ pub trait ToolServer: Send + Sync + 'static {
     #[allow(clippy::boxed_local, reason = "implementations keep it")]
     fn call_method(
         &self,
-        _cx: CallContext<Self::Principal>,
+        _cx: Box<CallContext<Self::Principal>>,
         _method: &str,
         _params: Box<str>,
     ) -> impl Future<Output = MethodReply> + Send {

@@ -60,7 +60,7 @@ impl ToolServer for Probe {
             .then(|| ToolReply::Envelope(Envelope::ok(r#"{"lay":"ready"}"#)))
     }
 
-    async fn call_tool(&self, cx: CallContext<Arc<str>>, tool: &str, arguments: Box<str>) -> ToolReply {
+    async fn call_tool(&self, cx: Box<CallContext<Arc<str>>>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
             "echo" => ToolReply::Envelope(Envelope::ok(arguments.into_string())),
             "fail" => ToolReply::Envelope(Envelope::error(r#"{"ok":false}"#).with_text("it went \"wrong\"")),

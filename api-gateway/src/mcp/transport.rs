@@ -124,7 +124,7 @@ impl<S: ToolServer> McpEndpoint<S> {
                 let tasks = self.tasks.clone();
                 let keep_alive = self.settings.keep_alive;
                 // Boxed, so that it is not moved on its way to whoever drives it.
-                let run = Box::pin(self.run(*call));
+                let run = Box::pin(self.run(call));
                 let Some(events) = events else {
                     let outcome = match era {
                         Era::Modern => run.await,
@@ -193,7 +193,7 @@ impl<S: ToolServer> McpEndpoint<S> {
             async move {
                 match step {
                     Step::Done(outcome) => outcome,
-                    Step::Run(call) => endpoint.run(*call).await,
+                    Step::Run(call) => endpoint.run(call).await,
                 }
             }
         }));

@@ -41,10 +41,13 @@ fn kinds() -> [Kind; 5] {
         Record::intent(&job, &InstanceId::generate(), Millis(1)).ended(JournalState::Done, done.clone(), Millis(2));
     [
         Kind { valid: encode_job(&job), again: jobs },
-        Kind { valid: encode_outcomes(vec![done]), again: |bytes| decode_outcomes(bytes).ok().map(encode_outcomes) },
         Kind {
-            valid: encode_express_news(news),
-            again: |bytes| decode_express_news(bytes).ok().map(encode_express_news),
+            valid: encode_outcomes(&[done]),
+            again: |bytes| decode_outcomes(bytes).ok().map(|outcomes| encode_outcomes(&outcomes)),
+        },
+        Kind {
+            valid: encode_express_news(&news),
+            again: |bytes| decode_express_news(bytes).ok().map(|news| encode_express_news(&news)),
         },
         Kind { valid: encode_dead_letter(&job, "five starts", 5, Millis(1)), again: dead_letter },
         Kind { valid: entry.encode(), again: |bytes| Record::decode(bytes).ok().map(|entry| entry.encode()) },

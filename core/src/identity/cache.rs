@@ -5,6 +5,7 @@
 //! revoked key; it only costs a round trip.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -34,6 +35,9 @@ const MISSED_FOR: Duration = Duration::from_secs(5);
 
 /// Decrypted credentials stay in memory this long at most.
 const CREDENTIALS_FOR: Duration = Duration::from_secs(2);
+
+/// Those that are used are asked for again after this long.
+const RENEWED_AFTER: Duration = Duration::from_millis(1_200);
 
 /// A principal is asked for again after this long, so that the auth service learns which keys are in use.
 const PRINCIPALS_FOR: Duration = Duration::from_secs(60);
@@ -322,11 +326,49 @@ impl CachedDirectory {
 /// The service belongs to it: fields of one vendor are never an answer for another.
 type Whose = (OrganizationId, ServiceKey, AccountId);
 
-/// A [`Vault`] that keeps decrypted fields for at most two seconds, under a fresh beat only.
+/// A [`Vault`] that keeps decrypted fields for at most two seconds, under a fresh beat only. What is in use is asked for
+/// again before that, by one call for all: those of a busy account would otherwise all come to the end of it at once.
 pub struct CachedVault {
+    shelf: Arc<Shelf>,
+}
+
+struct Shelf {
     inner: Arc<dyn Vault>,
     freshness: Freshness,
-    fields: Cache<Whose, (u64, Arc<AccountFields>), DefaultHashBuilder>,
+    fields: Cache<Whose, Arc<Kept>, DefaultHashBuilder>,
+}
+
+struct Kept {
+    epoch: u64,
+    fields: Arc<AccountFields>,
+    since: Instant,
+    /// Somebody asks for the next.
+    renewing: AtomicBool,
+}
+
+impl Shelf {
+    /// What can be used at this moment without asking.
+    fn kept(&self, whose: &Whose) -> Option<Arc<Kept>> {
+        let mark = self.freshness.mark()?;
+        self.fields.get(whose).filter(|kept| kept.epoch == mark.epoch)
+    }
+
+    /// Asks, and keeps the answer if it is certain to be the newest.
+    async fn ask(&self, whose: Whose, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
+        let mark = self.freshness.mark();
+        let mut fields = self.inner.resolve(grant).await?;
+        let Some(mark) = mark else { return Ok(fields) };
+        // Who has the old ones need not wonder whether these are the same.
+        if let Some(kept) = self.kept(&whose).filter(|kept| kept.fields.same_as(&fields)) {
+            fields = kept.fields.clone();
+        }
+        let kept = Kept { epoch: mark.epoch, fields: fields.clone(), since: Instant::now(), renewing: false.into() };
+        self.fields.insert(whose.clone(), Arc::new(kept));
+        if !self.freshness.still(mark) {
+            self.fields.invalidate(&whose);
+        }
+        Ok(fields)
+    }
 }
 
 impl CachedVault {
@@ -335,19 +377,24 @@ impl CachedVault {
             .max_capacity(10_000)
             .time_to_live(CREDENTIALS_FOR)
             .build_with_hasher(DefaultHashBuilder::default());
-        Arc::new(Self { inner, freshness: Freshness::default(), fields })
+        Arc::new(Self { shelf: Arc::new(Shelf { inner, freshness: Freshness::default(), fields }) })
     }
 
     /// Follows the change stream; run it as a supervised task.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let open = || self.inner.changes();
-        let following = follow_changes(open, &self.freshness, &stop, |change| {
-            if let Change::AccountsChanged(organization) | Change::OrganizationChanged(organization) = change {
-                let stale: Vec<_> =
-                    self.fields.iter().map(|(key, _)| key).filter(|key| key.0 == *organization).collect();
-                stale.iter().for_each(|key| self.fields.invalidate(key.as_ref()));
-            }
-        });
+        let Shelf { inner, freshness, fields } = &*self.shelf;
+        let following = follow_changes(
+            || inner.changes(),
+            freshness,
+            &stop,
+            |change| {
+                if let Change::AccountsChanged(organization) | Change::OrganizationChanged(organization) = change {
+                    let stale: Vec<_> =
+                        fields.iter().map(|(key, _)| key).filter(|key| key.0 == *organization).collect();
+                    stale.iter().for_each(|key| fields.invalidate(key.as_ref()));
+                }
+            },
+        );
         tokio::select! {
             () = following => {}
             () = self.sweep() => {}
@@ -358,56 +405,54 @@ impl CachedVault {
     async fn sweep(&self) {
         loop {
             tokio::time::sleep(CREDENTIALS_FOR / 2).await;
-            self.fields.run_pending_tasks();
+            self.shelf.fields.run_pending_tasks();
         }
     }
 
     pub fn is_fresh(&self) -> bool {
-        self.freshness.is_fresh()
+        self.shelf.freshness.is_fresh()
     }
 
     /// Of the auth service, as far as is known here.
     pub fn health(&self) -> Health {
-        self.freshness.health()
+        self.shelf.freshness.health()
     }
 }
 
 #[async_trait]
 impl Vault for CachedVault {
     async fn resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
-        let key = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
-        let mark = self.freshness.mark();
-        if let Some(mark) = mark
-            && !grant.refresh
-            && let Some((at, fields)) = self.fields.get(&key)
-            && at == mark.epoch
+        let whose = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
+        if !grant.refresh
+            && let Some(kept) = self.shelf.kept(&whose)
         {
-            return Ok(fields);
-        }
-        let fields = self.inner.resolve(grant).await?;
-        if let Some(mark) = mark {
-            self.fields.insert(key.clone(), (mark.epoch, fields.clone()));
-            if !self.freshness.still(mark) {
-                self.fields.invalidate(&key);
+            if kept.since.elapsed() >= RENEWED_AFTER && !kept.renewing.swap(true, Ordering::Relaxed) {
+                let (shelf, grant) = (self.shelf.clone(), grant.clone());
+                // If it fails, the next call asks for itself when these have had their time, and is told why.
+                tokio::spawn(async move { shelf.ask(whose, &grant).await.map(drop) });
             }
+            return Ok(kept.fields.clone());
         }
-        Ok(fields)
+        self.shelf.ask(whose, grant).await
     }
 
     fn holds(&self, grant: &Grant, fields: &Arc<AccountFields>) -> bool {
-        let key = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
-        let Some(mark) = self.freshness.mark() else { return false };
-        self.fields.get(&key).is_some_and(|(at, held)| at == mark.epoch && Arc::ptr_eq(&held, fields))
+        let whose = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
+        self.shelf.kept(&whose).is_some_and(|kept| Arc::ptr_eq(&kept.fields, fields))
     }
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
-        self.inner.changes().await
+        self.shelf.inner.changes().await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
+
     use super::*;
+    use crate::manifest::Effect;
+    use crate::testing::JobBuilder;
 
     #[test]
     fn one_broken_stream_is_no_reason_to_be_unready() {
@@ -421,5 +466,92 @@ mod tests {
         let long_ago = Instant::now().checked_sub(MISSED_FOR).unwrap();
         freshness.state.write().heard = Some(long_ago);
         assert!(matches!(freshness.health(), Health::Down(_)), "nobody was heard for long");
+    }
+
+    fn grant(organization: &OrganizationId) -> Grant {
+        let job = JobBuilder::new(Effect::Read).organization(organization).build();
+        Grant {
+            execution_id: job.execution_id,
+            organization: job.organization,
+            service: job.service,
+            account: AccountId::sandbox(),
+            request_hash: job.request_hash,
+            deadline: job.deadline,
+            ticket: job.ticket,
+            refresh: false,
+        }
+    }
+
+    /// Counts how often it is asked; each answer is another object, and what it says changes when it is told to.
+    #[derive(Default)]
+    struct Counted {
+        asked: AtomicU32,
+        password: AtomicU32,
+        away: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Vault for Counted {
+        async fn resolve(&self, _: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.away.load(Ordering::Relaxed) {
+                return Err(IdentityError::Unavailable("away".into()));
+            }
+            let secret = Secret::new(format!("p-{}", self.password.load(Ordering::Relaxed)));
+            Ok(Arc::new(AccountFields::of_secrets([("password".to_owned(), secret)].into())))
+        }
+
+        async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
+            Ok(futures::stream::pending().boxed())
+        }
+    }
+
+    /// As if what is kept had been asked for some time ago.
+    fn age(vault: &CachedVault, grant: &Grant) {
+        let whose = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
+        let kept = vault.shelf.kept(&whose).unwrap();
+        let since = Instant::now().checked_sub(RENEWED_AFTER).unwrap();
+        let aged = Kept { epoch: kept.epoch, fields: kept.fields.clone(), since, renewing: false.into() };
+        vault.shelf.fields.insert(whose, Arc::new(aged));
+    }
+
+    #[tokio::test]
+    async fn what_is_in_use_is_asked_for_again_by_one_and_nobody_waits() {
+        let inner = Arc::new(Counted::default());
+        let vault = CachedVault::new(inner.clone());
+        let grant = grant(&OrganizationId::generate());
+        let asked = || inner.asked.load(Ordering::Relaxed);
+        vault.shelf.freshness.beat();
+        let first = vault.resolve(&grant).await.unwrap();
+        for _ in 0..10 {
+            assert!(Arc::ptr_eq(&vault.resolve(&grant).await.unwrap(), &first));
+        }
+        assert_eq!(asked(), 1);
+
+        age(&vault, &grant);
+        for _ in 0..10 {
+            assert!(Arc::ptr_eq(&vault.resolve(&grant).await.unwrap(), &first), "nobody waits");
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(asked(), 2);
+        assert!(vault.holds(&grant, &first), "they are the same");
+
+        // What has changed meanwhile is there as soon as it was asked for.
+        age(&vault, &grant);
+        inner.password.store(1, Ordering::Relaxed);
+        vault.resolve(&grant).await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(!vault.holds(&grant, &first));
+        assert!(!vault.resolve(&grant).await.unwrap().same_as(&first));
+        assert_eq!(asked(), 3);
+
+        // Who fails to renew them takes nothing from anybody, and is not followed by all.
+        age(&vault, &grant);
+        inner.away.store(true, Ordering::Relaxed);
+        for _ in 0..10 {
+            assert!(vault.resolve(&grant).await.is_ok());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(asked(), 4);
     }
 }

@@ -46,6 +46,8 @@ const NOT_FOUND: u64 = 10037;
 #[derive(Debug, Clone)]
 pub struct NatsJournal {
     link: NatsLink,
+    /// Of the subjects of all entries.
+    prefix: Arc<str>,
     absence: Arc<Absence>,
 }
 
@@ -56,20 +58,18 @@ impl NatsJournal {
     /// When it is absent and cannot be made.
     pub async fn open(link: &NatsLink) -> Result<Self, JournalError> {
         ensure_journal(link).await.map_err(|error| JournalError::Unavailable(error.to_string()))?;
-        Ok(Self { link: link.clone(), absence: Arc::default() })
+        Ok(Self { link: link.clone(), prefix: link.names().journal("").into(), absence: Arc::default() })
     }
 
     async fn write(&self, key: &str, value: Bytes, expected: u64) -> Result<Option<Revision>, JournalError> {
-        let subject = self.subject(key)?;
         let identity = format!("{}.{}", self.link.process(), self.link.next_number());
-        let mut headers = HeaderMap::new();
-        put_header(&mut headers, "Nats-Expected-Last-Subject-Sequence", &expected.to_string());
-        put_header(&mut headers, HEADER_WRITE, &identity);
         let until = Instant::now() + GIVE_UP;
         let mut doubtful = false;
         loop {
             let trouble = if self.link.connected_by(until).await {
-                match self.link.store(subject.clone(), headers.clone(), value.clone(), ATTEMPT).await {
+                // Made for each attempt, since hardly any write needs a second.
+                let (subject, headers) = (self.subject(key)?, expectation(expected, &identity));
+                match self.link.store(subject, headers, value.clone(), ATTEMPT).await {
                     Stored::Yes { sequence } => return Ok(Some(Revision(sequence))),
                     Stored::Refused { code: WRONG_REVISION, .. } if doubtful => {
                         return self.was_it_us(key, &identity).await;
@@ -127,7 +127,7 @@ impl NatsJournal {
         if key.is_empty() || !key.bytes().all(allowed) {
             return Err(JournalError::Unreadable(format!("{key:?} is no journal key")));
         }
-        Ok(self.link.names().journal(key))
+        Ok([&*self.prefix, key].concat())
     }
 }
 
@@ -149,6 +149,13 @@ impl JournalStore for NatsJournal {
     async fn get_recent(&self, key: &str) -> Result<Option<(Bytes, Revision)>, JournalError> {
         if self.absence.is_sure(&self.link, self.subject(key)?).await { Ok(None) } else { self.get(key).await }
     }
+}
+
+fn expectation(expected: u64, identity: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    put_header(&mut headers, "Nats-Expected-Last-Subject-Sequence", &expected.to_string());
+    put_header(&mut headers, HEADER_WRITE, identity);
+    headers
 }
 
 struct Entry {

@@ -9,8 +9,12 @@ use crate::clock::Millis;
 use crate::ids::{ExecutionId, InstanceId, OrganizationId, ServiceKey, Subject};
 use crate::job::{Job, Outcome};
 use crate::manifest::Effect;
+use crate::queue::MessageWriter;
+use crate::queue::wire::{effect_from_wire, effect_to_wire, outcome_bytes, outcome_from_wire, write_outcome};
 
 const FORMAT: u32 = 1;
+/// Room for one without its outcome.
+const RECORD_BYTES: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalState {
@@ -83,29 +87,30 @@ impl Record {
     }
 
     pub(crate) fn encode(&self) -> Bytes {
-        let record = wire::JournalRecord {
-            format: FORMAT,
-            state: match self.state {
-                JournalState::Intent => wire::JournalState::Intent,
-                JournalState::Done => wire::JournalState::Done,
-                JournalState::Closed => wire::JournalState::Closed,
-                JournalState::Unknown => wire::JournalState::Unknown,
-                JournalState::DoneLate => wire::JournalState::DoneLate,
-            }
-            .into(),
-            execution_id: self.execution_id.as_str().to_owned(),
-            organization_id: self.organization.as_str().to_owned(),
-            subject: self.subject.as_ref().map(|subject| subject.0.clone()).unwrap_or_default(),
-            service: self.service.as_str().to_owned(),
-            effect: crate::queue::wire::effect_to_wire(self.effect).into(),
-            owner: self.owner.as_ref().map(|owner| owner.as_str().to_owned()).unwrap_or_default(),
-            fence: self.fence,
-            request_hash: Bytes::copy_from_slice(&self.request_hash),
-            updated_at_ms: self.updated_at.0,
-            deadline_ms: self.deadline.0,
-            outcome: self.outcome.clone().map(crate::queue::wire::outcome_to_wire),
+        let state = match self.state {
+            JournalState::Intent => wire::JournalState::Intent,
+            JournalState::Done => wire::JournalState::Done,
+            JournalState::Closed => wire::JournalState::Closed,
+            JournalState::Unknown => wire::JournalState::Unknown,
+            JournalState::DoneLate => wire::JournalState::DoneLate,
         };
-        record.encode_to_vec().into()
+        let mut record = MessageWriter::new(RECORD_BYTES + self.outcome.as_ref().map_or(0, outcome_bytes));
+        record.number(1, FORMAT.into());
+        record.choice(2, state);
+        record.text(3, self.execution_id.as_str());
+        record.text(4, self.organization.as_str());
+        record.text(5, self.subject.as_ref().map_or("", |subject| &subject.0));
+        record.text(6, self.service.as_str());
+        record.choice(7, effect_to_wire(self.effect));
+        record.text(8, self.owner.as_ref().map_or("", InstanceId::as_str));
+        record.number(9, self.fence);
+        record.bytes(10, &self.request_hash);
+        record.signed(11, self.updated_at.0);
+        record.signed(12, self.deadline.0);
+        if let Some(outcome) = &self.outcome {
+            record.message(13, |message| write_outcome(message, outcome));
+        }
+        record.finish()
     }
 
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, JournalError> {
@@ -123,7 +128,7 @@ impl Record {
                 wire::JournalState::DoneLate => JournalState::DoneLate,
                 wire::JournalState::Unspecified => return Err(unreadable("state")),
             },
-            effect: crate::queue::wire::effect_from_wire(record.effect()),
+            effect: effect_from_wire(record.effect()),
             execution_id: ExecutionId::trusted(record.execution_id),
             organization: OrganizationId::trusted(record.organization_id),
             subject: (!record.subject.is_empty()).then_some(Subject(record.subject)),
@@ -133,7 +138,7 @@ impl Record {
             request_hash: record.request_hash.as_ref().try_into().map_err(|_| unreadable("request hash"))?,
             updated_at: Millis(record.updated_at_ms),
             deadline: Millis(record.deadline_ms),
-            outcome: record.outcome.map(crate::queue::wire::outcome_from_wire),
+            outcome: record.outcome.map(outcome_from_wire),
         })
     }
 }

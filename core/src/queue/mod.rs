@@ -15,6 +15,7 @@
 pub mod dead_letters;
 pub mod express;
 pub mod local;
+mod message_writer;
 pub mod nats;
 mod ready;
 mod shares;
@@ -32,6 +33,7 @@ use crate::job::{Job, Outcome};
 
 pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetters, Letter, NoDeadLetters, UnreadableLetter};
 pub use express::{BEGUN_WITHIN, Express, ExpressKind, NoExpress, NotRun};
+pub(crate) use message_writer::MessageWriter;
 pub use shares::{Share, Shares};
 pub use survey::{Line, Survey};
 

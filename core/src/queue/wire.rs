@@ -5,6 +5,7 @@ use plugboard_proto::jobs::v1 as wire;
 use prost::Message;
 
 use super::QueueError;
+use super::message_writer::MessageWriter;
 use crate::blobs::BlobId;
 use crate::clock::Millis;
 use crate::ids::{AccountId, ExecutionId, InstanceId, KeyId, OrganizationId, ServiceKey, Subject};
@@ -18,10 +19,17 @@ const JOB_FORMATS: std::ops::RangeInclusive<u32> = 1..=JOB_FORMAT;
 /// Of everything else.
 const FORMAT: u32 = 1;
 
+/// Room for a usual job, and for a usual outcome.
+const JOB_BYTES: usize = 1_024;
+const OUTCOME_BYTES: usize = 1_024;
+
 /// One queue message with one job. Messages joined end to end are one message with the jobs of all.
 pub fn encode_job(job: &Job) -> Bytes {
-    let pack = wire::JobPack { format: JOB_FORMAT, jobs: vec![job_to_wire(job.clone())] };
-    pack.encode_to_vec().into()
+    let body = job.body.as_ref().map_or(0, |body| inline(body).map_or(0, <[u8]>::len));
+    let mut pack = MessageWriter::new(JOB_BYTES + body);
+    pack.number(1, JOB_FORMAT.into());
+    pack.message(2, |message| write_job(message, job));
+    pack.finish()
 }
 
 /// # Errors
@@ -32,9 +40,11 @@ pub fn decode_jobs(message: Bytes) -> Result<Vec<Job>, QueueError> {
     pack.jobs.into_iter().map(job_from_wire).collect()
 }
 
-pub fn encode_outcomes(outcomes: Vec<Outcome>) -> Bytes {
-    let pack = wire::OutcomePack { format: FORMAT, outcomes: outcomes.into_iter().map(outcome_to_wire).collect() };
-    pack.encode_to_vec().into()
+pub fn encode_outcomes(outcomes: &[Outcome]) -> Bytes {
+    let mut pack = MessageWriter::new(outcomes.iter().map(outcome_bytes).sum());
+    pack.number(1, FORMAT.into());
+    outcomes.iter().for_each(|outcome| pack.message(2, |message| write_outcome(message, outcome)));
+    pack.finish()
 }
 
 /// # Errors
@@ -68,15 +78,13 @@ impl ExpressNews {
 }
 
 /// One packet; joined end to end, packets are one with everything.
-pub fn encode_express_news(news: ExpressNews) -> Bytes {
-    let texts = |ids: Vec<ExecutionId>| ids.into_iter().map(|id| id.as_str().to_owned()).collect();
-    let news = wire::ExpressNews {
-        format: FORMAT,
-        outcomes: news.outcomes.into_iter().map(outcome_to_wire).collect(),
-        running: texts(news.running),
-        refused: texts(news.refused),
-    };
-    news.encode_to_vec().into()
+pub fn encode_express_news(news: &ExpressNews) -> Bytes {
+    let mut packet = MessageWriter::new(64 + news.outcomes.iter().map(outcome_bytes).sum::<usize>());
+    packet.number(1, FORMAT.into());
+    news.outcomes.iter().for_each(|outcome| packet.message(2, |message| write_outcome(message, outcome)));
+    packet.texts(3, news.running.iter().map(ExecutionId::as_str));
+    packet.texts(4, news.refused.iter().map(ExecutionId::as_str));
+    packet.finish()
 }
 
 /// # Errors
@@ -93,14 +101,13 @@ pub fn decode_express_news(message: Bytes) -> Result<ExpressNews, QueueError> {
 }
 
 pub fn encode_dead_letter(job: &Job, reason: &str, starts: u32, at: Millis) -> Bytes {
-    let letter = wire::DeadLetter {
-        format: JOB_FORMAT,
-        job: Some(job_to_wire(job.clone())),
-        reason: reason.to_owned(),
-        starts,
-        at_ms: at.0,
-    };
-    letter.encode_to_vec().into()
+    let mut letter = MessageWriter::new(JOB_BYTES);
+    letter.number(1, JOB_FORMAT.into());
+    letter.message(2, |message| write_job(message, job));
+    letter.text(3, reason);
+    letter.number(4, starts.into());
+    letter.signed(5, at.0);
+    letter.finish()
 }
 
 fn known(format: u32) -> Result<(), QueueError> {
@@ -109,11 +116,6 @@ fn known(format: u32) -> Result<(), QueueError> {
 
 pub(super) fn known_job(format: u32) -> Result<(), QueueError> {
     if JOB_FORMATS.contains(&format) { Ok(()) } else { Err(QueueError::Unreadable(format!("format {format}"))) }
-}
-
-/// Hex digits as bytes.
-fn digest_to_wire(digest: &str) -> Bytes {
-    hex::decode(digest).unwrap_or_default().into()
 }
 
 /// Format 1 had the digits themselves.
@@ -143,34 +145,34 @@ pub(crate) fn effect_from_wire(effect: wire::Effect) -> Effect {
     }
 }
 
-fn job_to_wire(job: Job) -> wire::Job {
-    let (body, body_blob) = split(job.body);
-    wire::Job {
-        execution_id: job.execution_id.to_bytes(),
-        organization_id: job.organization.to_bytes(),
-        subject: job.subject.map(|subject| subject.0).unwrap_or_default(),
-        key_id: job.key_id.to_bytes(),
-        service: job.service.as_str().to_owned(),
-        connection_id: job.account.to_bytes(),
-        connection_label: job.account_label,
-        module: job.module,
-        operation: job.operation.unwrap_or_default(),
-        manifest_digest: digest_to_wire(&job.manifest_digest),
-        effect: effect_to_wire(job.effect).into(),
-        method: job.method,
-        path: job.path,
-        query: pairs_to_wire(job.query),
-        body,
-        headers: pairs_to_wire(job.headers),
-        body_blob,
-        request_hash: Bytes::copy_from_slice(&job.request_hash),
-        ticket: Bytes::copy_from_slice(&job.ticket),
-        accepted_at_ms: job.accepted_at.0,
-        deadline_ms: job.deadline.0,
-        reply_to: job.reply_to.map(|to| to.as_str().to_owned()).unwrap_or_default(),
-        traceparent: job.trace.traceparent,
-        tracestate: job.trace.tracestate,
+fn write_job(message: &mut MessageWriter, job: &Job) {
+    job.execution_id.with_bytes(|id| message.bytes(1, id));
+    job.organization.with_bytes(|id| message.bytes(2, id));
+    message.text(3, job.subject.as_ref().map_or("", |subject| &subject.0));
+    job.key_id.with_bytes(|id| message.bytes(4, id));
+    message.text(5, job.service.as_str());
+    job.account.with_bytes(|id| message.bytes(6, id));
+    message.text(7, &job.account_label);
+    message.text(8, &job.module);
+    message.text(9, job.operation.as_deref().unwrap_or_default());
+    let mut digest = [0; 32];
+    if hex::decode_to_slice(&job.manifest_digest, &mut digest).is_ok() {
+        message.bytes(10, &digest);
     }
+    message.choice(11, effect_to_wire(job.effect));
+    message.text(12, &job.method);
+    message.text(13, &job.path);
+    write_pairs(message, 14, &job.query);
+    message.optional_bytes(15, job.body.as_ref().and_then(inline));
+    write_pairs(message, 16, &job.headers);
+    message.text(17, job.body.as_ref().and_then(blob).unwrap_or_default());
+    message.bytes(18, &job.request_hash);
+    message.bytes(19, &job.ticket);
+    message.signed(20, job.accepted_at.0);
+    message.signed(21, job.deadline.0);
+    message.text(22, job.reply_to.as_ref().map_or("", InstanceId::as_str));
+    message.text(23, &job.trace.traceparent);
+    message.text(24, &job.trace.tracestate);
 }
 
 pub(super) fn job_from_wire(job: wire::Job) -> Result<Job, QueueError> {
@@ -204,17 +206,19 @@ pub(super) fn job_from_wire(job: wire::Job) -> Result<Job, QueueError> {
     })
 }
 
-pub(crate) fn outcome_to_wire(outcome: Outcome) -> wire::Outcome {
-    let data_bytes = outcome.data.as_ref().map(Payload::len).unwrap_or_default();
-    let (data, data_blob) = split(outcome.data);
-    wire::Outcome {
-        execution_id: outcome.execution_id.as_str().to_owned(),
-        envelope: outcome.envelope,
-        data,
-        data_blob,
-        data_bytes,
-        stage_us: outcome.stages.to_micros(),
-    }
+pub(crate) fn write_outcome(message: &mut MessageWriter, outcome: &Outcome) {
+    let data = outcome.data.as_ref();
+    message.text(1, outcome.execution_id.as_str());
+    message.bytes(2, &outcome.envelope);
+    message.optional_bytes(3, data.and_then(inline));
+    message.text(4, data.and_then(blob).unwrap_or_default());
+    message.number(5, data.map(Payload::len).unwrap_or_default());
+    message.numbers(6, outcome.stages.as_micros());
+}
+
+/// Roughly.
+pub(crate) fn outcome_bytes(outcome: &Outcome) -> usize {
+    OUTCOME_BYTES + outcome.envelope.len() + outcome.data.as_ref().and_then(inline).map_or(0, <[u8]>::len)
 }
 
 pub(crate) fn outcome_from_wire(outcome: wire::Outcome) -> Outcome {
@@ -226,11 +230,17 @@ pub(crate) fn outcome_from_wire(outcome: wire::Outcome) -> Outcome {
     }
 }
 
-fn split(payload: Option<Payload>) -> (Option<Bytes>, String) {
+fn inline(payload: &Payload) -> Option<&[u8]> {
     match payload {
-        None => (None, String::new()),
-        Some(Payload::Inline(data)) => (Some(data), String::new()),
-        Some(Payload::Blob { id, .. }) => (None, id.as_str().to_owned()),
+        Payload::Inline(data) => Some(data),
+        Payload::Blob { .. } => None,
+    }
+}
+
+fn blob(payload: &Payload) -> Option<&str> {
+    match payload {
+        Payload::Inline(_) => None,
+        Payload::Blob { id, .. } => Some(id.as_str()),
     }
 }
 
@@ -245,8 +255,13 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn pairs_to_wire(pairs: Vec<(String, String)>) -> Vec<wire::Pair> {
-    pairs.into_iter().map(|(name, value)| wire::Pair { name, value }).collect()
+fn write_pairs(message: &mut MessageWriter, field: u32, pairs: &[(String, String)]) {
+    for (name, value) in pairs {
+        message.message(field, |pair| {
+            pair.text(1, name);
+            pair.text(2, value);
+        });
+    }
 }
 
 fn pairs_from_wire(pairs: Vec<wire::Pair>) -> Vec<(String, String)> {

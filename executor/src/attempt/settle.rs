@@ -28,6 +28,8 @@ use plugboard_core::broken::broken;
 const JOURNAL_REST: Duration = Duration::from_secs(5);
 /// Longest rest of a job that is handed back.
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// Room for the envelope of a call that succeeded.
+const ENVELOPE_BYTES: usize = 1_024;
 /// Tries to store a large answer, and to send a reply.
 const TRIES: u32 = 3;
 
@@ -240,10 +242,11 @@ impl<'a> Desk<'a> {
         if let Some(error) = &called.error {
             self.note(error, called.status);
         }
-        let envelope = serde_json::to_vec(&self.envelope(called)).unwrap_or_else(|error| {
+        let mut envelope = Vec::with_capacity(ENVELOPE_BYTES);
+        if let Err(error) = serde_json::to_writer(&mut envelope, &self.envelope(called)) {
             tracing::error!(%error, "an envelope could not be written");
-            br#"{"ok":false,"state":"unknown"}"#.to_vec()
-        });
+            envelope = br#"{"ok":false,"state":"unknown"}"#.to_vec();
+        }
         let stages = self.watch.times();
         Outcome { execution_id: self.job.execution_id.clone(), envelope: Bytes::from(envelope), data, stages }
     }

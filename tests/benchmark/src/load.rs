@@ -134,7 +134,8 @@ pub async fn closed(target: &Target, callers: usize, time: Duration) -> anyhow::
     measured(warm.collect(), start.elapsed() - warm_up)
 }
 
-/// Calls start at a fixed rate whether or not earlier ones were answered; a late start counts as latency.
+/// Calls start at a fixed rate whether or not earlier ones were answered; a late start counts as latency. Those that warm
+/// up do not count.
 pub async fn open(target: &Target, rate: f64, time: Duration) -> anyhow::Result<Measured> {
     const CONNECTIONS: usize = 256;
     let mut pool = Vec::new();
@@ -145,7 +146,8 @@ pub async fn open(target: &Target, rate: f64, time: Duration) -> anyhow::Result<
     // Who finds every connection busy waits for one; its wait counts, since it began when it was due.
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     let start = Instant::now();
-    let count = (rate * time.as_secs_f64()) as usize;
+    let warm_up = (rate * (time / 5).as_secs_f64()) as usize;
+    let count = warm_up + (rate * time.as_secs_f64()) as usize;
     let mut tasks = Vec::with_capacity(count);
     for turn in 0..count {
         let due = start + Duration::from_secs_f64(turn as f64 / rate);
@@ -169,5 +171,6 @@ pub async fn open(target: &Target, rate: f64, time: Duration) -> anyhow::Result<
     for task in tasks {
         latencies.push(task.await??);
     }
-    measured(latencies, start.elapsed())
+    latencies.drain(..warm_up);
+    measured(latencies, start.elapsed() - time / 5)
 }

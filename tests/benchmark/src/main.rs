@@ -137,10 +137,13 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     }
     // Latency under load is told by an open-loop generator at half of what the target can do: a closed loop slows down
     // with the system and hides its stalls.
-    for target in &targets {
-        let rate = table.rate(&target.name, 64) * 0.5;
-        let measured = load::open(target, rate, plan.seconds).await?;
-        table.add_open(&target.name, measured);
+    for round in 1..=plan.rounds {
+        for target in &targets {
+            let rate = table.rate(&target.name, 64) * 0.5;
+            let measured = load::open(target, rate, plan.seconds).await?;
+            eprintln!("round {round}: {:<28}    half load {measured}", target.name);
+            table.add_open(&target.name, measured);
+        }
     }
     println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, &up, &cluster));
     println!("{}\n{}", table.throughput(), table.latency());

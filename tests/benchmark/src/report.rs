@@ -14,7 +14,7 @@ use crate::plugboard::{Sync, System};
 pub struct Table {
     order: Vec<String>,
     rows: BTreeMap<(String, usize), Vec<Measured>>,
-    open: BTreeMap<String, Measured>,
+    open: BTreeMap<String, Vec<Measured>>,
 }
 
 fn median<T: Copy>(values: &[T], by: impl Fn(&T) -> f64) -> f64 {
@@ -36,7 +36,7 @@ impl Table {
     }
 
     pub fn add_open(&mut self, name: &str, measured: Measured) {
-        self.open.insert(name.to_owned(), measured);
+        self.open.entry(name.to_owned()).or_default().push(measured);
     }
 
     /// Median calls per second.
@@ -74,15 +74,14 @@ impl Table {
              | --- | ---: | ---: | ---: | ---: |\n",
         );
         for name in &self.order {
+            let closed = CALLERS.map(|callers| self.rows.get(&(name.clone(), callers)));
             let _ = write!(text, "| {name} |");
-            for callers in CALLERS {
-                let rows = self.rows.get(&(name.clone(), callers)).map_or(&[][..], Vec::as_slice);
+            for rows in closed.into_iter().chain([self.open.get(name)]) {
+                let rows = rows.map_or(&[][..], Vec::as_slice);
                 let (p50, p99) = (median(rows, |row| ms(row.p50)), median(rows, |row| ms(row.p99)));
                 let _ = write!(text, " {p50:.2} / {p99:.2} |");
             }
-            let open = self.open.get(name);
-            let (p50, p99) = open.map_or((f64::NAN, f64::NAN), |open| (ms(open.p50), ms(open.p99)));
-            let _ = writeln!(text, " {p50:.2} / {p99:.2} |");
+            text.push('\n');
         }
         text
     }

@@ -332,7 +332,7 @@ impl Desk {
     }
 
     async fn tell(&self, gateway: &InstanceId, news: wire::ExpressNews) {
-        let part = wire::encode_express_news(news);
+        let part = wire::encode_express_news(&news);
         let lane = self.gateways.to(gateway, || self.link.names().express_news(self.kind, gateway));
         if let Err(error) = lane.send(&self.link, part).await {
             // The gateway hears nothing and sends the call elsewhere.

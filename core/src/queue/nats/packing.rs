@@ -74,13 +74,14 @@ impl PacketLane {
     /// Sends a part, now or with the next packet. At most once.
     pub(super) async fn send(self: &Arc<Self>, link: &NatsLink, part: Bytes) -> Result<(), QueueError> {
         let Some(packet) = self.enter(part)? else { return Ok(()) };
-        let sending = Draining { link: link.clone(), lane: self.clone() };
-        if link.send(self.subject.clone(), self.reply.clone(), packet).await {
-            drop(sending);
-            Ok(())
-        } else {
-            Err(QueueError::Unavailable("no connection".to_owned()))
+        let busy = Busy { link, lane: self };
+        if !link.send(self.subject.clone(), self.reply.clone(), packet).await {
+            return Err(QueueError::Unavailable("no connection".to_owned()));
         }
+        // Whatever is ready to run goes first, the writing of this packet and the work of other calls among it.
+        tokio::task::yield_now().await;
+        drop(busy);
+        Ok(())
     }
 
     /// Gives the part back when it may leave at once; then the caller has made the lane busy.
@@ -95,6 +96,13 @@ impl PacketLane {
         }
         state.waiting.push_back(part);
         Ok(None)
+    }
+
+    /// Whether nothing waits: then it is at rest.
+    fn comes_to_rest(&self) -> bool {
+        let mut state = self.state.lock();
+        state.busy = !state.waiting.is_empty();
+        !state.busy
     }
 
     /// The next packet and the number of parts in it; without one, the lane is at rest.
@@ -121,26 +129,27 @@ impl PacketLane {
 
 /// Sends what gathered since the last packet, until nothing has.
 async fn drain(link: NatsLink, lane: Arc<PacketLane>) {
-    loop {
-        // Whatever is ready to run goes first, the writing of the last packet and the work of other calls among it.
-        tokio::task::yield_now().await;
-        let Some((packet, count)) = lane.next() else { return };
+    while let Some((packet, count)) = lane.next() {
         lane.packed.record(count as f64);
         if !link.send(lane.subject.clone(), lane.reply.clone(), packet).await {
             tracing::warn!(subject = lane.subject, count, "a packet could not be sent");
         }
+        tokio::task::yield_now().await;
     }
 }
 
-/// Sets the lane going again, also when its sender is cancelled in between.
-struct Draining {
-    link: NatsLink,
-    lane: Arc<PacketLane>,
+/// Sets the lane going again, also when its sender is cancelled in between. With a task of its own only where something
+/// waits: a task wakes a thread.
+struct Busy<'a> {
+    link: &'a NatsLink,
+    lane: &'a Arc<PacketLane>,
 }
 
-impl Drop for Draining {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if !self.lane.comes_to_rest()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             runtime.spawn(drain(self.link.clone(), self.lane.clone()));
         }
     }

@@ -48,7 +48,7 @@ impl Replies for NatsReplies {
             return Err(QueueError::Unavailable("no connection".to_owned()));
         }
         let lane = self.lanes.to(to, || self.link.names().reply(to));
-        lane.send(&self.link, wire::encode_outcomes(vec![outcome])).await
+        lane.send(&self.link, wire::encode_outcomes(&[outcome])).await
     }
 
     async fn subscribe(&self, me: &InstanceId, inbox: Inbox) -> Result<(), QueueError> {

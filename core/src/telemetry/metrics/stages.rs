@@ -63,12 +63,12 @@ impl StageTimes {
     }
 
     /// For the wire, without the zeros at its end.
-    pub fn to_micros(self) -> Vec<u32> {
+    pub fn as_micros(&self) -> &[u32] {
         let length = self.0.iter().rposition(|time| *time > 0).map_or(0, |last| last + 1);
-        self.0.into_iter().take(length).collect()
+        &self.0[..length]
     }
 
-    /// What [`Self::to_micros`] made. A later version may know of more stages than this one.
+    /// What [`Self::as_micros`] made. A later version may know of more stages than this one.
     pub fn from_micros(micros: &[u32]) -> Self {
         let mut times = Self::default();
         times.0.iter_mut().zip(micros).for_each(|(time, told)| *time = *told);
@@ -140,13 +140,14 @@ mod tests {
         let stages = Stages::default();
         let watch = Stopwatch::new(&stages);
         assert!(watch.times().is_empty());
-        assert!(watch.times().to_micros().is_empty());
+        assert!(watch.times().as_micros().is_empty());
         for millis in [3, 4] {
             watch.record(Stage::Vendor, Duration::from_millis(millis));
         }
-        let travelled = watch.times().to_micros();
+        let times = watch.times();
+        let travelled = times.as_micros();
         assert_eq!(travelled, [0, 0, 0, 0, 0, 7_000]);
-        assert_eq!(StageTimes::from_micros(&travelled), watch.times());
+        assert_eq!(StageTimes::from_micros(travelled), times);
         assert_eq!(StageTimes::from_micros(&[1; 20]).of(Stage::Answer), Duration::from_micros(1));
     }
 
