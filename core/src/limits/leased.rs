@@ -24,7 +24,7 @@ const AHEAD_OF_FEW: Duration = Duration::from_millis(500);
 /// Small: this part of a burst. A vendor does not notice when so few come together with what follows.
 const FEW: u32 = 100;
 /// The next handful is fetched when of the last one this part is left, of its tokens or of its time.
-const LEFT: u32 = 4;
+const LEFT: u32 = 8;
 /// How long a bucket without enough for a handful is asked by each call for itself.
 const DRY: Duration = AHEAD;
 /// Buckets that are remembered before those that nobody uses are forgotten.

@@ -19,9 +19,9 @@ const JOB_FORMATS: std::ops::RangeInclusive<u32> = 1..=JOB_FORMAT;
 /// Of everything else.
 const FORMAT: u32 = 1;
 
-/// Room for a usual job, and for a usual outcome.
+/// Room for a usual job, and for what an outcome has beside its envelope and data.
 const JOB_BYTES: usize = 1_024;
-const OUTCOME_BYTES: usize = 1_024;
+const OUTCOME_BYTES: usize = 128;
 
 /// One queue message with one job. Messages joined end to end are one message with the jobs of all.
 pub fn encode_job(job: &Job) -> Bytes {
