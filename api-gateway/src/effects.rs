@@ -60,7 +60,12 @@ impl Gateway {
             },
         };
         let mut waiter = self.waiters.register(&job.execution_id);
-        if let Err(error) = self.hand_in(job).await {
+        let handed_in = match not_run {
+            NotRun::NotTaken => self.hand_in(job).await,
+            // Who may have begun is not refused for coming late.
+            NotRun::Lost => self.enqueue(job).await,
+        };
+        if let Err(error) = handed_in {
             return match not_run {
                 NotRun::NotTaken => Err(error),
                 NotRun::Lost => self.nowhere(job, error).await,
@@ -134,10 +139,8 @@ impl Gateway {
                     // As long as this process lives it sees to it that the call ends, should the executor not.
                     let (this, job) = (self.clone(), job.clone());
                     tokio::spawn(async move {
-                        if run.await.is_err()
-                            && let Err(error) = this.publish(job).await
-                        {
-                            tracing::warn!(%error, "a call whose executor is gone stays open until its deadline");
+                        if run.await.is_err() {
+                            this.hand_in_later(job);
                         }
                     });
                     AtOnce::GoesOn
@@ -148,12 +151,15 @@ impl Gateway {
     }
 
     /// The queue does not take what an executor that is gone may have begun.
-    async fn nowhere(&self, job: &Job, error: CallError) -> Result<Option<Outcome>, CallError> {
+    async fn nowhere(self: &Arc<Self>, job: &Arc<Job>, error: CallError) -> Result<Option<Outcome>, CallError> {
         match self.journal.close(job, &self.unsent(job, error.clone())).await {
             Ok(Closed::Yes) => Err(error),
             Ok(Closed::AlreadyEnded(outcome)) => Ok(Some(*outcome)),
-            // Its handle will tell.
-            Ok(Closed::IntentOpen) | Err(_) => Ok(None),
+            // Its handle will tell what has become of it when the queue takes it again.
+            Ok(Closed::IntentOpen) | Err(_) => {
+                self.hand_in_later(job.clone());
+                Ok(None)
+            }
         }
     }
 

@@ -27,6 +27,7 @@ mod effects;
 mod farewell;
 mod front;
 pub mod grpc;
+mod later;
 pub mod mcp;
 mod meters;
 mod pages;

@@ -258,22 +258,29 @@ impl Gateway {
         Err(CallError::overloaded(message, u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)).fix(fix).because(AGE))
     }
 
-    /// To the queue, for a caller who waits. A job that it has not confirmed may run.
-    pub(crate) async fn hand_in(&self, job: &Arc<Job>) -> Result<(), CallError> {
+    /// To the queue, for a caller who waits.
+    pub(crate) async fn hand_in(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), CallError> {
         self.admit(job)?;
+        self.enqueue(job).await
+    }
+
+    /// As [`Self::hand_in`], without asking whether it would be made in time.
+    pub(crate) async fn enqueue(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), CallError> {
         match self.publish(job.clone()).await {
-            Ok(()) | Err(QueueError::Unconfirmed(_)) => Ok(()),
+            Ok(()) => Ok(()),
+            // It may run, and from here on it is to.
+            Err(QueueError::Unconfirmed(_)) => {
+                self.hand_in_later(job.clone());
+                Ok(())
+            }
             Err(error) => Err(queue_away(&error)),
         }
     }
 
-    async fn run_in_background(&self, job: Arc<Job>) -> Result<Answer, CallError> {
+    async fn run_in_background(self: &Arc<Self>, job: Arc<Job>) -> Result<Answer, CallError> {
         let handle = running(&job, self.clock.now());
-        match self.publish(job).await {
-            // Whether an unconfirmed one runs is what the handle will tell.
-            Ok(()) | Err(QueueError::Unconfirmed(_)) => Ok(Answer::of(&handle)),
-            Err(error) => Err(queue_away(&error)),
-        }
+        self.enqueue(&job).await?;
+        Ok(Answer::of(&handle))
     }
 
     pub(crate) async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
@@ -315,7 +322,7 @@ impl Gateway {
 
     /// A read whose outcome would be known here alone, when this gateway ends: it is made again in the background, where
     /// executors keep the outcome. As an execution of its own, for the queue may know this one already, and takes none twice.
-    async fn hand_over(&self, job: &Job) -> Result<Answer, CallError> {
+    async fn hand_over(self: &Arc<Self>, job: &Job) -> Result<Answer, CallError> {
         let again = Job { trace: job.trace.clone(), ..self.anew(job.clone(), job.deadline) };
         self.run_in_background(Arc::new(again)).await
     }

@@ -42,6 +42,11 @@ impl<'a> Call<'a> {
         self.told().filter(|(asked, told)| told.is_final() && (asked.kind == "call" || told.execution_id.is_some()))
     }
 
+    /// Somebody was given a handle for it.
+    pub(crate) fn was_accepted(&self) -> bool {
+        self.told().any(|(_, told)| !told.is_final())
+    }
+
     pub(crate) fn last_end(&self) -> Option<&'a Told> {
         self.ends().next_back().map(|(_, told)| told)
     }

@@ -83,18 +83,25 @@ fn lost(records: &Records, calls: &[Call<'_>]) -> Row {
         let given: BTreeSet<&str> = call.told().filter_map(|(_, told)| told.execution_id.as_deref()).collect();
         against.extend(given.difference(&ended).map(|id| format!("{}: {id} has no end", call.marker)));
     }
-    let repeatable = of_class(calls, &[Class::Idempotent, Class::Keyed]);
-    for call in repeatable.filter(|call| was_left_alone(records, call)) {
-        against.push(format!("{}: unknown at its deadline, and nobody had taken it over", call.marker));
+    for call in calls.iter().filter(|call| there_was_time(records, call)) {
+        match call.ends().next().and_then(|(_, told)| told.code.as_deref()) {
+            Some("OUTCOME_UNKNOWN") if matches!(call.class(), Some(Class::Idempotent | Class::Keyed)) => {
+                against.push(format!("{}: unknown at its deadline, and nobody had taken it over", call.marker));
+            }
+            Some("DEADLINE_EXCEEDED") if call.was_accepted() && call.requests.is_empty() => {
+                against.push(format!("{}: accepted, and nobody had begun it at its deadline", call.marker));
+            }
+            _ => {}
+        }
     }
     Row::judged("I1", "accepted calls lost", format!("{looked_at} calls"), against, "")
 }
 
-/// Told as unknown at its deadline at the earliest, with time for another executor before that in which nothing was broken.
-fn was_left_alone(records: &Records, call: &Call<'_>) -> bool {
-    let (Some(first), Some((asked, told))) = (call.asked.first(), call.ends().next()) else { return false };
+/// It was told at its deadline how it ended, and before that there was time for another executor in which nothing was broken.
+fn there_was_time(records: &Records, call: &Call<'_>) -> bool {
+    let (Some(first), Some((asked, _))) = (call.asked.first(), call.ends().next()) else { return false };
     let deadline = first.from + DEADLINE.as_millis() as u64;
-    if asked.to < deadline || told.code.as_deref() != Some("OUTCOME_UNKNOWN") {
+    if asked.to < deadline {
         return false;
     }
     let mut quiet_since = first.from;

@@ -297,3 +297,21 @@ fn a_call_that_nobody_takes_over_is_lost() {
     records.faults.push(fault);
     assert_eq!(red(&records), [] as [String; 0]);
 }
+
+/// As if the queue had forgotten what it had confirmed.
+#[test]
+fn a_call_that_was_accepted_and_never_begun_is_lost() {
+    let mut records = well(Class::Once);
+    records.faults.clear();
+    records.ledger.clear();
+    let mut later = records.asked[0].clone();
+    records.asked[0].answer = Answer::Told(told("running", None, "x1"));
+    (later.from, later.to, later.kind) = (45_000, 45_001, "look".to_owned());
+    let mut end = told("failed", Some("not_sent"), "x1");
+    end.code = Some("DEADLINE_EXCEEDED".to_owned());
+    later.answer = Answer::Told(end);
+    records.asked.push(later);
+    assert_red(&records, "I1");
+    records.asked[1].to = 44_000;
+    assert_eq!(red(&records), [] as [String; 0], "it was told before its deadline");
+}
