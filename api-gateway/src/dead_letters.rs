@@ -13,7 +13,7 @@ use plugboard_core::queue::{DeadLetterPage, Letter, QueueError};
 
 use crate::config::MAX_DEADLINE_MS;
 use crate::state::Gateway;
-use crate::submit::{journal_away, noted, queue_away};
+use crate::submit::{journal_away, noted};
 
 /// Why a dead letter stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ impl Gateway {
 
     /// Makes the call again, as a new execution of the same request.
     pub(crate) async fn replay_letter(
-        &self,
+        self: &Arc<Self>,
         whose: Option<&OrganizationId>,
         id: &ExecutionId,
         accept_duplicate: bool,
@@ -75,10 +75,7 @@ impl Gateway {
         let deadline = self.clock.now().plus(Duration::from_millis(MAX_DEADLINE_MS.into()));
         let job = Arc::new(self.anew(letter.job, deadline));
         let new_id = job.execution_id.clone();
-        match self.queue.publish(job).await {
-            Ok(()) | Err(QueueError::Unconfirmed(_)) => {}
-            Err(error) => return Err(noted(queue_away(&error)).into()),
-        }
+        self.enqueue(&job).await.map_err(noted)?;
         tracing::info!(execution_id = id.as_str(), replay = new_id.as_str(), "a dead letter is made again");
         if let Err(error) = self.queue.dead_letters().remove(id).await {
             tracing::warn!(%error, execution_id = id.as_str(), "a dead letter that is made again could not be dropped");

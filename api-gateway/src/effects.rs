@@ -60,16 +60,14 @@ impl Gateway {
             },
         };
         let mut waiter = self.waiters.register(&job.execution_id);
-        let handed_in = match not_run {
-            NotRun::NotTaken => self.hand_in(job).await,
+        match not_run {
+            NotRun::NotTaken => self.hand_in(job).await?,
             // Who may have begun is not refused for coming late.
-            NotRun::Lost => self.enqueue(job).await,
-        };
-        if let Err(error) = handed_in {
-            return match not_run {
-                NotRun::NotTaken => Err(error),
-                NotRun::Lost => self.nowhere(job, error).await,
-            };
+            NotRun::Lost => {
+                if let Err(error) = self.enqueue(job).await {
+                    return self.nowhere(job, error).await;
+                }
+            }
         }
         let outcome = timeout_at(ends, async {
             tokio::select! {

@@ -448,7 +448,7 @@ pub(crate) fn auth_away(error: IdentityError) -> CallError {
     CallError::overloaded("Accounts cannot be looked up right now.", 1_000).because(error.to_string())
 }
 
-pub(crate) fn queue_away(error: &QueueError) -> CallError {
+fn queue_away(error: &QueueError) -> CallError {
     match error {
         QueueError::Full => {
             CallError::overloaded("Too many calls of this organization are waiting. Slow down, then repeat.", 2_000)

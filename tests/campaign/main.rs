@@ -110,7 +110,7 @@ fn judge(out: &Path) -> ExitCode {
     println!("{}", table::markdown(&rows));
     for row in rows.iter().filter(|row| !row.examples.is_empty()) {
         println!("{} {}:", row.invariant, row.promise);
-        row.examples.iter().take(10).for_each(|example| println!("  {example}"));
+        row.examples.iter().take(10).for_each(|example| println!("- {example}"));
     }
     if checker::is_red(&rows) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

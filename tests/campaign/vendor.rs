@@ -136,6 +136,8 @@ async fn serve(mut stream: TcpStream, state: &Arc<State>) -> std::io::Result<()>
 
 /// Returns whether the connection lives on.
 async fn answer(stream: &mut TcpStream, state: &Arc<State>, request: Received) -> std::io::Result<bool> {
+    // Not when its line is written: it may wait for those of others before that.
+    let at = state.clock.now();
     let marker = marker_of(&request.path);
     let nth = {
         let mut requests = state.requests.lock().unwrap();
@@ -147,7 +149,7 @@ async fn answer(stream: &mut TcpStream, state: &Arc<State>, request: Received) -
     // Writing to disk holds up a thread of the runtime for milliseconds.
     let (entry, effect) = {
         let (state, marker) = (state.clone(), marker.clone());
-        tokio::task::spawn_blocking(move || state.enter(&request, &marker, behaviour)).await.unwrap()
+        tokio::task::spawn_blocking(move || state.enter(at, &request, &marker, behaviour)).await.unwrap()
     };
     let seq = entry.seq;
     let told = |status| state.ledger.append(&Entry::Answered { seq, at: state.clock.now(), status });
@@ -192,7 +194,7 @@ impl State {
     }
 
     /// Writes the line; the effect is what its answer tells, that of an earlier request if this is a repeat of it.
-    fn enter(&self, request: &Received, marker: &str, behaviour: Behaviour) -> (Request, Option<u64>) {
+    fn enter(&self, at: u64, request: &Received, marker: &str, behaviour: Behaviour) -> (Request, Option<u64>) {
         let seq = self.next();
         let key = Some(request.header("idempotency-key").to_owned()).filter(|key| !key.is_empty());
         let body = body_hash(&request.json());
@@ -208,7 +210,7 @@ impl State {
         let effect = changes && earlier.is_none();
         let entry = Request {
             seq,
-            at: self.clock.now(),
+            at,
             marker: marker.to_owned(),
             method: request.method.clone(),
             path: request.path.clone(),

@@ -32,7 +32,7 @@ pub(crate) async fn small_and_quick() {
     let stack = stack.unwrap();
     let resident = eventually("it settles", Duration::from_secs(5), || async {
         let memory = resident(stack.main_pid());
-        (memory <= 40 * MIB).then_some(memory)
+        (memory <= 36 * MIB).then_some(memory)
     })
     .await;
     eprintln!("binary {} MiB, ready after {best:?}, {} MiB of its own", size / MIB, resident / MIB);

@@ -326,6 +326,10 @@ impl CachedDirectory {
 /// The service belongs to it: fields of one vendor are never an answer for another.
 type Whose = (OrganizationId, ServiceKey, AccountId);
 
+fn whose(grant: &Grant) -> Whose {
+    (grant.organization.clone(), grant.service.clone(), grant.account.clone())
+}
+
 /// A [`Vault`] that keeps decrypted fields for at most two seconds, under a fresh beat only. What is in use is asked for
 /// again before that, by one call for all: those of a busy account would otherwise all come to the end of it at once.
 pub struct CachedVault {
@@ -422,7 +426,7 @@ impl CachedVault {
 #[async_trait]
 impl Vault for CachedVault {
     async fn resolve(&self, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
-        let whose = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
+        let whose = whose(grant);
         if !grant.refresh
             && let Some(kept) = self.shelf.kept(&whose)
         {
@@ -437,8 +441,7 @@ impl Vault for CachedVault {
     }
 
     fn holds(&self, grant: &Grant, fields: &Arc<AccountFields>) -> bool {
-        let whose = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
-        self.shelf.kept(&whose).is_some_and(|kept| Arc::ptr_eq(&kept.fields, fields))
+        self.shelf.kept(&whose(grant)).is_some_and(|kept| Arc::ptr_eq(&kept.fields, fields))
     }
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, IdentityError> {
@@ -508,7 +511,7 @@ mod tests {
 
     /// As if what is kept had been asked for some time ago.
     fn age(vault: &CachedVault, grant: &Grant) {
-        let whose = (grant.organization.clone(), grant.service.clone(), grant.account.clone());
+        let whose = whose(grant);
         let kept = vault.shelf.kept(&whose).unwrap();
         let since = Instant::now().checked_sub(RENEWED_AFTER).unwrap();
         let aged = Kept { epoch: kept.epoch, fields: kept.fields.clone(), since, renewing: false.into() };

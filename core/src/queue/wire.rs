@@ -20,13 +20,13 @@ const JOB_FORMATS: std::ops::RangeInclusive<u32> = 1..=JOB_FORMAT;
 const FORMAT: u32 = 1;
 
 /// Room for a usual job, and for what an outcome has beside its envelope and data.
-const JOB_BYTES: usize = 1_024;
-const OUTCOME_BYTES: usize = 128;
+const ROOM_FOR_JOB: usize = 1_024;
+const ROOM_BESIDE_OUTCOME: usize = 128;
 
 /// One queue message with one job. Messages joined end to end are one message with the jobs of all.
 pub fn encode_job(job: &Job) -> Bytes {
-    let body = job.body.as_ref().map_or(0, |body| inline(body).map_or(0, <[u8]>::len));
-    let mut pack = MessageWriter::new(JOB_BYTES + body);
+    let body = job.body.as_ref().and_then(inline).map_or(0, <[u8]>::len);
+    let mut pack = MessageWriter::new(ROOM_FOR_JOB + body);
     pack.number(1, JOB_FORMAT.into());
     pack.message(2, |message| write_job(message, job));
     pack.finish()
@@ -101,7 +101,7 @@ pub fn decode_express_news(message: Bytes) -> Result<ExpressNews, QueueError> {
 }
 
 pub fn encode_dead_letter(job: &Job, reason: &str, starts: u32, at: Millis) -> Bytes {
-    let mut letter = MessageWriter::new(JOB_BYTES);
+    let mut letter = MessageWriter::new(ROOM_FOR_JOB);
     letter.number(1, JOB_FORMAT.into());
     letter.message(2, |message| write_job(message, job));
     letter.text(3, reason);
@@ -218,7 +218,7 @@ pub(crate) fn write_outcome(message: &mut MessageWriter, outcome: &Outcome) {
 
 /// Roughly.
 pub(crate) fn outcome_bytes(outcome: &Outcome) -> usize {
-    OUTCOME_BYTES + outcome.envelope.len() + outcome.data.as_ref().and_then(inline).map_or(0, <[u8]>::len)
+    ROOM_BESIDE_OUTCOME + outcome.envelope.len() + outcome.data.as_ref().and_then(inline).map_or(0, <[u8]>::len)
 }
 
 pub(crate) fn outcome_from_wire(outcome: wire::Outcome) -> Outcome {
