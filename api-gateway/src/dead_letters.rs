@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugboard_core::clock::Millis;
 use plugboard_core::error::CallError;
 use plugboard_core::ids::{ExecutionId, OrganizationId};
-use plugboard_core::job::{Acceptance, Job, TicketFacts, TraceContext};
+use plugboard_core::job::{Acceptance, Job, TraceContext};
 use plugboard_core::journal::JournalState;
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{DeadLetterPage, Letter, QueueError};
@@ -114,26 +114,18 @@ impl Gateway {
             accepted_at: now,
             deadline,
         });
-        let ticket = self.ticket_key.sign(TicketFacts {
-            execution_id: &execution_id,
-            organization: &job.organization,
-            service: &job.service,
-            account: &job.account,
-            request_hash: &job.request_hash,
-            deadline,
-        });
         // The manifest that the call was checked against may be gone by now.
         let present = self.catalog.snapshot().listed(&job.service).map(|listed| listed.digest().to_owned());
-        Job {
+        let anew = Job {
             execution_id,
-            ticket,
             deadline,
             accepted_at: now,
             reply_to: None,
             trace: TraceContext::default(),
             manifest_digest: present.unwrap_or(job.manifest_digest),
             ..job
-        }
+        };
+        Job { ticket: self.ticket(&anew), ..anew }
     }
 }
 

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
-use plugboard_core::job::{Envelope, Job, Outcome};
+use plugboard_core::fleet;
+use plugboard_core::job::{Envelope, Job};
 use plugboard_core::journal::{Binding, Earlier, LostNote};
 use plugboard_core::manifest::Effect;
 
 use crate::answer::Answer;
 use crate::arguments::Call;
+use crate::retold::replayed;
 use crate::state::Gateway;
 use crate::submit::{journal_away, running};
 
@@ -59,9 +61,26 @@ impl Gateway {
         Ok(lost.map(|(earlier, note)| Before { earlier, lost: Some(note) }))
     }
 
+    /// A call that only its key knows of: whoever took it in is gone, perhaps before it was in the queue, and its caller is
+    /// here again. It is made here, as what it was; if it does lie in the queue, the journal decides which start may call.
+    pub(crate) async fn orphan(&self, job: &Job, before: &Before) -> Result<Option<Job>, CallError> {
+        let Earlier { execution_id, deadline, begun, .. } = &before.earlier;
+        let whose = Some(job.organization.clone());
+        if *begun || fleet::call(self.fleet.as_ref(), whose, execution_id.clone()).await.is_some() {
+            return Ok(None);
+        }
+        // Asking took its time.
+        if self.journal.look(execution_id).await.map_err(|error| journal_away(&error))?.is_some() {
+            return Ok(None);
+        }
+        tracing::info!(%execution_id, "a call is made whose gateway is gone");
+        let orphan = Job { execution_id: execution_id.clone(), deadline: *deadline, ..job.clone() };
+        Ok(Some(Job { ticket: self.ticket(&orphan), ..orphan }))
+    }
+
     /// The answer of an earlier call; a handle if it does not end in time.
     pub(crate) async fn replay(&self, job: &Job, before: Before, wait: Duration) -> Answer {
-        let Earlier { execution_id, deadline, outcome } = before.earlier;
+        let Earlier { execution_id, deadline, outcome, .. } = before.earlier;
         let outcome = match outcome {
             Some(outcome) => Some(outcome),
             None => tokio::time::timeout(wait, self.recorded(&execution_id, LOOK_EVERY)).await.ok(),
@@ -85,16 +104,5 @@ impl Gateway {
         if let Err(error) = self.journal.close(job, &unsent).await {
             tracing::warn!(%error, "the key of a call that was not made stays bound until its deadline");
         }
-    }
-}
-
-fn replayed(outcome: Outcome) -> Outcome {
-    match serde_json::from_slice::<Envelope>(&outcome.envelope) {
-        Ok(envelope) => {
-            let envelope = Envelope { replayed: Some(true), ..envelope };
-            Outcome { envelope: Answer::of(&envelope).json, ..outcome }
-        }
-        // Not to be told apart from the first answer is better than not to be told.
-        Err(_) => outcome,
     }
 }

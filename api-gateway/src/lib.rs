@@ -35,6 +35,7 @@ mod policy;
 mod principal;
 pub mod rest;
 mod results;
+mod retold;
 mod seen;
 mod state;
 mod submit;

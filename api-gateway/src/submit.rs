@@ -27,6 +27,7 @@ use crate::calls::Caller;
 use crate::meters::{AGE, BACKLOG};
 use crate::policy;
 use crate::principal::require;
+use crate::retold::perhaps_sent;
 use crate::seen::Seen;
 use crate::state::Gateway;
 
@@ -85,12 +86,17 @@ impl Gateway {
         let accepted =
             self.accept(principal, organization, call, seen).instrument(info_span!(target: SPANS, "check")).await;
         seen.checked(&self.meters);
-        let job = accepted?;
+        let mut job = accepted?;
         seen.job = Some(job.clone());
         seen.under_way = Some(self.calls.begin(principal, job.clone()));
         let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
-        if let Some(earlier) = self.earlier(&job, call).await? {
-            return Ok(self.replay(&job, earlier, wait).await);
+        if let Some(before) = self.earlier(&job, call).await? {
+            let Some(orphan) = self.orphan(&job, &before).await? else {
+                return Ok(self.replay(&job, before, wait).await);
+            };
+            job = Arc::new(orphan);
+            seen.job = Some(job.clone());
+            seen.under_way = Some(self.calls.begin(principal, job.clone()));
         }
         let answer = match wait {
             Duration::ZERO => self.run_in_background(job.clone()).await,
@@ -236,6 +242,18 @@ impl Gateway {
         })
     }
 
+    /// Proof that this job is the gateway's doing.
+    pub(crate) fn ticket(&self, job: &Job) -> [u8; 32] {
+        self.ticket_key.sign(TicketFacts {
+            execution_id: &job.execution_id,
+            organization: &job.organization,
+            service: &job.service,
+            account: &job.account,
+            request_hash: &job.request_hash,
+            deadline: job.deadline,
+        })
+    }
+
     async fn keep_body(&self, organization: &OrganizationId, body: Vec<u8>) -> Result<Payload, CallError> {
         let bytes = body.len() as u64;
         let id = self.blobs.put(organization, body.into()).await.map_err(|error| {
@@ -340,9 +358,10 @@ impl Gateway {
         };
         let mut waiter = self.waiters.register(&job.execution_id);
         self.hand_in(&job).await.map_err(refused)?;
-        match waiter.outcome().await {
-            Some(outcome) => Ok(outcome),
-            None => Err(CallError::internal()),
+        match (waiter.outcome().await, not_run) {
+            (Some(outcome), NotRun::NotTaken) => Ok(outcome),
+            (Some(outcome), NotRun::Lost) => Ok(perhaps_sent(outcome)),
+            (None, _) => Err(CallError::internal()),
         }
     }
 

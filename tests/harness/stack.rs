@@ -56,7 +56,7 @@ impl Options {
         self
     }
 
-    /// Ports at which services reach each nats-server, and then redis.
+    /// Ports at which services reach each nats-server, then redis, then limits.
     pub fn relays(mut self, ports: Vec<u16>) -> Self {
         self.relays = ports;
         self
@@ -327,6 +327,13 @@ impl Stack {
         let process = self.process.take().unwrap();
         signal(process.pid, "KILL");
         eventually_blocking("the killed process is gone", Duration::from_secs(10), || process.exit_code());
+    }
+
+    /// Waits for the whole embedded shape to end by itself.
+    pub fn ends(&mut self) {
+        assert_eq!(self.shape(), Shape::Embedded, "a cluster starts anew what ends");
+        let process = self.process.take().unwrap();
+        eventually_blocking("the process ends", Duration::from_secs(10), || process.exit_code());
     }
 
     /// A connection to the broker of a cluster, with a gateway's rights.

@@ -153,6 +153,7 @@ suite! {
         telemetry::metrics_tell_of_calls_and_of_no_tenant,
         telemetry::one_trace_from_the_client_to_the_vendor,
         telemetry::what_failed_is_kept_and_has_one_line,
+        repeats::a_call_that_only_its_key_knows_of_is_made,
         lifecycle::a_restart_finds_keys_and_accounts,
         lifecycle::sigterm_drains_and_exits_with_zero,
         lifecycle::a_second_start_on_the_same_data_fails_clearly,

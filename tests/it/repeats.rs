@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use plugboard_tests::stack::{Shape, Stack};
 use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
-use plugboard_tests::vendor::Answer;
+use plugboard_tests::vendor::{Answer, Vendor};
 use plugboard_tests::wait::eventually;
 use serde_json::{Value, json};
 
@@ -106,4 +107,38 @@ pub(crate) async fn an_answer_that_was_lost_is_told_to_whoever_comes_back(site: 
     let envelope = client.execute(twice).await;
     assert_eq!((&envelope["ok"], &envelope["replayed"]), (&json!(true), &Value::Null), "{envelope}");
     assert_eq!(site.vendor.count(&name), 2);
+}
+
+/// Its gateway dies between taking a call in and giving it to the queue. Nobody has it then, and whoever comes back with the
+/// key gets it made.
+pub(crate) async fn a_call_that_only_its_key_knows_of_is_made(shape: Shape) {
+    let vendor = Vendor::start();
+    let failpoints = tempfile::tempdir().unwrap();
+    let folder = failpoints.path().join("accepted_before_publish");
+    std::fs::create_dir(&folder).unwrap();
+    let options = Stack::options(shape).vendor(&vendor);
+    let mut stack = options.environment("PLUGBOARD_FAILPOINTS", failpoints.path().to_str().unwrap()).start();
+    let tenant = Tenant::new(&stack).await;
+    let account = tenant.connect("hubspot", "HS", &vendor).await;
+    vendor.on(&account.mark, Answer::json(201, &json!({"id": "7"})));
+    let name = unique();
+    let mut in_background = keyed(&name, "k-1");
+    in_background["wait_ms"] = json!(0);
+    std::fs::write(folder.join("once"), "").unwrap();
+    tenant.mcp().try_execute(in_background.clone()).await.expect_err("its gateway dies");
+    if shape == Shape::Embedded {
+        stack.ends();
+        stack.try_start().unwrap();
+    }
+    eventually("calls are taken again", Duration::from_secs(30), || async {
+        let answer = reqwest::get(format!("{}/readyz", stack.url())).await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
+    let client = stack.mcp(&tenant.key);
+    let handle = client.execute(in_background).await;
+    let envelope = client.execute(keyed(&name, "k-1")).await;
+    assert_eq!((&envelope["data"]["id"], &envelope["state"]), (&json!("7"), &json!("succeeded")), "{envelope}");
+    assert_eq!(envelope["execution_id"], handle["execution_id"]);
+    assert_eq!(vendor.count(&name), 1);
 }

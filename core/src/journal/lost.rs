@@ -66,13 +66,16 @@ impl Journal {
         if note.delivered || self.clock.now() > Millis(note.at_ms).plus(REMEMBERED) {
             return Ok(None);
         }
-        let earlier =
-            Earlier { execution_id: note.execution_id.clone(), deadline: Millis(note.deadline_ms), outcome: None };
         match self.look(&note.execution_id).await? {
             None => Ok(None),
             Some(record) if record.state == JournalState::Closed => Ok(None),
             Some(record) => {
-                let earlier = Earlier { outcome: record.outcome, ..earlier };
+                let earlier = Earlier {
+                    execution_id: note.execution_id.clone(),
+                    deadline: Millis(note.deadline_ms),
+                    begun: true,
+                    outcome: record.outcome,
+                };
                 Ok(Some((earlier, LostNote { name, note, revision })))
             }
         }
