@@ -69,7 +69,7 @@ pub(crate) enum Step {
     OldCopies,
 }
 
-/// Every failpoint once, six kills, one long stop, cuts: what fits into five minutes.
+/// Every failpoint once, seven kills, one long stop, cuts: what fits into five minutes.
 pub(crate) fn slice(seed: u64) -> Vec<Step> {
     let number = |what: &str, most: u64| 1 + roll(seed, &["slice", what]) % most;
     let one = |name: &str, most| vec![format!("{name}-{}", number(name, most))];
@@ -80,6 +80,7 @@ pub(crate) fn slice(seed: u64) -> Vec<Step> {
         Step::Kill(one("auth", 2)),
         Step::Kill(one("nats", 3)),
         Step::Kill(vec!["redis".to_owned()]),
+        Step::Kill(vec!["limits".to_owned()]),
         Step::Kill(vec!["catalog".to_owned()]),
         Step::Cut("vendor".to_owned(), Way::In, usize::try_from(number("cut", 2_000)).unwrap()),
         Step::Cut("vendor".to_owned(), Way::Out, usize::try_from(number("cut back", 150)).unwrap()),
@@ -132,16 +133,20 @@ pub(crate) fn round(seed: u64, round: u64) -> Vec<Step> {
     steps.extend([
         Step::Kill(others),
         Step::Kill(vec!["redis".to_owned()]),
+        Step::Kill(vec!["limits".to_owned()]),
         Step::Stop("redis".to_owned(), seconds("stop redis", 15)),
+        Step::Stop("limits".to_owned(), seconds("stop limits", 15)),
         Step::Stop(name("nats", "stop nats", 3), seconds("stop nats for", 20)),
         Step::Stop(name("auth", "stop auth", 2), seconds("stop auth for", 20)),
         Step::Cut("vendor".to_owned(), Way::In, bytes("cut in", 2_400)),
         Step::Cut("vendor".to_owned(), Way::Out, bytes("cut out", 200)),
         Step::Cut("redis".to_owned(), way("way redis"), bytes("bytes redis", 1_000)),
+        Step::Cut("limits".to_owned(), way("way limits"), bytes("bytes limits", 1_000)),
         Step::Reset(name("nats", "reset nats", 3)),
         Step::Reset("vendor".to_owned()),
         Step::Partition(name("nats", "part nats", 3), seconds("part nats for", 30)),
         Step::Partition("redis".to_owned(), seconds("part redis for", 15)),
+        Step::Partition("limits".to_owned(), seconds("part limits for", 15)),
         Step::Partition("vendor".to_owned(), seconds("part vendor for", 15)),
         Step::Roll,
         Step::Scale,

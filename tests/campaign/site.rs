@@ -40,7 +40,7 @@ pub(crate) struct Site {
     /// In the order of the tenants.
     pub(crate) credentials: Vec<String>,
     pub(crate) vendor_link: Relay,
-    /// To each nats-server, and to redis.
+    /// To each nats-server, and to both redis-servers.
     pub(crate) inner_links: Vec<(String, Relay)>,
     pub(crate) failpoints: PathBuf,
     /// How far each process's clock is off, by its name.
@@ -55,8 +55,10 @@ async fn links(data: &Path) -> Vec<(String, Relay)> {
         let conf = data.join(format!("data/nats/nats-{number}.conf"));
         links.push((format!("nats-{number}"), Relay::start(setting(conf, "listen: ")).await));
     }
-    let conf = data.join("data/redis/redis.conf");
-    links.push(("redis".to_owned(), Relay::start(setting(conf, "port ")).await));
+    for name in ["redis", "limits"] {
+        let conf = data.join("data").join(name).join("redis.conf");
+        links.push((name.to_owned(), Relay::start(setting(conf, "port ")).await));
+    }
     links
 }
 

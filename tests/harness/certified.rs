@@ -7,7 +7,7 @@ use plugboard_core::testing::certificates::{Authority, Made};
 use plugboard_core::tls::{Names, ServiceTls, TlsConfig};
 use tempfile::TempDir;
 
-const HOLDERS: [&str; 6] = ["gateway", "executor", "auth", "catalog", "nats", "redis"];
+const HOLDERS: [&str; 7] = ["gateway", "executor", "auth", "catalog", "nats", "redis", "limits"];
 
 /// A CA, and a folder with a certificate of each kind of process.
 #[derive(Debug)]

@@ -56,7 +56,7 @@ fn writable_files(pid: u32) -> HashSet<String> {
 pub(crate) async fn no_two_services_share_a_file() {
     let stack = Stack::cluster().executors(2).sandbox().start();
     assert_eq!(stack.mcp(stack.api_key()).execute(hubspot_write("a")).await["ok"], true);
-    let names = ["gateway-1", "executor-1", "executor-2", "auth-1", "catalog", "nats-1", "redis"];
+    let names = ["gateway-1", "executor-1", "executor-2", "auth-1", "catalog", "nats-1", "redis", "limits"];
     let mut owners: HashMap<String, &str> = HashMap::new();
     let mut pids = HashSet::new();
     for name in names {

@@ -213,7 +213,7 @@ async fn all_renewed(stack: &Stack, services: &[&str], times: usize) {
 
 /// Servers read their certificates when they start, and services must connect anew.
 async fn restart_servers(stack: &Stack, tenant: &Tenant) {
-    for server in ["nats-1", "redis"] {
+    for server in ["nats-1", "redis", "limits"] {
         stack.signal(server, "KILL");
     }
     // Keys are in the store: until it is there again, calls are refused at the door. This asks it.

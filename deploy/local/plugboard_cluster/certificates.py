@@ -6,7 +6,7 @@ What a certificate says of its holder are the defaults of [tls.names] in deploy/
 import os
 import subprocess
 
-HOLDERS = ("gateway", "executor", "auth", "catalog", "nats", "redis")
+HOLDERS = ("gateway", "executor", "auth", "catalog", "nats", "redis", "limits")
 EVERY = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365".split()
 
 

@@ -1,6 +1,5 @@
 """Which processes there are, where they listen, and with which settings: everything decided before anything starts."""
 
-import hashlib
 import json
 import os
 import secrets
@@ -73,15 +72,19 @@ def write_private(path, text):
 def load_secrets(data, binary):
     """The deployment's secrets, made once. Returns them and whether this is the first start."""
     path = data / "secrets.json"
-    if path.is_file():
-        return json.loads(path.read_text()), False
-    made = json.loads(subprocess.run([binary, "keys", "generate"], check=True, capture_output=True, text=True).stdout)
-    for name in ("PLUGBOARD_SEED_OPERATOR_KEY", "PLUGBOARD_SEED_API_KEY"):
-        made[name] = os.environ.get(name) or made[name]
-    for name in ("nats_gateway", "nats_executor", "redis"):
-        made[name] = secrets.token_hex(16)
+    first = not path.is_file()
+    if first:
+        command = [binary, "keys", "generate"]
+        made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for name in ("PLUGBOARD_SEED_OPERATOR_KEY", "PLUGBOARD_SEED_API_KEY"):
+            made[name] = os.environ.get(name) or made[name]
+    else:
+        made = json.loads(path.read_text())
+    # A folder of an earlier version may lack some.
+    for name in ("nats_gateway", "nats_executor", "redis", "limits", "limits_admin"):
+        made.setdefault(name, secrets.token_hex(16))
     write_private(path, json.dumps(made, indent=1))
-    return made, True
+    return made, first
 
 
 # What the scripts of the limits do, and what a client says when it connects.
@@ -101,7 +104,7 @@ class Layout:
         self.args = args
         self.data = args.data.resolve()
         self.binary = plugboard()
-        for folder in ("run", "log", "nats", "redis"):
+        for folder in ("run", "log", "nats", "redis", "limits"):
             (self.data / folder).mkdir(parents=True, exist_ok=True)
         self.secrets, self.first_start = load_secrets(self.data, self.binary)
         self.tls = args.tls and args.tls.resolve()
@@ -120,21 +123,21 @@ class Layout:
     def take_ports(self):
         args = self.args
         services = args.catalogs * 2 + args.auths * 3 + args.executors + args.gateways
-        inner = ports.take(args.nats * 3 + 1 + services + len(balancer.DOORS))
+        inner = ports.take(args.nats * 3 + 2 + services + len(balancer.DOORS))
         take = iter(inner)
         self.nats_ports = [next(take) for _ in range(args.nats)]
         self.route_ports = [next(take) for _ in range(args.nats)]
         self.nats_health = [next(take) for _ in range(args.nats)]
-        self.redis_port = next(take)
+        self.redis_port, self.limits_port = next(take), next(take)
         self.catalog_ports = [(next(take), next(take)) for _ in range(args.catalogs)]
         self.auth_ports = [(next(take), next(take), next(take)) for _ in range(args.auths)]
         self.executor_health = [next(take) for _ in range(args.executors)]
         self.gateway_health = [next(take) for _ in range(args.gateways)]
         # As services see them: themselves, or whoever listens at a relay's port and passes on.
-        relays = args.relays or [*self.nats_ports, self.redis_port]
-        if len(relays) != args.nats + 1:
-            raise ClusterError(f"--relays needs {args.nats + 1} ports: one for each nats-server, one for redis")
-        *self.nats_reached, self.redis_reached = relays
+        relays = args.relays or [*self.nats_ports, self.redis_port, self.limits_port]
+        if len(relays) != args.nats + 2:
+            raise ClusterError(f"--relays needs {args.nats + 2} ports: one for each nats-server, for redis, for limits")
+        *self.nats_reached, self.redis_reached, self.limits_reached = relays
         if args.port and not args.balancer:
             self.gateway_ports = [args.port + i for i in range(args.gateways)]
         else:
@@ -157,6 +160,7 @@ class Layout:
     def children(self):
         yield from self.nats()
         yield self.redis()
+        yield self.limits()
         if self.args.balancer:
             yield self.balancer()
         yield from self.catalogs()
@@ -218,11 +222,11 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
         certificate, key, ca = certificates.files(self.tls, "nats")
         return f'tls {{ cert_file: "{certificate}", key_file: "{key}", ca_file: "{ca}", verify: true }}'
 
-    def redis_listen(self):
+    def redis_listen(self, name, port):
         if not self.tls:
-            return f"port {self.redis_port}"
-        certificate, key, ca = certificates.files(self.tls, "redis")
-        return (f'port 0\ntls-port {self.redis_port}\ntls-cert-file "{certificate}"\ntls-key-file "{key}"\n'
+            return f"port {port}"
+        certificate, key, ca = certificates.files(self.tls, name)
+        return (f'port 0\ntls-port {port}\ntls-cert-file "{certificate}"\ntls-key-file "{key}"\n'
                 f'tls-ca-cert-file "{ca}"\ntls-auth-clients yes')
 
     def tls_env(self, role):
@@ -238,26 +242,37 @@ jetstream {{ store_dir: "{store}", sync_interval: {sync} }}
         return encrypted if self.tls else plain
 
     def redis(self):
-        program = server("redis-server", "PLUGBOARD_REDIS_SERVER")
-        conf = self.data / "redis" / "redis.conf"
-        write_private(conf, f"""
-bind 127.0.0.1
-{self.redis_listen()}
-dir "{self.data / 'redis'}"
+        """Of the auth services: accounts and keys."""
+        return self.redis_server("redis", self.redis_port, f"""
 requirepass {self.secrets['redis']}
-user limits on >{self.limits_password()} resetkeys ~plugboard:limit:* resetchannels -@all {LIMIT_COMMANDS}
 appendonly yes
 appendfsync always
-maxmemory-policy noeviction
+maxmemory-policy noeviction""")
+
+    def limits(self):
+        """Of the executors: the vendors' limits. It keeps nothing, so that no turn waits for a disk."""
+        return self.redis_server("limits", self.limits_port, f"""
+requirepass {self.secrets['limits_admin']}
+user limits on >{self.secrets['limits']} resetkeys ~plugboard:limit:* resetchannels -@all {LIMIT_COMMANDS}
+appendonly no
+maxmemory 256mb
+maxmemory-policy volatile-ttl""")
+
+    def redis_server(self, name, port, settings):
+        program = server("redis-server", "PLUGBOARD_REDIS_SERVER")
+        folder = self.data / name
+        conf = folder / "redis.conf"
+        write_private(conf, f"""
+bind 127.0.0.1
+{self.redis_listen(name, port)}
+dir "{folder}"
 save ""
+{settings.strip()}
 """)
-        return Child("redis", [program, str(conf)], ready=("tcp", self.redis_port), wave=0)
+        return Child(name, [program, str(conf)], ready=("tcp", port), wave=0)
 
-    def redis_url(self, user, password):
-        return f"{self.scheme('redis', 'rediss')}://{user}:{password}@127.0.0.1:{self.redis_reached}"
-
-    def limits_password(self):
-        return hashlib.sha256(f"{self.secrets['redis']} limits".encode()).hexdigest()[:32]
+    def redis_url(self, user, password, port):
+        return f"{self.scheme('redis', 'rediss')}://{user}:{password}@127.0.0.1:{port}"
 
     def balancer(self):
         program = find("haproxy", "PLUGBOARD_HAPROXY", "/usr/sbin/haproxy")
@@ -348,7 +363,7 @@ save ""
                 "PLUGBOARD_AUTH__HTTP_LISTEN": f'"127.0.0.1:{pages}"',
                 # Browsers are sent to the first one, wherever a sign-in began.
                 "PLUGBOARD_AUTH__PUBLIC_URL": json.dumps(self.pages_url),
-                "PLUGBOARD_REDIS__URL": self.redis_url("", self.secrets["redis"]),
+                "PLUGBOARD_REDIS__URL": self.redis_url("", self.secrets["redis"], self.redis_reached),
                 "PLUGBOARD_SEED_OPERATOR_KEY": self.secrets["PLUGBOARD_SEED_OPERATOR_KEY"],
                 "PLUGBOARD_SEED_API_KEY": self.secrets["PLUGBOARD_SEED_API_KEY"],
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
@@ -362,8 +377,7 @@ save ""
             env = {
                 **self.nats_env("executor"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
-                # A user that can reach the vendors' limits and nothing else.
-                "PLUGBOARD_REDIS__URL": self.redis_url("limits", self.limits_password()),
+                "PLUGBOARD_REDIS__URL": self.redis_url("limits", self.secrets["limits"], self.limits_reached),
                 **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS", "PLUGBOARD_EXECUTOR__SLOTS"),
                 **self.secret("PAYLOAD_KEY"),
             }

@@ -20,7 +20,7 @@ const WARM_UP: usize = 5_000;
 const QUEUED: usize = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(840);
 
-const ROLES: [&str; 6] = ["gateway", "executor", "auth", "catalog", "nats", "redis"];
+const ROLES: [&str; 7] = ["gateway", "executor", "auth", "catalog", "nats", "redis", "limits"];
 
 /// # Errors
 /// When a call is not answered as it should.

@@ -68,8 +68,10 @@ impl Usage {
         let number = |name: &str| varz[name].as_f64().with_context(|| format!("NATS tells no {name}"));
         usage.nats_bytes = number("in_bytes")? + number("out_bytes")?;
         usage.nats_messages = number("in_msgs")? + number("out_msgs")?;
-        let conf = std::fs::read_to_string(data.join("redis/redis.conf"))?;
-        usage.redis_commands = redis_commands(setting(&conf, "port")?, setting(&conf, "requirepass")?).await?;
+        for name in ["redis", "limits"] {
+            let conf = std::fs::read_to_string(data.join(name).join("redis.conf"))?;
+            usage.redis_commands += redis_commands(setting(&conf, "port")?, setting(&conf, "requirepass")?).await?;
+        }
         Ok(usage)
     }
 

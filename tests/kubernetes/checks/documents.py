@@ -31,7 +31,7 @@ def links(world):
     objects = {
         (one["kind"].lower(), one["metadata"]["name"]) for place, one in world.everything() if place == "production"
     }
-    objects |= {("pod", f"{name}-{i}") for name, many in (("nats", 3), ("redis", 1)) for i in range(many)}
+    objects |= {("pod", f"{name}-{i}") for name, many in (("nats", 3), ("redis", 1), ("limits", 1)) for i in range(many)}
     for where, text in pages(world):
         folder = KUBERNETES if where == README else KUBERNETES / "runbooks"
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text) + re.findall(r"\b([a-z-]+\.md)\b", text):

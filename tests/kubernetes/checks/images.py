@@ -1,6 +1,7 @@
 """The image, and the services of a laptop."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -8,7 +9,7 @@ import jsonschema
 import yaml
 
 from .registry import check, notices
-from .world import TOOLS
+from .world import ROOT, TOOLS
 
 DOCKERFILE = "deploy/docker/Dockerfile"
 COMPOSE = "deploy/compose/compose.yaml"
@@ -75,7 +76,18 @@ def compose(world):
         for peer, how in service.get("depends_on", {}).items():
             if how["condition"] == "service_healthy" and "healthcheck" not in plan["services"][peer]:
                 problems.append(f"{name} waits for the health of {peer}, which has none")
+        problems += [f"{name}: {path} is not mounted" for path in left_out(service)]
     return problems
+
+
+def left_out(service):
+    """Files of which mounted configurations speak."""
+    mounts = [mount.split(":") for mount in service.get("volumes", []) if mount.startswith("..")]
+    there = {path for _, path, *_ in mounts}
+    for file, path, *_ in mounts:
+        text = (ROOT / COMPOSE).parent.joinpath(file).read_text()
+        named = re.findall(r"^\s*include +\"?([^\s\"]+)", text, re.M) + re.findall(r"/etc/\w+/[\w.]+", text)
+        yield from {os.path.join(os.path.dirname(path), one) for one in named} - there
 
 
 @notices(compose, "a privileged service")
@@ -83,6 +95,11 @@ def _(world):
     world.texts[COMPOSE] = world.texts[COMPOSE].replace(
         "    command: [executor]", "    command: [executor]\n    privileged: true"
     )
+
+
+@notices(compose, "a configuration without the file that it includes")
+def _(world):
+    world.texts[COMPOSE] = re.sub(r".*/nats/tls\.conf:.*\n", "", world.texts[COMPOSE])
 
 
 @notices(compose, "a key that Compose does not know")

@@ -18,7 +18,7 @@ WANTED = {
     ("executor", "nats", "client"),
     ("executor", "auth", "grpc"),
     ("executor", "catalog", "grpc"),
-    ("executor", "redis", "redis"),
+    ("executor", "limits", "redis"),
     ("executor", INTERNET, 443),
     ("executor", INTERNET, 80),
     ("auth", "redis", "redis"),
@@ -27,7 +27,7 @@ WANTED = {
     ("nats", "nats", "cluster"),
     *{("monitoring", name, "health") for name in ("gateway", "executor", "auth", "catalog")},
 }
-DNS = {(name, "kube-system", 53) for name in ("gateway", "executor", "auth", "catalog", "nats", "redis")}
+DNS = {(name, "kube-system", 53) for name in ("gateway", "executor", "auth", "catalog", "nats", "redis", "limits")}
 
 NOT_THE_INTERNET = """10.1.2.3 172.16.0.1 172.31.255.254 192.168.1.1 100.64.0.1 169.254.169.254 168.63.129.16 127.0.0.1
 0.0.0.0 192.0.0.1 198.18.0.1 224.0.0.1 255.255.255.255 ::1 fd00:ec2::254 fe80::1 64:ff9b::a00:1 2002:a00:1:: 2001:0:a::1
@@ -90,7 +90,7 @@ def policies(world):
     for place in world.rendered:
         wanted = set(WANTED)
         if place == "external-redis":
-            wanted -= {("executor", "redis", "redis"), ("auth", "redis", "redis")}
+            wanted -= {("executor", "limits", "redis"), ("auth", "redis", "redis")}
             wanted |= {("executor", INTERNET, 6379), ("auth", INTERNET, 6379)}
         names = {name for there, name, _, _ in world.pods() if there == place}
         dns = {arrow for arrow in DNS if arrow[0] in names}
@@ -123,6 +123,13 @@ def _(world):
 def _(world):
     world.find("production", "NetworkPolicy", "gateway")["spec"]["egress"].append(
         {"to": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "redis"}}}], "ports": [{"port": 6379}]}
+    )
+
+
+@notices(policies, "an executor that may reach the accounts")
+def _(world):
+    world.find("small", "NetworkPolicy", "redis")["spec"]["ingress"][0]["from"].append(
+        {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "executor"}}}
     )
 
 

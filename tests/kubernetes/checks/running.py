@@ -21,7 +21,7 @@ PLACE = "production"
 # As often a process may begin: one that does not find NATS in time ends, and Kubernetes starts it again.
 STARTS = 4
 # One of each, and every server of NATS.
-PODS = ["nats-0", "nats-1", "nats-2", "redis", "catalog", "auth", "executor", "gateway"]
+PODS = ["nats-0", "nats-1", "nats-2", "redis", "limits", "catalog", "auth", "executor", "gateway"]
 
 
 class Machine:
@@ -96,13 +96,14 @@ class Machine:
 
     def files(self, pod, name):
         """The files of a ConfigMap, where the pod has them, and the folders that it writes to."""
-        for path in (f"etc/{name}", f"var/run/{name}", "data"):
+        software = "nats" if name == "nats" else "redis"
+        for path in (f"etc/{software}", f"var/run/{software}", "data"):
             (self.folder / pod / path).mkdir(parents=True)
         for file, text in self.world.find(self.place, "ConfigMap", name)["data"].items():
             moved = self.here(text, pod)
             if file == "redis.conf":
                 moved += f"bind {self.addresses[pod]}\n"
-            (self.folder / pod / "etc" / name / file).write_text(moved)
+            (self.folder / pod / "etc" / software / file).write_text(moved)
 
     def start(self, pod):
         """Writes what the pod is given, then begins."""
@@ -119,8 +120,9 @@ class Machine:
         else:
             self.files(pod, name)
             command = [self.here(word, pod) for word in container["command"]]
-            command[0] = program(f"{name}-server", f"PLUGBOARD_{name.upper()}_SERVER")
-            if name == "redis":
+            server = command[0]
+            command[0] = program(server, f"PLUGBOARD_{server.upper().replace('-', '_')}")
+            if server == "redis-server":
                 first = self.container(pod, init="users")
                 script = [self.here(word, pod) for word in first["command"]]
                 subprocess.run(script, env=self.environment(pod, first), check=True)
@@ -211,7 +213,7 @@ def probes_answer(machine):
 
 def run(machine):
     servers = [pod for pod in PODS if pod.startswith("nats")]
-    for pod in [*servers, "redis"]:
+    for pod in [*servers, "redis", "limits"]:
         machine.start(pod)
     healthy = lambda: all(machine.ask(pod, 8222, "/healthz")[0] == 200 for pod in servers)  # noqa: E731
     problems = machine.until(40, "three healthy nats-servers", healthy)
@@ -239,7 +241,7 @@ def started(world, place):
             machine.stop()
 
 
-@check("what is rendered for production runs as processes: three nats-servers, Redis, four services, a call, probes")
+@check("what is rendered for production runs as processes: three nats-servers, two of Redis, four services, a call, probes")
 def running(world):
     return started(world, PLACE)
 

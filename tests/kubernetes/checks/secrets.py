@@ -28,7 +28,8 @@ MAY_HAVE = {
     },
     "catalog": {"CLUSTER_SECRET"},
     "nats": {"NATS_GATEWAY_PASSWORD", "NATS_EXECUTOR_PASSWORD"},
-    "redis": {"REDIS_PASSWORD", "REDIS_LIMITS_PASSWORD"},
+    "redis": {"REDIS_PASSWORD"},
+    "limits": {"REDIS_LIMITS_PASSWORD"},
 }
 # Keys that one puts into the Secret by hand, for a Redis elsewhere.
 BY_HAND = {"REDIS_URL", "REDIS_LIMITS_URL"}

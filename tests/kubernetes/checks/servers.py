@@ -24,9 +24,9 @@ def local():
     """The local cluster's own files, without starting anything."""
     plan = object.__new__(layout.Layout)
     plan.args = argparse.Namespace(sync="always", nats=3, relays=None)
-    plan.secrets = {"nats_gateway": "g", "nats_executor": "e", "redis": "r"}
+    plan.secrets = {"nats_gateway": "g", "nats_executor": "e", "redis": "r", "limits": "l", "limits_admin": "a"}
     plan.route_ports = [1, 2, 3]
-    plan.redis_port = 6379
+    plan.redis_port, plan.limits_port = 6379, 6379
     plan.tls = None
     return plan
 
@@ -139,7 +139,7 @@ def acl(folder, conf, password):
             answer = subprocess.run([*ask, "ACL", "GETUSER", user], capture_output=True, text=True, check=False).stdout
             # Commands come in no certain order; passwords differ.
             said[user] = sorted(re.sub(r"\b[0-9a-f]{64}\b", "", answer).split())
-        for name in ("appendonly", "appendfsync", "maxmemory-policy", "save"):
+        for name in ("appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "save"):
             said[name] = subprocess.run(
                 [*ask, "CONFIG", "GET", name], capture_output=True, text=True, check=False
             ).stdout
@@ -150,51 +150,58 @@ def acl(folder, conf, password):
         process.stdout.close()
 
 
-def local_redis():
+def local_redis(name):
     plan = local()
     with tempfile.TemporaryDirectory() as folder:
         plan.data = Path(folder)
-        (plan.data / "redis").mkdir()
-        plan.redis()
-        return acl(folder, f"{folder}/redis/redis.conf", plan.secrets["redis"])
+        (plan.data / name).mkdir()
+        getattr(plan, name)()
+        return acl(folder, f"{folder}/{name}/redis.conf", plan.secrets[{"limits": "limits_admin"}.get(name, name)])
 
 
-@check("Redis has the users of the local cluster, keeps what it is given, and starts with its configuration")
+def rendered_redis(world, place, name):
+    """As in the pod, with its folders elsewhere."""
+    files = world.find(place, "ConfigMap", name)["data"]
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = certified(folder, name)
+        run = Path(folder) / "run"
+        run.mkdir()
+        for file, text in files.items():
+            moved = text.replace("/etc/redis", folder).replace("/var/run/redis", str(run)).replace("/data", folder)
+            (Path(folder) / file).write_text(moved.replace(MOUNTED, mounted))
+        env = {"PATH": os.environ["PATH"], "REDIS_PASSWORD": "p1e2", "REDIS_LIMITS_PASSWORD": "p3e4"}
+        subprocess.run(["sh", f"{folder}/users.sh"], env=env, check=True)
+        admin = run / "admin"
+        return acl(folder, f"{folder}/redis.conf", admin.read_text() if admin.exists() else "p1e2")
+
+
+@check("each Redis has the users of the local cluster, keeps what it should, and starts with its configuration")
 def redis(world):
-    wanted = local_redis()
     problems = []
-    for place in world.rendered:
-        if place == "external-redis":
-            continue
-        files = world.find(place, "ConfigMap", "redis")["data"]
-        with tempfile.TemporaryDirectory() as folder:
-            mounted = certified(folder, "redis")
-            # As in the pod, with its folders elsewhere.
-            moved = {
-                name: text.replace("/etc/redis", folder)
-                .replace("/var/run/redis", f"{folder}/run")
-                .replace("/data", folder)
-                .replace(MOUNTED, mounted)
-                for name, text in files.items()
-            }
-            (Path(folder) / "run").mkdir()
-            for name, text in moved.items():
-                (Path(folder) / name).write_text(text)
-            env = {"PATH": os.environ["PATH"], "REDIS_PASSWORD": "p1e2", "REDIS_LIMITS_PASSWORD": "p3e4"}
-            subprocess.run(["sh", f"{folder}/users.sh"], env=env, check=True)
-            found = acl(folder, f"{folder}/redis.conf", "p1e2")
-        problems += [
-            f"{place} {name}: {found.get(name)!r}, wanted {wanted.get(name)!r}"
-            for name in sorted(set(wanted) | set(found))
-            if found.get(name) != wanted.get(name)
-        ]
+    for name in ("redis", "limits"):
+        wanted = local_redis(name)
+        for place in world.rendered:
+            if place == "external-redis":
+                continue
+            found = rendered_redis(world, place, name)
+            problems += [
+                f"{place} {name} {what}: {found.get(what)!r}, wanted {wanted.get(what)!r}"
+                for what in sorted(set(wanted) | set(found))
+                if found.get(what) != wanted.get(what)
+            ]
     return problems
 
 
-@notices(redis, "a user of the limits who may read accounts")
+@notices(redis, "a user of the limits who may read more than those")
 def _(world):
-    files = world.find("base", "ConfigMap", "redis")["data"]
+    files = world.find("base", "ConfigMap", "limits")["data"]
     files["users.acl"] = files["users.acl"].replace("~plugboard:limit:*", "~plugboard:*")
+
+
+@notices(redis, "limits that wait for a disk")
+def _(world):
+    files = world.find("production", "ConfigMap", "limits")["data"]
+    files["redis.conf"] = files["redis.conf"].replace("appendonly no", "appendonly yes")
 
 
 @notices(redis, "a Redis that flushes once a second")

@@ -65,7 +65,7 @@ def names(world):
     roles = tomllib.loads(world.texts["deploy/config/default.toml"])["tls"]["names"]
     made = certificates(world)
     problems = []
-    for name in (*OURS, "nats", "redis"):
+    for name in (*OURS, "nats", "redis", "limits"):
         if name not in made:
             problems.append(f"{name}: no certificate")
             continue

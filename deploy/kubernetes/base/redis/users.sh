@@ -1,6 +1,4 @@
-# Puts the passwords into the list of users, which then is in memory only. The users are those of
-# deploy/local/plugboard_cluster/layout.py; tests/kubernetes compares the two.
+# Puts the password into the list of users, which then is in memory only.
 set -eu
 umask 077
-sed -e "s/@REDIS_PASSWORD@/$REDIS_PASSWORD/" -e "s/@REDIS_LIMITS_PASSWORD@/$REDIS_LIMITS_PASSWORD/" \
-  /etc/redis/users.acl >/var/run/redis/users.acl
+sed -e "s/@REDIS_PASSWORD@/$REDIS_PASSWORD/" /etc/redis/users.acl >/var/run/redis/users.acl
