@@ -52,10 +52,13 @@ impl Table {
         );
         for name in &self.order {
             let rate = |callers| self.rate(name, callers);
-            let ratio = |yardstick: &str, callers| rate(callers) / self.rate(yardstick, callers);
+            let ratio = |yardstick: &str, callers| match rate(callers) / self.rate(yardstick, callers) {
+                ratio if ratio.is_nan() => "–".to_owned(),
+                ratio => format!("{ratio:.2}"),
+            };
             let _ = writeln!(
                 text,
-                "| {name} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} |",
+                "| {name} | {:.0} | {:.0} | {:.0} | {} | {} | {} |",
                 rate(1),
                 rate(64),
                 rate(256),
