@@ -5,7 +5,7 @@ use std::time::Duration;
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
 use plugboard_core::fleet;
 use plugboard_core::job::{Envelope, Job};
-use plugboard_core::journal::{Binding, Earlier, LostNote};
+use plugboard_core::journal::{Binding, Earlier, JournalState, LostNote, Record};
 use plugboard_core::manifest::Effect;
 
 use crate::answer::Answer;
@@ -61,16 +61,17 @@ impl Gateway {
         Ok(lost.map(|(earlier, note)| Before { earlier, lost: Some(note) }))
     }
 
-    /// A call that only its key knows of: whoever took it in is gone, perhaps before it was in the queue, and its caller is
-    /// here again. It is made here, as what it was; if it does lie in the queue, the journal decides which start may call.
+    /// A call that nobody sees to any more, and its caller is here again: whoever took it in is gone, and so is whoever began
+    /// it, if anybody has. It is made here, as what it was; the journal decides which start may call.
     pub(crate) async fn orphan(&self, job: &Job, before: &Before) -> Result<Option<Job>, CallError> {
-        let Earlier { execution_id, deadline, begun, .. } = &before.earlier;
+        let Earlier { execution_id, deadline, outcome } = &before.earlier;
         let whose = Some(job.organization.clone());
-        if *begun || fleet::call(self.fleet.as_ref(), whose, execution_id.clone()).await.is_some() {
+        if outcome.is_some() || fleet::call(self.fleet.as_ref(), whose, execution_id.clone()).await.is_some() {
             return Ok(None);
         }
-        // Asking took its time.
-        if self.journal.look(execution_id).await.map_err(|error| journal_away(&error))?.is_some() {
+        if let Some(record) = self.journal.look(execution_id).await.map_err(|error| journal_away(&error))?
+            && !self.is_left_alone(&record).await
+        {
             return Ok(None);
         }
         tracing::info!(%execution_id, "a call is made whose gateway is gone");
@@ -78,9 +79,21 @@ impl Gateway {
         Ok(Some(Job { ticket: self.ticket(&orphan), ..orphan }))
     }
 
+    /// A call that has begun, may be repeated, and whose executor does not answer.
+    async fn is_left_alone(&self, record: &Record) -> bool {
+        let repeatable = matches!(record.effect, Effect::Idempotent | Effect::Keyed);
+        if record.state != JournalState::Intent || !repeatable {
+            return false;
+        }
+        let Some(owner) = &record.owner else { return false };
+        let there = fleet::presences(self.fleet.as_ref()).await;
+        // Nobody else answers either: then it is the way there that is broken.
+        !there.iter().any(|one| one.instance == *owner) && there.iter().any(|one| one.service == "executor")
+    }
+
     /// The answer of an earlier call; a handle if it does not end in time.
     pub(crate) async fn replay(&self, job: &Job, before: Before, wait: Duration) -> Answer {
-        let Earlier { execution_id, deadline, outcome, .. } = before.earlier;
+        let Earlier { execution_id, deadline, outcome } = before.earlier;
         let outcome = match outcome {
             Some(outcome) => Some(outcome),
             None => tokio::time::timeout(wait, self.recorded(&execution_id, LOOK_EVERY)).await.ok(),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use plugboard_core::clock::Millis;
 use plugboard_core::fleet::{Answer, Member, Presence, Question, Work};
-use plugboard_core::ids::InstanceId;
 use plugboard_core::readiness::Readiness;
 
 use crate::{Deps, Executor};
@@ -15,16 +14,15 @@ const MOST_TOLD: usize = 100;
 struct ExecutorPresence {
     deps: Arc<Deps>,
     slots: usize,
-    me: InstanceId,
     since: Millis,
     readiness: Readiness,
 }
 
 impl Executor {
-    /// This executor, as one of the fleet.
-    pub fn presence(&self, me: InstanceId, readiness: Readiness) -> Arc<dyn Member> {
+    /// This executor, as one of the fleet, under the name by which the journal knows it.
+    pub fn presence(&self, readiness: Readiness) -> Arc<dyn Member> {
         let (deps, slots) = (self.deps.clone(), self.config.slots);
-        Arc::new(ExecutorPresence { since: deps.clock.now(), deps, slots, me, readiness })
+        Arc::new(ExecutorPresence { since: deps.clock.now(), deps, slots, readiness })
     }
 }
 
@@ -41,7 +39,7 @@ impl Member for ExecutorPresence {
         work.breakers.truncate(MOST_TOLD);
         work.congestions.truncate(MOST_TOLD);
         work.crowds.truncate(MOST_TOLD);
-        let presence = Presence::new("executor", &self.me, self.since, self.readiness.report());
+        let presence = Presence::new("executor", self.deps.journal.me(), self.since, self.readiness.report());
         Some(Answer::Presence(Presence { work: Some(work), ..presence }))
     }
 }

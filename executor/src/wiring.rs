@@ -168,7 +168,7 @@ pub async fn distributed(
             false => Health::Reduced("no answer: each process keeps the limits for itself"),
         }),
     };
-    let presence = executor.presence(InstanceId::generate(), readiness.clone());
+    let presence = executor.presence(readiness.clone());
     life.supervise("console questions", NatsMember::open(&link, presence).await?.run(life.stopping()));
     Ok((executor, readiness))
 }

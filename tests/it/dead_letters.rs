@@ -17,7 +17,7 @@ use crate::handles::end_of;
 const STARTS: usize = 5;
 const SOON: Duration = Duration::from_secs(20);
 
-fn email(service: &str) -> Value {
+pub(crate) fn email(service: &str) -> Value {
     let body = json!({"from": "a@shop.example", "to": ["b@shop.example"], "subject": "s", "html": "<p>t</p>"});
     json!({"service": service, "module": "emails", "method": "POST", "path": "/emails", "body": body})
 }

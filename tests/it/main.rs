@@ -206,6 +206,11 @@ mod distributed_only {
     }
 
     #[test]
+    fn a_begun_call_that_nobody_sees_to_is_taken_over() {
+        crate::shared::block_on(crate::repeats::a_begun_call_that_nobody_sees_to_is_taken_over());
+    }
+
+    #[test]
     fn refreshes_survive_their_auth_service() {
         let site = crate::refresh_faults::site();
         crate::shared::block_on(crate::refresh_faults::refreshes_survive_their_auth_service(site));

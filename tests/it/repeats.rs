@@ -1,6 +1,6 @@
 //! A call that comes twice: under an idempotency key, or because the client never got its answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plugboard_tests::stack::{Shape, Stack};
 use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
@@ -8,6 +8,7 @@ use plugboard_tests::vendor::{Answer, Vendor};
 use plugboard_tests::wait::eventually;
 use serde_json::{Value, json};
 
+use crate::dead_letters::email;
 use crate::shared::Site;
 
 fn keyed(name: &str, key: &str) -> Value {
@@ -130,15 +131,54 @@ pub(crate) async fn a_call_that_only_its_key_knows_of_is_made(shape: Shape) {
         stack.ends();
         stack.try_start().unwrap();
     }
-    eventually("calls are taken again", Duration::from_secs(30), || async {
-        let answer = reqwest::get(format!("{}/readyz", stack.url())).await.ok()?;
-        answer.status().is_success().then_some(())
-    })
-    .await;
+    taken_again(&stack).await;
     let client = stack.mcp(&tenant.key);
     let handle = client.execute(in_background).await;
     let envelope = client.execute(keyed(&name, "k-1")).await;
     assert_eq!((&envelope["data"]["id"], &envelope["state"]), (&json!("7"), &json!("succeeded")), "{envelope}");
     assert_eq!(envelope["execution_id"], handle["execution_id"]);
     assert_eq!(vendor.count(&name), 1);
+}
+
+/// A keyed call past the queue. While its executor is at it, whoever comes back waits for it; when that is gone as well, the
+/// call is taken over.
+pub(crate) async fn a_begun_call_that_nobody_sees_to_is_taken_over() {
+    let vendor = Vendor::start();
+    let stack = Stack::cluster().executors(2).vendor(&vendor).start();
+    let tenant = Tenant::new(&stack).await;
+    let account = tenant.connect("resend", "Mail", &vendor).await;
+    let client = tenant.mcp();
+    for executors in [&[][..], &["executor-1", "executor-2"]] {
+        let before = vendor.count(&account.mark);
+        let takes = Duration::from_secs(if executors.is_empty() { 6 } else { 40 });
+        vendor.on(&account.mark, Answer::json(200, &json!({"id": "7"})).after(takes));
+        let mut call = email("resend:Mail");
+        call["idempotency_key"] = json!(unique());
+        let broken = {
+            let (client, call) = (client.clone(), call.clone());
+            tokio::spawn(async move { client.try_execute(call).await })
+        };
+        eventually("the vendor has it", Duration::from_secs(10), || async {
+            (vendor.count(&account.mark) == before + 1).then_some(())
+        })
+        .await;
+        executors.iter().chain(&["gateway-1"]).for_each(|process| stack.signal(process, "KILL"));
+        broken.await.unwrap().expect_err("its gateway is gone");
+        vendor.on(&account.mark, Answer::json(200, &json!({"id": "7"})));
+        taken_again(&stack).await;
+        let began = Instant::now();
+        let envelope = client.execute(call).await;
+        assert_eq!(envelope["data"]["id"], "7", "{envelope}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        let times = if executors.is_empty() { 1 } else { 2 };
+        assert_eq!(vendor.count(&account.mark) - before, times, "{envelope}");
+    }
+}
+
+async fn taken_again(stack: &Stack) {
+    eventually("calls are taken again", Duration::from_secs(30), || async {
+        let answer = reqwest::get(format!("{}/readyz", stack.url())).await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
 }

@@ -33,8 +33,6 @@ pub enum Binding {
 pub struct Earlier {
     pub execution_id: ExecutionId,
     pub deadline: Millis,
-    /// The journal knows of it. Otherwise it waits in the queue, or never came there.
-    pub begun: bool,
     /// `None`: it is under way, or nobody knows.
     pub outcome: Option<Outcome>,
 }
@@ -100,10 +98,10 @@ impl Journal {
         deadline: Millis,
         unsent: &Outcome,
     ) -> Result<Option<Earlier>, JournalError> {
-        let open = Earlier { execution_id: id.clone(), deadline, begun: false, outcome: None };
+        let open = Earlier { execution_id: id.clone(), deadline, outcome: None };
         match self.look(id).await? {
             Some(record) if record.state == JournalState::Closed => Ok(None),
-            Some(record) => Ok(Some(Earlier { begun: true, outcome: record.outcome, ..open })),
+            Some(record) => Ok(Some(Earlier { outcome: record.outcome, ..open })),
             None if self.clock.now() <= deadline.plus(MARGIN) => Ok(Some(open)),
             // Its gateway died before it was published, or it still waits somewhere: an end in the journal is what no
             // executor gets past.
@@ -116,7 +114,7 @@ impl Journal {
                         let record = self.look(id).await?;
                         let closed = record.as_ref().is_some_and(|record| record.state == JournalState::Closed);
                         let outcome = record.and_then(|record| record.outcome);
-                        Ok((!closed).then_some(Earlier { begun: true, outcome, ..open }))
+                        Ok((!closed).then_some(Earlier { outcome, ..open }))
                     }
                 }
             }
@@ -177,11 +175,8 @@ mod tests {
         let second = again(&first);
         let Binding::Earlier(earlier) = world.bind(&second, "k").await else { panic!("made twice") };
         assert_eq!((&earlier.execution_id, &earlier.outcome), (&first.execution_id, &None), "under way");
-        assert!(!earlier.begun);
 
         let Ok(Claim::Granted(intent)) = world.journal.claim(&first).await else { panic!("not granted") };
-        let Binding::Earlier(earlier) = world.bind(&second, "k").await else { panic!("made twice") };
-        assert!(earlier.begun && earlier.outcome.is_none());
         let done = outcome(&first.execution_id, b"done");
         assert_eq!(world.journal.finish(&intent, &done).await.unwrap(), Finished::Recorded);
         let Binding::Earlier(earlier) = world.bind(&second, "k").await else { panic!("made twice") };

@@ -73,7 +73,6 @@ impl Journal {
                 let earlier = Earlier {
                     execution_id: note.execution_id.clone(),
                     deadline: Millis(note.deadline_ms),
-                    begun: true,
                     outcome: record.outcome,
                 };
                 Ok(Some((earlier, LostNote { name, note, revision })))

@@ -116,6 +116,11 @@ impl Journal {
         Self { store, clock, me }
     }
 
+    /// As whom this process owns its entries, and so is known elsewhere.
+    pub fn me(&self) -> &InstanceId {
+        &self.me
+    }
+
     /// Asks for the right to make a call that nobody has begun. `None`: there is an entry already, and it stays as it is.
     ///
     /// # Errors

@@ -174,7 +174,7 @@ impl Shape {
         };
         let (executor, _) = executor::wiring::assemble(executor::Config::default(), parts, life);
         let express = executor.express();
-        self.fleet.join(executor.presence(InstanceId::generate(), Readiness::new(life.leaving())));
+        self.fleet.join(executor.presence(Readiness::new(life.leaving())));
         life.supervise_result("executor", executor.run(stop));
         express
     }
