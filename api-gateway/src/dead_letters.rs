@@ -116,7 +116,7 @@ impl Gateway {
         });
         // The manifest that the call was checked against may be gone by now.
         let present = self.catalog.snapshot().listed(&job.service).map(|listed| listed.digest().to_owned());
-        let anew = Job {
+        let mut anew = Job {
             execution_id,
             deadline,
             accepted_at: now,
@@ -125,7 +125,8 @@ impl Gateway {
             manifest_digest: present.unwrap_or(job.manifest_digest),
             ..job
         };
-        Job { ticket: self.ticket(&anew), ..anew }
+        anew.ticket = self.ticket(&anew);
+        anew
     }
 }
 

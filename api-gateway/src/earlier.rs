@@ -5,7 +5,7 @@ use std::time::Duration;
 use plugboard_core::error::{CallError, ErrorCode, Fix, FixKind};
 use plugboard_core::fleet;
 use plugboard_core::job::{Envelope, Job};
-use plugboard_core::journal::{Binding, Earlier, JournalState, LostNote, Record};
+use plugboard_core::journal::{Binding, Earlier, JournalState, LostNote, Record, may_be_taken_over};
 use plugboard_core::manifest::Effect;
 
 use crate::answer::Answer;
@@ -65,8 +65,12 @@ impl Gateway {
     /// it, if anybody has. It is made here, as what it was; the journal decides which start may call.
     pub(crate) async fn orphan(&self, job: &Job, before: &Before) -> Result<Option<Job>, CallError> {
         let Earlier { execution_id, deadline, outcome } = &before.earlier;
+        // Most come while this gateway is at it: then nobody else need be asked.
+        if outcome.is_some() || self.calls.get(Some(&job.organization), execution_id).is_some() {
+            return Ok(None);
+        }
         let whose = Some(job.organization.clone());
-        if outcome.is_some() || fleet::call(self.fleet.as_ref(), whose, execution_id.clone()).await.is_some() {
+        if fleet::call(self.fleet.as_ref(), whose, execution_id.clone()).await.is_some() {
             return Ok(None);
         }
         if let Some(record) = self.journal.look(execution_id).await.map_err(|error| journal_away(&error))?
@@ -75,14 +79,14 @@ impl Gateway {
             return Ok(None);
         }
         tracing::info!(%execution_id, "a call is made whose gateway is gone");
-        let orphan = Job { execution_id: execution_id.clone(), deadline: *deadline, ..job.clone() };
-        Ok(Some(Job { ticket: self.ticket(&orphan), ..orphan }))
+        let mut orphan = Job { execution_id: execution_id.clone(), deadline: *deadline, ..job.clone() };
+        orphan.ticket = self.ticket(&orphan);
+        Ok(Some(orphan))
     }
 
     /// A call that has begun, may be repeated, and whose executor does not answer.
     async fn is_left_alone(&self, record: &Record) -> bool {
-        let repeatable = matches!(record.effect, Effect::Idempotent | Effect::Keyed);
-        if record.state != JournalState::Intent || !repeatable {
+        if record.state != JournalState::Intent || !may_be_taken_over(record.effect) {
             return false;
         }
         let Some(owner) = &record.owner else { return false };

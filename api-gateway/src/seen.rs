@@ -43,6 +43,12 @@ impl Seen {
         }
     }
 
+    /// It is this job from here on.
+    pub(crate) fn takes(&mut self, job: &Arc<Job>, under_way: UnderWay) {
+        self.job = Some(job.clone());
+        self.under_way = Some(under_way);
+    }
+
     pub(crate) fn service(&self) -> Option<&ServiceKey> {
         self.connector.as_ref().map(|connector| connector.key())
     }

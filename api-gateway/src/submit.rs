@@ -87,16 +87,14 @@ impl Gateway {
             self.accept(principal, organization, call, seen).instrument(info_span!(target: SPANS, "check")).await;
         seen.checked(&self.meters);
         let mut job = accepted?;
-        seen.job = Some(job.clone());
-        seen.under_way = Some(self.calls.begin(principal, job.clone()));
+        seen.takes(&job, self.calls.begin(principal, job.clone()));
         let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
         if let Some(before) = self.earlier(&job, call).await? {
             let Some(orphan) = self.orphan(&job, &before).await? else {
                 return Ok(self.replay(&job, before, wait).await);
             };
             job = Arc::new(orphan);
-            seen.job = Some(job.clone());
-            seen.under_way = Some(self.calls.begin(principal, job.clone()));
+            seen.takes(&job, self.calls.begin(principal, job.clone()));
         }
         let answer = match wait {
             Duration::ZERO => self.run_in_background(job.clone()).await,
@@ -204,19 +202,11 @@ impl Gateway {
             body: checked.body.as_deref(),
         }
         .hash();
-        let ticket = self.ticket_key.sign(TicketFacts {
-            execution_id: &execution_id,
-            organization,
-            service: connector.key(),
-            account: &account.id,
-            request_hash: &request_hash,
-            deadline,
-        });
         let body = match checked.body {
             Some(body) if body.len() > INLINE_LIMIT => Some(self.keep_body(organization, body).await?),
             other => other.map(|body| Payload::Inline(body.into())),
         };
-        Ok(Job {
+        let mut job = Job {
             execution_id,
             organization: organization.clone(),
             subject: principal.subject.clone(),
@@ -234,12 +224,14 @@ impl Gateway {
             body,
             headers: checked.headers,
             request_hash,
-            ticket,
+            ticket: [0; 32],
             accepted_at: now,
             deadline,
             reply_to: (call.wait_ms != Some(0)).then(|| self.me.clone()),
             trace,
-        })
+        };
+        job.ticket = self.ticket(&job);
+        Ok(job)
     }
 
     /// Proof that this job is the gateway's doing.

@@ -324,9 +324,8 @@ impl Stack {
     /// `kill -9` of the whole embedded shape.
     pub fn kill(&mut self) {
         assert_eq!(self.shape(), Shape::Embedded, "a cluster is killed process by process");
-        let process = self.process.take().unwrap();
-        signal(process.pid, "KILL");
-        eventually_blocking("the killed process is gone", Duration::from_secs(10), || process.exit_code());
+        signal(self.main_pid(), "KILL");
+        self.ends();
     }
 
     /// Waits for the whole embedded shape to end by itself.

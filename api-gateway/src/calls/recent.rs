@@ -149,7 +149,7 @@ impl RecentCalls {
     }
 
     /// With its content, if it is asked for by its organization.
-    pub(super) fn get(&self, whose: Option<&OrganizationId>, id: &ExecutionId) -> Option<CallEntry> {
+    pub(crate) fn get(&self, whose: Option<&OrganizationId>, id: &ExecutionId) -> Option<CallEntry> {
         let mut found = None;
         self.each(whose, |_, organization| {
             let kept = organization.good.iter().chain(&organization.notable);

@@ -22,12 +22,11 @@ use sha2::{Digest, Sha256};
 
 pub use keys::{Binding, Earlier};
 pub use lost::LostNote;
-pub use record::{JournalState, Record, is_final, may_follow};
+pub use record::{JournalState, Record, is_final, may_be_taken_over, may_follow};
 
 use crate::clock::{Clock, Millis};
 use crate::ids::{ExecutionId, InstanceId};
 use crate::job::{Job, Outcome};
-use crate::manifest::Effect;
 
 /// Compare-and-set storage, durable when it answers. Entries live 24 hours.
 #[async_trait]
@@ -153,8 +152,7 @@ impl Journal {
             if found.state != JournalState::Intent {
                 return Ok(Claim::Unknown);
             }
-            let take_over =
-                matches!(job.effect, Effect::Keyed | Effect::Idempotent) && found.request_hash == job.request_hash;
+            let take_over = may_be_taken_over(job.effect) && found.request_hash == job.request_hash;
             let next = if take_over {
                 found.taken_over_by(&self.me, self.clock.now())
             } else {

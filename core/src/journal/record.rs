@@ -33,6 +33,11 @@ pub fn is_final(state: JournalState) -> bool {
     !matches!(state, JournalState::Intent)
 }
 
+/// Whether another start may make such a call again while its intent is open.
+pub fn may_be_taken_over(effect: Effect) -> bool {
+    matches!(effect, Effect::Idempotent | Effect::Keyed)
+}
+
 /// The whole state machine.
 pub fn may_follow(from: JournalState, to: JournalState) -> bool {
     use JournalState::{Closed, Done, DoneLate, Intent, Unknown};

@@ -10,6 +10,7 @@ use super::memory::MemoryJournal;
 use super::*;
 use crate::clock::FakeClock;
 use crate::job::Accepted;
+use crate::manifest::Effect;
 use crate::testing::{JobBuilder, outcome};
 
 /// Watches every write against the state machine, and loses answers when told to.
