@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn field(json: &str) -> String {
-        parse(json).unwrap_err().field.unwrap()
+        parse(json).unwrap_err().field.clone().unwrap()
     }
 
     #[test]

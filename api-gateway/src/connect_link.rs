@@ -77,7 +77,13 @@ impl Lack {
 impl Gateway {
     /// Adds a link to an answer that lacks an account; others pass as they are.
     pub async fn with_link(&self, principal: &Principal, answer: Answer) -> Answer {
-        let Some(lack) = Lack::of(&answer) else { return answer };
+        match Lack::of(&answer) {
+            None => answer,
+            Some(lack) => Box::pin(self.linked(principal, answer, lack)).await,
+        }
+    }
+
+    async fn linked(&self, principal: &Principal, answer: Answer, lack: Lack) -> Answer {
         let Some(session) = self.connect_link(principal, &lack.service, false).await else { return answer };
         let hint = format!(
             "Open the link in a browser to connect {}. It works once, for 15 minutes; what is connected becomes usable \
@@ -168,6 +174,6 @@ mod tests {
         let envelope: Envelope = serde_json::from_slice(&answer.json).unwrap();
         assert!(!answer.ok && answer.json.starts_with(br#"{"ok":false"#));
         assert_eq!(envelope.service.as_deref(), Some("ozon"));
-        assert_eq!(envelope.error.unwrap().fix.unwrap().url, fix.url);
+        assert_eq!(envelope.error.unwrap().fix.clone().unwrap().url, fix.url);
     }
 }

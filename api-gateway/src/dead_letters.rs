@@ -29,12 +29,12 @@ pub enum LetterError {
     #[error("the call may have been made, and may so be made twice")]
     MayBeDuplicate,
     #[error(transparent)]
-    Failed(Box<CallError>),
+    Failed(CallError),
 }
 
 impl From<CallError> for LetterError {
     fn from(error: CallError) -> Self {
-        Self::Failed(Box::new(error))
+        Self::Failed(error)
     }
 }
 

@@ -33,8 +33,8 @@ impl Gateway {
     pub(crate) async fn earlier(&self, job: &Job, call: &Call) -> Result<Option<Before>, CallError> {
         match &call.idempotency_key {
             _ if job.effect == Effect::Read => Ok(None),
-            Some(key) => self.of_key(job, key).await,
-            None if is_told_once(job.effect) && !call.repeat => self.of_lost_answer(job).await,
+            Some(key) => Box::pin(self.of_key(job, key)).await,
+            None if is_told_once(job.effect) && !call.repeat => Box::pin(self.of_lost_answer(job)).await,
             None => Ok(None),
         }
     }

@@ -10,7 +10,7 @@ use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::identity::{Principal, Scope};
 use plugboard_core::ids::ExecutionId;
 use plugboard_core::job::CallState;
-use plugboard_core::telemetry::SPANS;
+use plugboard_core::telemetry::{CallTrace, SPANS, SpanKind};
 use plugboard_core::tls::Peer;
 use plugboard_proto::gateway::v1 as wire;
 use plugboard_proto::gateway::v1::execution_server::{Execution, ExecutionServer};
@@ -94,26 +94,23 @@ impl Execution for GrpcExecution {
     async fn execute(&self, request: Request<wire::ExecuteRequest>) -> Result<Response<wire::ExecuteResponse>, Status> {
         let principal = self.caller(request.metadata()).await?;
         let received = plugboard_core::telemetry::received_trace(request.metadata());
-        let span = tracing::info_span!(
-            target: SPANS,
-            "grpc request",
-            otel.kind = "server",
-            otel.status_code = Empty,
-            rpc.method = "Execute",
-        );
-        plugboard_core::telemetry::continue_trace(&span, &received);
-        let trace = plugboard_core::telemetry::trace_to_send(&span, &received);
+        let trace = CallTrace::begin("grpc request", SpanKind::Server, received, || {
+            tracing::info_span!(
+                target: SPANS,
+                "grpc request",
+                otel.kind = "server",
+                otel.status_code = Empty,
+                rpc.method = "Execute",
+            )
+        });
         let executed = async {
             match wanted(request.into_inner()) {
-                Ok(wanted) => self.0.execute(&principal, wanted, trace).await,
+                Ok(wanted) => self.0.execute(&principal, wanted, &trace).await,
                 Err(error) => Ok(Answer::failed(error)),
             }
         };
-        let answer = executed.instrument(span.clone()).await;
-        if !answer.as_ref().is_ok_and(|answer| answer.ok) {
-            span.record("otel.status_code", "ERROR");
-        }
-        drop(span);
+        let answer = executed.instrument(trace.span()).await;
+        trace.ended(!answer.as_ref().is_ok_and(|answer| answer.ok), Vec::new);
         let answer = answer.map_err(|error| status(&error))?;
         Ok(Response::new(response(self.0.with_link(&principal, answer).await)))
     }

@@ -130,11 +130,14 @@ mod tests {
         let bound = agent(Some(&["stripe"]), None, Some(&[Effect::Read]));
         let error = connector(&bound, &ozon()).unwrap_err();
         assert_eq!((error.code, error.field.as_deref()), (ErrorCode::PolicyDenied, Some("service")));
-        assert_eq!(error.fix.unwrap().options, [Value::from("stripe")]);
+        assert_eq!(error.fix.clone().unwrap().options, [Value::from("stripe")]);
         assert!(connector(&bound, &ServiceKey::trusted("stripe")).is_ok());
         assert!(effect(&bound, Effect::Read).is_ok());
         let error = effect(&bound, Effect::Once).unwrap_err();
-        assert_eq!((error.field.as_deref(), error.fix.unwrap().options), (Some("method"), vec![Value::from("read")]));
+        assert_eq!(
+            (error.field.as_deref(), error.fix.clone().unwrap().options),
+            (Some("method"), vec![Value::from("read")])
+        );
         // An empty list permits nothing.
         assert!(connector(&agent(Some(&[]), None, None), &ozon()).is_err());
         assert!(effect(&agent(None, None, Some(&[])), Effect::Read).is_err());
@@ -149,7 +152,7 @@ mod tests {
         let south = Named { label: Some("South"), ..Named::default() };
         let error = account(&all, &bound, &ozon(), south, false).unwrap_err();
         assert_eq!(error.code, ErrorCode::PolicyDenied);
-        assert_eq!(error.fix.unwrap().options[0]["label"], "North");
+        assert_eq!(error.fix.clone().unwrap().options[0]["label"], "North");
         let nobody = Named { label: Some("East"), ..Named::default() };
         assert_eq!(account(&all, &bound, &ozon(), nobody, false).unwrap_err().code, ErrorCode::InvalidArgument);
         // Nothing is granted; and in the sandbox the account that everybody has is not granted either.

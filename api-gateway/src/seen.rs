@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use plugboard_core::error::CallError;
 use plugboard_core::ids::{OrganizationId, ServiceKey};
-use plugboard_core::job::{Job, TraceContext};
+use plugboard_core::job::Job;
 use plugboard_core::manifest::Connector;
 use plugboard_core::telemetry::metrics::Stage;
-use plugboard_core::telemetry::{FailedCall, failed_call};
+use plugboard_core::telemetry::{CallTrace, FailedCall, failed_call};
 use tokio::time::Instant;
 
 use crate::answer::Answer;
@@ -17,9 +17,9 @@ use crate::meters::Meters;
 use crate::state::Gateway;
 
 /// Only what is a manifest's own, or ours.
-pub(crate) struct Seen {
+pub(crate) struct Seen<'a> {
     began: Instant,
-    pub(crate) trace: TraceContext,
+    pub(crate) trace: &'a CallTrace<'a>,
     pub(crate) connector: Option<Arc<Connector>>,
     /// Of a call that was refused after its check.
     pub(crate) operation: Option<String>,
@@ -30,8 +30,8 @@ pub(crate) struct Seen {
     pub(crate) under_way: Option<UnderWay>,
 }
 
-impl Seen {
-    pub(crate) fn new(trace: TraceContext) -> Self {
+impl<'a> Seen<'a> {
+    pub(crate) fn new(trace: &'a CallTrace<'a>) -> Self {
         Self {
             began: Instant::now(),
             trace,
@@ -71,20 +71,20 @@ impl Seen {
 }
 
 impl Gateway {
-    pub(crate) fn answered(&self, caller: Caller<'_>, seen: &mut Seen, answer: &Answer) {
+    pub(crate) fn answered(&self, caller: Caller<'_>, seen: &mut Seen<'_>, answer: &Answer) {
         let (service, took) = (seen.service().map(ServiceKey::as_str), seen.took());
         self.meters.answered(service, seen.operation(), answer.failure(), took);
         self.note_call(caller, seen, answer, took);
     }
 
     /// Of a call that never became a job, or whose job went nowhere.
-    pub(crate) fn refused(&self, organization: &OrganizationId, seen: &Seen, error: &CallError) {
+    pub(crate) fn refused(&self, organization: &OrganizationId, seen: &Seen<'_>, error: &CallError) {
         self.meters.refused(error);
         failed_call(&FailedCall {
             error,
             execution_id: seen.job.as_ref().map(|job| &job.execution_id),
             organization,
-            trace: &seen.trace,
+            trace: seen.trace.context(),
             service: seen.service().map_or("unknown", ServiceKey::as_str),
             operation: seen.operation(),
             status: None,

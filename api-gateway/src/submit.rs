@@ -15,9 +15,10 @@ use plugboard_core::job::{
 use plugboard_core::journal::{Closed, JournalError};
 use plugboard_core::manifest::{CallArguments, CheckedCall, Connector, Effect, suggest};
 use plugboard_core::queue::{NotRun, QueueError};
-use plugboard_core::telemetry::SPANS;
 use plugboard_core::telemetry::metrics::{Stage, StageTimes};
+use plugboard_core::telemetry::{CallTrace, SPANS, SpanKind, if_sampled};
 use tokio::time::Instant;
+use tracing::field::Empty;
 use tracing::{Instrument, info_span};
 
 use crate::accounts::{Chosen, Named};
@@ -40,13 +41,13 @@ impl Gateway {
         self: &Arc<Self>,
         principal: &Principal,
         request: Request,
-        trace: TraceContext,
+        trace: &CallTrace<'_>,
     ) -> Result<Answer, CallError> {
         require(principal, Scope::WriteTools)?;
         let Some(organization) = &principal.organization else { return Err(CallError::internal()) };
         Ok(match request {
-            Request::Look(id) => self.look(principal, organization, &id).await,
-            Request::Slice(slice) => self.slice(organization, &slice).await,
+            Request::Look(id) => Box::pin(self.look(principal, organization, &id)).await,
+            Request::Slice(slice) => Box::pin(self.slice(organization, &slice)).await,
             Request::Call(call) => {
                 let mut seen = Seen::new(trace);
                 let called = self.call(principal, organization, &call, &mut seen).await;
@@ -59,7 +60,13 @@ impl Gateway {
 
     /// A call that never became a job. What became one is entered in the audit log by its executor, which knows the
     /// outcome.
-    fn refuse(&self, principal: &Principal, organization: &OrganizationId, seen: &Seen, error: CallError) -> Answer {
+    fn refuse(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+        seen: &Seen<'_>,
+        error: CallError,
+    ) -> Answer {
         // What is no service of ours could be anything, and nothing that callers write belongs in the log.
         let known = seen.service();
         self.call_log.note(CallNote {
@@ -81,29 +88,49 @@ impl Gateway {
         principal: &Principal,
         organization: &OrganizationId,
         call: &Call,
-        seen: &mut Seen,
+        seen: &mut Seen<'_>,
     ) -> Result<Answer, CallError> {
-        let accepted =
-            self.accept(principal, organization, call, seen).instrument(info_span!(target: SPANS, "check")).await;
-        seen.checked(&self.meters);
-        let mut job = accepted?;
+        let mut job = self.checked(principal, organization, call, seen).await?;
         seen.takes(&job, self.calls.begin(principal, job.clone()));
         let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
         if let Some(before) = self.earlier(&job, call).await? {
-            let Some(orphan) = self.orphan(&job, &before).await? else {
-                return Ok(self.replay(&job, before, wait).await);
+            // Boxed, as whatever is rare and large: every call's future has room for the largest of what it awaits.
+            let Some(orphan) = Box::pin(self.orphan(&job, &before)).await? else {
+                return Ok(Box::pin(self.replay(&job, before, wait)).await);
             };
             job = Arc::new(orphan);
             seen.takes(&job, self.calls.begin(principal, job.clone()));
         }
         let answer = match wait {
-            Duration::ZERO => self.run_in_background(job.clone()).await,
+            Duration::ZERO => Box::pin(self.run_in_background(job.clone())).await,
             wait => self.run_and_wait(job.clone(), wait).await,
         };
         if let (Err(error), Some(_)) = (&answer, &call.idempotency_key) {
-            self.free_key(&job, error).await;
+            Box::pin(self.free_key(&job, error)).await;
         }
         answer
+    }
+
+    /// As [`Self::accept`], seen by whoever counts and traces.
+    async fn checked(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+        call: &Call,
+        seen: &mut Seen<'_>,
+    ) -> Result<Arc<Job>, CallError> {
+        let mut step = seen.trace.step(
+            "check",
+            SpanKind::Internal,
+            || info_span!(target: SPANS, "check", otel.status_code = Empty),
+        );
+        let accepted = self.accept(principal, organization, call, seen).instrument(step.span()).await;
+        if accepted.is_err() {
+            step.failed();
+        }
+        drop(step);
+        seen.checked(&self.meters);
+        accepted
     }
 
     /// Checks a call and makes a job of it.
@@ -112,7 +139,7 @@ impl Gateway {
         principal: &Principal,
         organization: &OrganizationId,
         call: &Call,
-        seen: &mut Seen,
+        seen: &mut Seen<'_>,
     ) -> Result<Arc<Job>, CallError> {
         let (connector, label) = self.service(&call.service)?;
         seen.connector = Some(connector.clone());
@@ -143,7 +170,8 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let job = self.job(principal, organization, &connector, checked, account, call, seen.trace.clone()).await?;
+        let job =
+            self.job(principal, organization, &connector, checked, account, call, seen.trace.context().clone()).await?;
         Ok(Arc::new(job))
     }
 
@@ -296,7 +324,8 @@ impl Gateway {
     pub(crate) async fn publish(&self, job: Arc<Job>) -> Result<(), QueueError> {
         failpoint("accepted_before_publish", job.execution_id.as_str());
         let began = Instant::now();
-        let published = self.queue.publish(job.clone()).instrument(info_span!(target: SPANS, "publish")).await;
+        let span = if_sampled(&job.trace, || info_span!(target: SPANS, "publish"));
+        let published = self.queue.publish(job.clone()).instrument(span).await;
         self.meters.stages.record(Stage::Publish, began.elapsed());
         failpoint("after_publish_before_answer", job.execution_id.as_str());
         published
@@ -311,14 +340,14 @@ impl Gateway {
             let outcome = tokio::select! {
                 biased;
                 outcome = tokio::time::timeout(within, &mut read) => outcome.ok().transpose()?,
-                () = self.parting.cancelled() => return self.hand_over(&job).await,
+                () = self.parting.cancelled() => return Box::pin(self.hand_over(&job)).await,
             };
             if outcome.is_none() && wait < until_deadline {
                 self.keep_when_done(job.clone(), read);
             }
             outcome
         } else {
-            self.write(&job, within).await?
+            Box::pin(self.write(&job, within)).await?
         };
         match outcome {
             Some(outcome) => Ok(self.present(&job.organization, outcome).await),
@@ -326,7 +355,7 @@ impl Gateway {
             None if wait < until_deadline || self.parting.is_cancelled() => {
                 Ok(Answer::of(&running(&job, self.clock.now())))
             }
-            None => Ok(self.settle(&job).await),
+            None => Ok(Box::pin(self.settle(&job)).await),
         }
     }
 

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::identity::Principal;
 use plugboard_core::job::TraceContext;
-use plugboard_core::telemetry::SPANS;
+use plugboard_core::telemetry::{CallTrace, SPANS, SpanKind};
 use tracing::Instrument;
 use tracing::field::Empty;
 
@@ -56,7 +56,7 @@ impl ToolServer for Tools {
 
     async fn call_tool(&self, cx: Box<CallContext<Self::Principal>>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
-            LIST_SERVICES => page(self.0.list_page(&cx.principal, &arguments).await),
+            LIST_SERVICES => page(Box::pin(self.0.list_page(&cx.principal, &arguments)).await),
             DESCRIBE_SERVICE => page(self.0.passport_page(&cx.principal, &arguments)),
             CONNECTOR_EXECUTE => self.execute(&cx, &arguments).await,
             // The protocol layer has checked the name against the declared tools.
@@ -80,7 +80,7 @@ impl Tools {
     async fn execute(&self, cx: &CallContext<Arc<Principal>>, arguments: &str) -> ToolReply {
         let mut may_ask = cx.era() == Era::Modern && cx.capabilities.elicitation_url;
         if let Some(state) = &cx.input.state {
-            match self.0.resume(&cx.principal, arguments, state, cx.input.responses.as_deref()).await {
+            match Box::pin(self.0.resume(&cx.principal, arguments, state, cx.input.responses.as_deref())).await {
                 Resumed::Call => {}
                 Resumed::Declined => may_ask = false,
                 Resumed::Ask(ask) => return asking(ask),
@@ -95,7 +95,7 @@ impl Tools {
             Ok(answer) => answer,
             Err(error) => return refused(error),
         };
-        if may_ask && let Some(ask) = self.0.ask_to_connect(&cx.principal, arguments, &answer).await {
+        if may_ask && let Some(ask) = Box::pin(self.0.ask_to_connect(&cx.principal, arguments, &answer)).await {
             return asking(ask);
         }
         reply(self.0.with_link(&cx.principal, answer).await)
@@ -106,26 +106,24 @@ impl Tools {
             traceparent: cx.trace.traceparent.as_deref().unwrap_or_default().to_owned(),
             tracestate: cx.trace.tracestate.as_deref().unwrap_or_default().to_owned(),
         };
-        let span = tracing::info_span!(
-            target: SPANS,
-            "mcp request",
-            otel.kind = "server",
-            otel.status_code = Empty,
-            mcp.method.name = "tools/call",
-            gen_ai.tool.name = CONNECTOR_EXECUTE,
-        );
-        plugboard_core::telemetry::continue_trace(&span, &received);
-        let trace = plugboard_core::telemetry::trace_to_send(&span, &received);
+        let trace = CallTrace::begin("mcp request", SpanKind::Server, received, || {
+            tracing::info_span!(
+                target: SPANS,
+                "mcp request",
+                otel.kind = "server",
+                otel.status_code = Empty,
+                mcp.method.name = "tools/call",
+                gen_ai.tool.name = CONNECTOR_EXECUTE,
+            )
+        });
         let executed = async {
             match Request::parse(arguments) {
-                Ok(request) => self.0.execute(&cx.principal, request, trace).await,
+                Ok(request) => self.0.execute(&cx.principal, request, &trace).await,
                 Err(error) => Ok(Answer::failed(error)),
             }
         };
-        let answer = executed.instrument(span.clone()).await;
-        if !answer.as_ref().is_ok_and(|answer| answer.ok) {
-            span.record("otel.status_code", "ERROR");
-        }
+        let answer = executed.instrument(trace.span()).await;
+        trace.ended(!answer.as_ref().is_ok_and(|answer| answer.ok), Vec::new);
         answer
     }
 }

@@ -12,7 +12,7 @@ use plugboard_core::identity::{
 };
 use plugboard_core::ids::{AccountId, KeyId, OrganizationId};
 use plugboard_core::secret::Secret;
-use plugboard_core::telemetry::{self, SPANS};
+use plugboard_core::telemetry::{CallTrace, SPANS, SpanKind, received_trace};
 use plugboard_proto::auth::v1 as proto;
 use plugboard_proto::auth::v1::audit_sink_server::AuditSinkServer;
 use plugboard_proto::auth::v1::connect_server::ConnectServer;
@@ -146,13 +146,16 @@ impl vault_server::Vault for Desk {
     type WatchStream = BoxStream<'static, Result<proto::Change, Status>>;
 
     async fn resolve(&self, request: Request<proto::ResolveRequest>) -> Answer<proto::ResolvedAccount> {
-        let span = tracing::info_span!(target: SPANS, "resolve", otel.kind = "server", otel.status_code = Empty);
-        telemetry::continue_trace(&span, &telemetry::received_trace(request.metadata()));
+        let received = received_trace(request.metadata());
+        let trace = CallTrace::join(
+            "resolve",
+            SpanKind::Server,
+            &received,
+            || tracing::info_span!(target: SPANS, "resolve", otel.kind = "server", otel.status_code = Empty),
+        );
         let grant = Grant::try_from(request.into_inner()).map_err(|error| to_status(&error))?;
-        let resolved = self.0.resolve(&grant).instrument(span.clone()).await;
-        if resolved.is_err() {
-            span.record("otel.status_code", "ERROR");
-        }
+        let resolved = self.0.resolve(&grant).instrument(trace.span()).await;
+        trace.ended(resolved.is_err(), Vec::new);
         let fields = resolved.map_err(|error| to_status(&error))?;
         Ok(Response::new(fields.as_ref().into()))
     }

@@ -158,7 +158,10 @@ pub(crate) fn request(method: Method, url: url::Url) -> EgressRequest {
 }
 
 pub(crate) async fn send(egress: &dyn Upstream, outgoing: EgressRequest) -> Result<EgressResponse, Failure> {
-    egress.send(outgoing).await.map_err(|error| Failure::Down { said: error.to_string(), not_sent: error.not_sent() })
+    egress
+        .send(Box::new(outgoing))
+        .await
+        .map_err(|error| Failure::Down { said: error.to_string(), not_sent: error.not_sent() })
 }
 
 /// A header with a value that must not be seen.

@@ -237,9 +237,15 @@ pub struct UpstreamError {
     pub body: Option<Value>,
 }
 
-/// A failed call: the `error` object of the envelope.
+/// A failed call: the `error` object of the envelope. It lies on the heap, for whatever may fail is moved with room for its
+/// error, and most calls have none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CallError {
+#[serde(transparent)]
+pub struct CallError(Box<Failure>);
+
+/// What a [`CallError`] says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
     pub code: ErrorCode,
     pub origin: Origin,
     /// For the caller; never holds a secret or an internal detail.
@@ -272,7 +278,7 @@ impl CallError {
             code,
             ErrorCode::RateLimited | ErrorCode::Overloaded | ErrorCode::CircuitOpen | ErrorCode::UpstreamUnreachable
         );
-        Self {
+        Self(Box::new(Failure {
             code,
             origin: code.origin(),
             message: message.into(),
@@ -285,7 +291,7 @@ impl CallError {
             field: None,
             upstream: None,
             cause: None,
-        }
+        }))
     }
 
     /// A wrong argument.
@@ -344,6 +350,20 @@ impl CallError {
         self.outcome = outcome;
         self.safe_to_retry = safe_to_retry;
         self
+    }
+}
+
+impl std::ops::Deref for CallError {
+    type Target = Failure;
+
+    fn deref(&self) -> &Failure {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for CallError {
+    fn deref_mut(&mut self) -> &mut Failure {
+        &mut self.0
     }
 }
 

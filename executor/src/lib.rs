@@ -48,7 +48,7 @@ use plugboard_core::blobs::Blobs;
 use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::Clock;
 use plugboard_core::identity::{CallLog, Vault};
-use plugboard_core::job::{Job, Outcome, TraceContext};
+use plugboard_core::job::{Job, Outcome};
 use plugboard_core::journal::Journal;
 use plugboard_core::limits::Limits;
 use plugboard_core::manifest::Effect;
@@ -63,9 +63,6 @@ pub use plugboard_core::egress::Upstream;
 use crate::congestions::Congestions;
 use crate::lines::Lines;
 use crate::meters::Meters;
-
-/// Makes the span of a job the child of the trace that came with it.
-pub type AdoptTrace = Arc<dyn Fn(&tracing::Span, &TraceContext) + Send + Sync>;
 
 /// Everything an executor works with.
 #[derive(Clone)]
@@ -88,8 +85,6 @@ pub struct Deps {
     pub(crate) lines: Lines,
     pub(crate) congestions: Congestions,
     pub(crate) meters: Meters,
-    /// `None`: spans are roots.
-    pub adopt_trace: Option<AdoptTrace>,
 }
 
 /// Takes jobs and makes calls until told to stop.

@@ -423,7 +423,6 @@ impl Bench {
             lines: Lines::default(),
             congestions: Congestions::default(),
             meters: crate::meters::Meters::default(),
-            adopt_trace: None,
         };
         Self { connector: Connector::from_manifest(manifest).unwrap(), world, store, deps }
     }

@@ -109,7 +109,6 @@ pub fn assemble(config: Config, parts: Parts, life: &Lifecycle) -> (Executor, Ar
         upstream: Arc::new(parts.egress),
         clock,
         idempotency_root: parts.idempotency_root,
-        adopt_trace: Some(Arc::new(plugboard_core::telemetry::continue_trace)),
     };
     (Executor::new(config, deps, parts.shares).announcing(ended), vault)
 }

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use plugboard_core::job::{Job, Outcome};
 use plugboard_core::queue::{NotRun, QueueError, Share};
-use plugboard_core::telemetry::{RunningCall, SPANS};
+use plugboard_core::telemetry::RunningCall;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::field::Empty;
-use tracing::{Instrument, Span};
 
 use crate::meters::Meters;
 use crate::{Config, Deps, attempt};
@@ -43,15 +41,14 @@ pub(crate) async fn run(
         };
         match delivery {
             Ok(delivery) => {
-                let (call, traced) = known(&deps, &delivery.job, delivery.starts);
+                let call = RunningCall::new(delivery.job.clone(), delivery.starts);
                 let deps = Arc::clone(&deps);
                 let task = async move {
                     let _permit = permit;
                     let _running = Running::begin(&deps);
                     attempt::run(&deps, delivery).await;
                 };
-                // Boxed: a task's future is moved when it is spawned and again when it ends, and this one is large.
-                tasks.spawn(call.around(Box::pin(task).instrument(traced)));
+                tasks.spawn(call.around(task));
             }
             Err(QueueError::Closed) => break Err(QueueError::Closed),
             Err(error) => {
@@ -75,9 +72,7 @@ pub(crate) async fn express(
 ) -> Result<Outcome, NotRun> {
     let _place = place;
     let _running = Running::begin(&deps);
-    let (call, traced) = known(&deps, &job, 1);
-    // Boxed before anything is put around it: each layer moves what it is given, and this future is large.
-    call.around(Box::pin(attempt::express(&deps, &job)).instrument(traced)).await
+    RunningCall::new(job.clone(), 1).around(attempt::express(&deps, &job)).await
 }
 
 /// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.
@@ -101,26 +96,6 @@ fn report(ended: Result<(), JoinError>) {
         metrics::counter!("plugboard_panics_total").increment(1);
         tracing::error!("a job made its executor panic; it is handed back");
     }
-}
-
-/// What logs say of the job in all their lines, and its span in the trace.
-fn known(deps: &Deps, job: &Arc<Job>, starts: u32) -> (RunningCall, Span) {
-    let operation = job.operation.as_deref().unwrap_or_default();
-    let traced = tracing::info_span!(
-        target: SPANS,
-        "execute",
-        otel.kind = "consumer",
-        otel.status_code = Empty,
-        execution_id = job.execution_id.as_str(),
-        service = job.service.as_str(),
-        operation,
-        code = Empty,
-        start = starts,
-    );
-    if let Some(adopt) = &deps.adopt_trace {
-        adopt(&traced, &job.trace);
-    }
-    (RunningCall::new(job.clone(), starts), traced)
 }
 
 /// Counts a running job, also when it ends by panic or abort.

@@ -20,7 +20,7 @@ use crate::state::Gateway;
 const MESSAGE: usize = 500;
 
 impl Gateway {
-    pub(super) fn entry_of(&self, caller: Caller<'_>, seen: &Seen, answer: &Answer, took: Duration) -> CallEntry {
+    pub(super) fn entry_of(&self, caller: Caller<'_>, seen: &Seen<'_>, answer: &Answer, took: Duration) -> CallEntry {
         let envelope = answer.envelope();
         let principal = caller.principal;
         let base = match &seen.job {
@@ -55,7 +55,7 @@ impl Gateway {
         }
     }
 
-    fn request(&self, seen: &Seen) -> Shown {
+    fn request(&self, seen: &Seen<'_>) -> Shown {
         if !self.config.console_requests {
             return Shown::Off;
         }

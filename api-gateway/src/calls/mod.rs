@@ -44,7 +44,7 @@ struct Begun {
 
 impl Gateway {
     /// Of a call that has its answer: counted, and kept if it is worth it.
-    pub(crate) fn note_call(&self, caller: Caller<'_>, seen: &mut Seen, answer: &Answer, took: Duration) {
+    pub(crate) fn note_call(&self, caller: Caller<'_>, seen: &mut Seen<'_>, answer: &Answer, took: Duration) {
         let kept = match seen.under_way.take() {
             Some(under_way) => under_way.end(answer.ok, took),
             None => self.calls.count(caller.organization, answer.ok, took),

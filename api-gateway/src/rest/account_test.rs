@@ -9,8 +9,10 @@ use plugboard_core::error::{CallError, ErrorCode};
 use plugboard_core::identity::{Account, Principal};
 use plugboard_core::job::{Envelope, TraceContext};
 use plugboard_core::manifest::Connector;
+use plugboard_core::telemetry::{CallTrace, SPANS, SpanKind};
 use serde::Serialize;
 use tracing::Instrument;
+use tracing::field::Empty;
 use utoipa::ToSchema;
 
 use super::caller::{Admin, ConnectionId};
@@ -55,11 +57,16 @@ pub(super) async fn run(
     let call = test_call(&connector, &account)
         .ok_or_else(|| Problem::conflict(format!("{} has no test.", connector.manifest().name)))?;
     let principal = as_owner(&member.principal, &account);
-    let span = tracing::info_span!("connection_test", transport = "rest");
-    let received = trace(&headers);
-    plugboard_core::telemetry::continue_trace(&span, &received);
-    let trace = plugboard_core::telemetry::trace_to_send(&span, &received);
-    let answer = gateway.execute(&principal, Request::Call(Box::new(call)), trace).instrument(span).await?;
+    let trace = CallTrace::begin(
+        "connection test",
+        SpanKind::Server,
+        received(&headers),
+        || tracing::info_span!(target: SPANS, "connection test", otel.kind = "server", otel.status_code = Empty),
+    );
+    let executed = gateway.execute(&principal, Request::Call(Box::new(call)), &trace);
+    let answer = executed.instrument(trace.span()).await;
+    trace.ended(!answer.as_ref().is_ok_and(|answer| answer.ok), Vec::new);
+    let answer = answer?;
     reply::json(StatusCode::OK, &result(&account, &answer)?)
 }
 
@@ -103,7 +110,7 @@ fn result(account: &Account, answer: &Answer) -> Result<TestResult, Problem> {
     Ok(TestResult { ok: envelope.ok, state: account.state.as_str(), error: envelope.error })
 }
 
-fn trace(headers: &HeaderMap) -> TraceContext {
+fn received(headers: &HeaderMap) -> TraceContext {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     TraceContext { traceparent: text("traceparent"), tracestate: text("tracestate") }
 }

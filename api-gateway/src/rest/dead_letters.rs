@@ -130,7 +130,7 @@ impl From<LetterError> for Problem {
                  it all the same, send accept_duplicate: true.",
             )
             .status(StatusCode::CONFLICT),
-            LetterError::Failed(error) => (*error).into(),
+            LetterError::Failed(error) => error.into(),
         }
     }
 }

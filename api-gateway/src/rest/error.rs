@@ -186,13 +186,13 @@ fn insufficient_scope(scope: Option<&str>) -> String {
 
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
-        let mut problem = Self::new(error.code, error.message);
+        let mut problem = Self::new(error.code, error.message.clone());
         if error.code == ErrorCode::AuthPermissionDenied {
             let scope = error.fix.as_ref().and_then(|fix| fix.options.first()).and_then(|scope| scope.as_str());
             problem = problem.challenge(insufficient_scope(scope));
         }
-        problem.0.field = error.field;
-        problem.0.fix = error.fix;
+        problem.0.field.clone_from(&error.field);
+        problem.0.fix.clone_from(&error.fix);
         problem.0.retry_after_ms = error.retry_after_ms;
         problem
     }

@@ -101,7 +101,7 @@ fn request(
             let field = error.field.as_deref().unwrap_or_default().replacen("path.", "path_params.", 1);
             let detail = error.detail.as_ref().and_then(|detail| detail.get("problems")).map(Value::to_string);
             let exact = format!("{place}/{}", field.replace('.', "/"));
-            lint.add(&exact, detail.unwrap_or(error.message));
+            lint.add(&exact, detail.unwrap_or_else(|| error.message.clone()));
         }
     }
 }

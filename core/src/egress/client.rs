@@ -115,7 +115,7 @@ impl Egress {
     /// # Errors
     /// [`EgressError`]; [`EgressError::not_sent`] tells whether a repeat is safe for any call. Dropping the
     /// future cancels the call; [`EgressRequest::sent`] tells then whether it may have begun.
-    pub async fn send(&self, request: EgressRequest) -> Result<EgressResponse, EgressError> {
+    pub async fn send(&self, request: impl Into<Box<EgressRequest>>) -> Result<EgressResponse, EgressError> {
         self.open(request).await?.collect().await
     }
 
@@ -123,9 +123,10 @@ impl Egress {
     ///
     /// # Errors
     /// As [`Egress::send`].
-    pub async fn open(&self, request: EgressRequest) -> Result<EgressStream, EgressError> {
+    pub async fn open(&self, request: impl Into<Box<EgressRequest>>) -> Result<EgressStream, EgressError> {
+        let request = request.into();
         let uri = self.admit(&request)?;
-        let EgressRequest { method, url, mut headers, body, deadline, pool, caps, sent, .. } = request;
+        let EgressRequest { method, url, mut headers, body, deadline, pool, caps, sent, .. } = *request;
         if deadline <= Instant::now() {
             let kind = EgressErrorKind::Timeout { sent: false, phase: TimeoutPhase::Deadline };
             return Err(error(kind, &url));

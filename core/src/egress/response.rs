@@ -10,7 +10,7 @@ use super::error::EgressError;
 use super::reader::BodyReader;
 
 /// Most header fields of an answer.
-pub const MAX_HEADERS: usize = 128;
+pub const MAX_HEADERS: usize = 100;
 /// Most bytes of an answer's status line and headers.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 

@@ -12,11 +12,11 @@ use super::response::EgressResponse;
 /// What the request's `sent` flag says holds at every moment: unset, no byte has left. Dropping the future gives the call
 /// up; the vendor may act all the same.
 pub trait Upstream: Send + Sync + 'static {
-    fn send(&self, request: EgressRequest) -> BoxFuture<'_, Result<EgressResponse, EgressError>>;
+    fn send(&self, request: Box<EgressRequest>) -> BoxFuture<'_, Result<EgressResponse, EgressError>>;
 }
 
 impl Upstream for Egress {
-    fn send(&self, request: EgressRequest) -> BoxFuture<'_, Result<EgressResponse, EgressError>> {
+    fn send(&self, request: Box<EgressRequest>) -> BoxFuture<'_, Result<EgressResponse, EgressError>> {
         Box::pin(self.send(request))
     }
 }

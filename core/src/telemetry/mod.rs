@@ -5,18 +5,20 @@
 //! | [`logs`] | lines, on stderr, for stdout belongs to the command's answer |
 //! | [`running_call`] | what a line says of the call it belongs to |
 //! | [`failed_call`] | the line that a failed call has |
-//! | [`traces`], [`tail`] | spans to an OTLP collector, and which of them |
+//! | [`traces`] | spans to an OTLP collector |
+//! | [`recorder`], [`call_trace`] | of which calls, and what of them |
 //! | [`propagation`] | W3C trace context from hop to hop |
 //! | [`metrics`] | numbers for Prometheus, and the list of them |
 //!
 //! What is never told: keys, credentials, bodies, queries, paths of vendor calls.
 
+mod call_trace;
 mod failed_call;
 mod logs;
 pub mod metrics;
 mod propagation;
+mod recorder;
 mod running_call;
-mod tail;
 mod traces;
 
 use opentelemetry::trace::TracerProvider;
@@ -27,8 +29,11 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use call_trace::{CallTrace, Step, if_sampled};
 pub use failed_call::{FailedCall, failed_call};
-pub use propagation::{continue_trace, present_trace, received_trace, trace_id, trace_to_send};
+pub use opentelemetry::KeyValue;
+pub use opentelemetry::trace::SpanKind;
+pub use propagation::{present_trace, received_trace, trace_id};
 pub use running_call::RunningCall;
 
 /// The target of spans that are parts of a trace. Logs leave them out, so that they cost nothing where no traces are
@@ -108,15 +113,15 @@ pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<T
         return Err(TelemetryError::Ratio(config.sample_ratio));
     }
     let logs = logs::layer(&config.log, config.format, std::io::stderr)?;
-    let provider = match config.otlp_endpoint.as_str() {
-        "" => None,
-        endpoint => Some(traces::provider(endpoint, config, service, instance)?),
+    let (provider, recorder) = match config.otlp_endpoint.as_str() {
+        "" => (None, None),
+        endpoint => traces::export(endpoint, config, service, instance).map(|(one, other)| (Some(one), Some(other)))?,
     };
     let traces = provider.as_ref().map(|provider| {
         let only_spans = Targets::new().with_target(SPANS, tracing::Level::INFO);
         // Which file and thread a span came from tells nobody anything.
         tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("plugboard"))
+            .with_tracer(provider.tracer(recorder::SCOPE))
             .with_location(false)
             .with_threads(false)
             .with_target(false)
@@ -124,5 +129,8 @@ pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<T
             .with_filter(only_spans)
     });
     tracing_subscriber::registry().with(traces).with(logs).try_init().map_err(|_| TelemetryError::Twice)?;
+    if let Some(recorder) = recorder {
+        recorder.install();
+    }
     Ok(TelemetryGuard { provider })
 }

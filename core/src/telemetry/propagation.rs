@@ -1,11 +1,13 @@
 //! W3C trace context from hop to hop: in jobs, in gRPC metadata, in what is sent to a vendor.
 
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::metadata::MetadataMap;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::RunningCall;
 use crate::job::TraceContext;
 
 /// W3C asks to carry at least this much.
@@ -14,7 +16,7 @@ const LONGEST_STATE: usize = 512;
 const PARENT_LENGTH: usize = 55;
 
 /// Makes `span` a child of a received context.
-pub fn continue_trace(span: &Span, context: &TraceContext) {
+pub(super) fn continue_trace(span: &Span, context: &TraceContext) {
     if context.traceparent.is_empty() || span.is_disabled() {
         return;
     }
@@ -23,23 +25,35 @@ pub fn continue_trace(span: &Span, context: &TraceContext) {
     let _ = span.set_parent(parent);
 }
 
-/// The context of `span` for the next hop; the received one when no traces are recorded here.
-pub fn trace_to_send(span: &Span, received: &TraceContext) -> TraceContext {
-    of(span).unwrap_or_else(|| received.clone())
+/// The span that a received context names; `None` where it names none.
+pub(super) fn parent_of(context: &TraceContext) -> Option<SpanContext> {
+    if context.traceparent.is_empty() {
+        return None;
+    }
+    let parent = TraceContextPropagator::new().extract(&Received(context));
+    let parent = parent.span().span_context().clone();
+    parent.is_valid().then_some(parent)
 }
 
-/// The context of the present span, if there is one that is traced.
-pub fn present_trace() -> Option<TraceContext> {
-    of(&Span::current())
-}
-
-fn of(span: &Span) -> Option<TraceContext> {
+/// The context of a span that is recorded, for the next hop.
+pub(super) fn to_send(span: &Span) -> Option<TraceContext> {
     if span.is_disabled() {
         return None;
     }
     let mut carried = TraceContext::default();
     TraceContextPropagator::new().inject_context(&span.context(), &mut Sent(&mut carried));
     (!carried.traceparent.is_empty()).then_some(carried)
+}
+
+/// `traceparent` of a span that is not sampled.
+pub(super) fn unsampled(trace: TraceId, span: SpanId) -> String {
+    format!("00-{trace}-{span}-00")
+}
+
+/// The context that belongs to the present work: of its span, or of its call where that is not sampled.
+pub fn present_trace() -> Option<TraceContext> {
+    to_send(&Span::current())
+        .or_else(|| RunningCall::present(RunningCall::trace).filter(|trace| !trace.traceparent.is_empty()))
 }
 
 /// What a caller over gRPC sent along. Anything that is no trace context is none.

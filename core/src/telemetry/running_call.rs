@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::trace_id;
-use crate::job::Job;
+use crate::job::{Job, TraceContext};
 
 tokio::task_local! {
     static PRESENT: RunningCall;
@@ -30,6 +30,11 @@ impl RunningCall {
     /// With the one that the present task works on.
     pub(super) fn present<T>(look: impl FnOnce(&Self) -> T) -> Option<T> {
         PRESENT.try_with(look).ok()
+    }
+
+    /// As it came with the job.
+    pub(super) fn trace(&self) -> TraceContext {
+        self.job.trace.clone()
     }
 
     pub(super) fn each(&self, mut say: impl FnMut(&'static str, &str)) {

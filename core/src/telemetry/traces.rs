@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use opentelemetry_otlp::WithExportConfig;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, Sampler, SdkTracerProvider};
 
-use super::tail::{Keep, Tail};
+use super::recorder::{Recorder, Shared};
 use super::{TelemetryConfig, TelemetryError};
 
-pub(super) fn provider(
+/// For spans that are made as a call goes, and for those made at its end.
+pub(super) fn export(
     endpoint: &str,
     config: &TelemetryConfig,
     service: &str,
     instance: &str,
-) -> Result<SdkTracerProvider, TelemetryError> {
+) -> Result<(SdkTracerProvider, Recorder), TelemetryError> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
@@ -25,10 +26,12 @@ pub(super) fn provider(
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
     let slow = (config.slow_ms > 0).then(|| Duration::from_millis(config.slow_ms));
-    let export = BatchSpanProcessor::builder(exporter).build();
-    Ok(SdkTracerProvider::builder()
-        .with_sampler(Keep::new(config.sample_ratio, slow.is_some()))
-        .with_span_processor(Tail::new(export, slow))
+    let export = Shared::new(BatchSpanProcessor::builder(exporter).build());
+    let provider = SdkTracerProvider::builder()
+        // A span is made only of a call that is sampled.
+        .with_sampler(Sampler::AlwaysOn)
+        .with_span_processor(export.clone())
         .with_resource(resource)
-        .build())
+        .build();
+    Ok((provider, Recorder::new(export, config.sample_ratio, slow)))
 }

@@ -113,7 +113,7 @@ fn show(service: &str, module: Option<&str>) -> anyhow::Result<String> {
     };
     let value = match module {
         None => passport::index(&connector),
-        Some(name) => passport::module(&connector, name).map_err(|error| anyhow::anyhow!(error.message))?,
+        Some(name) => passport::module(&connector, name).map_err(|error| anyhow::anyhow!(error.message.clone()))?,
     };
     Ok(serde_json::to_string_pretty(&value)?)
 }

@@ -13,15 +13,15 @@ use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, LimitUse, Page};
 use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
-use plugboard_core::telemetry::SPANS;
+use plugboard_core::telemetry::CallTrace;
 use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
 use tokio::time::Instant;
 use tracing::Instrument;
-use tracing::field::Empty;
 use zeroize::Zeroizing;
 
 use super::course::{Course, Next, is_repeatable};
 use super::prepare::{Ready, grant};
+use super::settle::Desk;
 use super::{failure, limits, trace};
 use crate::Deps;
 use crate::chance;
@@ -48,7 +48,7 @@ pub(super) struct Called {
     pub(super) status: Option<u16>,
     pub(super) data: Option<Bytes>,
     pub(super) page: Option<Page>,
-    pub(super) error: Option<Box<CallError>>,
+    pub(super) error: Option<CallError>,
     /// Requests of which a byte may have left; `None` when other starts may have made some.
     pub(super) attempts: Option<u32>,
     pub(super) limits: Option<LimitUse>,
@@ -57,7 +57,7 @@ pub(super) struct Called {
 impl Called {
     pub(super) fn failed(error: CallError) -> Self {
         let attempts = (error.outcome == EffectOutcome::NotSent).then_some(0);
-        Self { status: None, data: None, page: None, error: Some(Box::new(error)), attempts, limits: None }
+        Self { status: None, data: None, page: None, error: Some(error), attempts, limits: None }
     }
 
     /// Nothing of the whole execution left the building.
@@ -72,7 +72,8 @@ pub(super) fn jitter(most: Duration) -> Duration {
 }
 
 /// Makes the call. For everything but a `read` the intent must be held. `followed`: an earlier start may have made it.
-pub(super) async fn call(deps: &Deps, job: &Job, followed: bool, ready: Ready, watch: &Stopwatch<'_>) -> Called {
+pub(super) async fn call(desk: &Desk<'_>, followed: bool, ready: Ready) -> Called {
+    let Desk { deps, job, watch, trace, .. } = desk;
     let Ready { connector, body, fields, resolved_at, outgoing, limits, slot: _slot } = ready;
     let resolved_at = Some(resolved_at);
     let left = deps.clock.now().until(job.deadline);
@@ -93,6 +94,7 @@ pub(super) async fn call(deps: &Deps, job: &Job, followed: bool, ready: Ready, w
         limits,
         line,
         watch,
+        trace,
     };
     let mut called = tries.run(outgoing).await;
     called.attempts = Some(tries.attempts);
@@ -124,6 +126,7 @@ struct Tries<'a> {
     limits: Option<LimitUse>,
     line: Arc<Line>,
     watch: &'a Stopwatch<'a>,
+    trace: &'a CallTrace<'a>,
 }
 
 /// After one try.
@@ -180,7 +183,7 @@ impl Tries<'_> {
         }
     }
 
-    async fn run(&mut self, first: Outgoing) -> Called {
+    async fn run(&mut self, first: Box<Outgoing>) -> Called {
         let mut next = Some(first);
         loop {
             match self.look_again().await {
@@ -193,8 +196,8 @@ impl Tries<'_> {
             let outgoing = match next.take() {
                 Some(outgoing) => outgoing,
                 None => match self.rebuild() {
-                    Ok(outgoing) => outgoing,
-                    Err(error) => return Called::failed(*error),
+                    Ok(outgoing) => Box::new(outgoing),
+                    Err(error) => return Called::failed(error),
                 },
             };
             match self.once(outgoing).await {
@@ -242,26 +245,18 @@ impl Tries<'_> {
         }
     }
 
-    async fn once(&mut self, outgoing: Outgoing) -> After {
+    async fn once(&mut self, mut outgoing: Box<Outgoing>) -> After {
         let pass = match self.line.enter() {
             Ok(pass) => pass,
             Err(rest) => return After::Ended(Called::failed(failure::left_alone(&self.line.host, rest))),
         };
-        let Outgoing { method, url, mut headers, body, binding, derived } = outgoing;
-        // Neither address nor content: they are the tenant's, and may hold secrets.
-        let span = tracing::info_span!(
-            target: SPANS,
-            "vendor request",
-            otel.kind = "client",
-            otel.status_code = Empty,
-            http.response.status_code = Empty,
-            again = self.attempts,
-        );
+        let mut step = trace::of_request(self.trace, self.attempts);
         if self.connector.manifest().transport.trace {
-            trace::send(&span, &self.job.trace, &mut headers);
+            trace::send(&mut step, &mut outgoing.headers);
         }
         let sent = SentFlag::default();
-        let request = EgressRequest {
+        let Outgoing { method, url, headers, body, binding, derived } = *outgoing;
+        let request = Box::new(EgressRequest {
             method,
             url,
             headers,
@@ -272,9 +267,9 @@ impl Tries<'_> {
             caps: Caps::default(),
             binding,
             sent: sent.clone(),
-        };
+        });
         let began = Instant::now();
-        let mut sending = pin!(self.deps.upstream.send(request).instrument(span.clone()));
+        let mut sending = pin!(self.deps.upstream.send(request).instrument(step.span()));
         let answer = match poll!(sending.as_mut()) {
             Poll::Ready(answer) => answer,
             // On a connection that was there the request is out by now.
@@ -296,8 +291,7 @@ impl Tries<'_> {
             },
         };
         self.watch.record(Stage::Vendor, began.elapsed());
-        trace::ended(&span, &answer);
-        drop(span);
+        trace::ended(step, &answer);
         if sent.get() {
             self.attempts += 1;
         }
@@ -401,14 +395,14 @@ impl Tries<'_> {
             Err(error) if failure::is_passing(&error) => {
                 let mut called = ended(shaped);
                 let error = failure::of_identity(&error).outcome(EffectOutcome::Rejected, true);
-                called.error = Some(Box::new(error));
+                called.error = Some(error);
                 Err(called)
             }
             Err(_) => Err(ended(shaped)),
         }
     }
 
-    fn rebuild(&self) -> Result<Outgoing, Box<CallError>> {
+    fn rebuild(&self) -> Result<Outgoing, CallError> {
         let parts = Parts {
             connector: self.connector,
             job: self.job,
@@ -417,7 +411,7 @@ impl Tries<'_> {
             idempotency_root: &self.deps.idempotency_root,
             stamp: signature::stamp(self.connector, &*self.deps.clock),
         };
-        build(&parts).map_err(|error| Box::new(error.into()))
+        build(&parts).map_err(CallError::from)
     }
 
     /// The last try's words must hold for all of them.

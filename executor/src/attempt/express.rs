@@ -7,6 +7,7 @@ use plugboard_core::job::{Job, Outcome};
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{BEGUN_WITHIN, NotRun};
 use tokio::time::{Instant, timeout};
+use tracing::Instrument;
 
 use super::call::{Called, call};
 use super::prepare::{Haste, Stop, prepare};
@@ -21,21 +22,26 @@ use crate::Deps;
 /// find out.
 pub(crate) async fn express(deps: &Deps, job: &Job) -> Result<Outcome, NotRun> {
     let desk = Desk::new(deps, job, 1);
-    match job.effect {
-        Effect::Read => express_read(deps, job, &desk).await,
-        _ => express_effect(deps, job, &desk).await,
-    }
+    let span = desk.trace.span();
+    // Boxed: whatever is put around a future moves it, and these are large.
+    let outcome = match job.effect {
+        Effect::Read => Box::pin(express_read(&desk)).instrument(span).await,
+        _ => Box::pin(express_effect(&desk)).instrument(span).await,
+    };
+    desk.over();
+    outcome
 }
 
 /// Nothing to journal, nothing to hand back.
-async fn express_read(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Result<Outcome, NotRun> {
+async fn express_read(desk: &Desk<'_>) -> Result<Outcome, NotRun> {
+    let Desk { deps, job, .. } = *desk;
     let called = if deps.clock.now() >= job.deadline {
         Called::failed(failure::too_late())
     } else {
-        match prepare(deps, job, &desk.watch, Haste::None).await {
-            Ok(ready) => call(deps, job, false, ready, &desk.watch).await,
+        match prepare(desk, Haste::None).await {
+            Ok(ready) => call(desk, false, ready).await,
             Err(Stop::Later) => return Err(NotRun::NotTaken),
-            Err(Stop::Failed(error)) => Called::failed(*error),
+            Err(Stop::Failed(error)) => Called::failed(error),
         }
     };
     Ok(desk.answering(desk.outcome(called)).await)
@@ -43,14 +49,15 @@ async fn express_read(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Result<Outcome
 
 /// The intent is written in time or never: the gateway gives the job to the queue when it sees none, and what is begun after
 /// that would end there as "unknown". Where another start of the same job has left an entry, it stays as it is.
-async fn express_effect(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Result<Outcome, NotRun> {
+async fn express_effect(desk: &Desk<'_>) -> Result<Outcome, NotRun> {
+    let Desk { deps, job, .. } = *desk;
     let began = Instant::now();
     if deps.clock.now() >= job.deadline {
         return close(desk, failure::too_late()).await;
     }
-    let ready = match timeout(BEGUN_WITHIN, prepare(deps, job, &desk.watch, Haste::Express)).await {
+    let ready = match timeout(BEGUN_WITHIN, prepare(desk, Haste::Express)).await {
         Ok(Ok(ready)) => ready,
-        Ok(Err(Stop::Failed(error))) => return close(desk, *error).await,
+        Ok(Err(Stop::Failed(error))) => return close(desk, error).await,
         Ok(Err(Stop::Later)) | Err(_) => return Err(NotRun::NotTaken),
     };
     // The process may have slept.
@@ -58,12 +65,12 @@ async fn express_effect(deps: &Deps, job: &Job, desk: &Desk<'_>) -> Result<Outco
         return Err(NotRun::NotTaken);
     }
     if broken("no_intent") {
-        let called = call(deps, job, false, ready, &desk.watch).await;
+        let called = call(desk, false, ready).await;
         return told(desk.end_read(called).await, NotRun::Lost);
     }
     failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.begin(job).await {
-        Ok(Some(intent)) => told(claimed(deps, job, &intent, ready, desk).await, NotRun::Lost),
+        Ok(Some(intent)) => told(claimed(desk, &intent, ready).await, NotRun::Lost),
         // Its caller has left, or it has come by the queue.
         Ok(None) => Err(NotRun::NotTaken),
         Err(error) => {

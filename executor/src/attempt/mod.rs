@@ -21,10 +21,11 @@ use std::time::Duration;
 
 use plugboard_core::broken::broken;
 use plugboard_core::failpoint::failpoint;
-use plugboard_core::job::{Job, Outcome};
+use plugboard_core::job::Outcome;
 use plugboard_core::journal::{Claim, Intent};
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::{Delivery, MAX_STARTS};
+use tracing::Instrument;
 
 use crate::Deps;
 use call::call;
@@ -48,18 +49,24 @@ enum Verdict {
 pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
     let job = delivery.job.clone();
     let desk = Desk::new(deps, &job, delivery.starts);
+    // Boxed: whatever is put around a future moves it, and this one is large.
+    Box::pin(deliver(&desk, delivery)).instrument(desk.trace.span()).await;
+    desk.over();
+}
+
+async fn deliver(desk: &Desk<'_>, delivery: Delivery) {
     if broken("ack_before_call") {
         let starts = delivery.starts;
         delivery.ack();
-        if let Verdict::Tell(outcome) = one(deps, &job, starts, &desk).await {
+        if let Verdict::Tell(outcome) = one(desk, starts).await {
             desk.tell(outcome).await;
         }
         return;
     }
-    match one(deps, &job, delivery.starts, &desk).await {
+    match one(desk, delivery.starts).await {
         Verdict::Tell(outcome) => {
             desk.tell(outcome).await;
-            if job.effect != Effect::Read {
+            if desk.job.effect != Effect::Read {
                 desk.failpoint("result_before_ack");
             }
             delivery.ack();
@@ -69,29 +76,28 @@ pub(crate) async fn run(deps: &Deps, delivery: Delivery) {
     }
 }
 
-async fn one(deps: &Deps, job: &Job, starts: u32, desk: &Desk<'_>) -> Verdict {
+async fn one(desk: &Desk<'_>, starts: u32) -> Verdict {
+    let Desk { deps, job, .. } = *desk;
     if starts > MAX_STARTS {
         return desk.give_up().await;
     }
     if deps.clock.now() >= job.deadline {
         return desk.end_unsent(failure::too_late()).await;
     }
-    let ready = match prepare(deps, job, &desk.watch, Haste::None).await {
+    let ready = match prepare(desk, Haste::None).await {
         Ok(ready) => ready,
         Err(Stop::Later) => return desk.later(),
-        Err(Stop::Failed(error)) => return desk.end_unsent(*error).await,
+        Err(Stop::Failed(error)) => return desk.end_unsent(error).await,
     };
     if job.effect == Effect::Read || broken("no_intent") {
-        let called = call(deps, job, starts > 1, ready, &desk.watch).await;
+        let called = call(desk, starts > 1, ready).await;
         return desk.answering(desk.end_read(called)).await;
     }
     failpoint("delivered_before_intent", job.execution_id.as_str());
     match deps.journal.claim(job).await {
-        Ok(Claim::Granted(intent)) => claimed(deps, job, &intent, ready, desk).await,
+        Ok(Claim::Granted(intent)) => claimed(desk, &intent, ready).await,
         Ok(Claim::Ended(outcome)) => desk.resend(*outcome),
-        Ok(Claim::Unknown) if broken("call_again") => {
-            desk.end_read(call(deps, job, true, ready, &desk.watch).await).await
-        }
+        Ok(Claim::Unknown) if broken("call_again") => desk.end_read(call(desk, true, ready).await).await,
         Ok(Claim::Unknown) => desk.end_unknown().await,
         Err(error) => {
             tracing::warn!(%error, "the journal did not answer; nothing was sent");
@@ -101,8 +107,8 @@ async fn one(deps: &Deps, job: &Job, starts: u32, desk: &Desk<'_>) -> Verdict {
 }
 
 /// Makes a call whose intent is held here.
-async fn claimed(deps: &Deps, job: &Job, intent: &Intent, ready: Ready, desk: &Desk<'_>) -> Verdict {
-    failpoint("intent_before_first_byte", job.execution_id.as_str());
-    let called = call(deps, job, intent.is_taken_over(), ready, &desk.watch).await;
+async fn claimed(desk: &Desk<'_>, intent: &Intent, ready: Ready) -> Verdict {
+    desk.failpoint("intent_before_first_byte");
+    let called = call(desk, intent.is_taken_over(), ready).await;
     desk.answering(desk.end_claimed(intent, called)).await
 }

@@ -12,13 +12,14 @@ use plugboard_core::job::{Job, LimitUse, Payload};
 use plugboard_core::limits::concurrency::Slot;
 use plugboard_core::manifest::Connector;
 use plugboard_core::secret::AccountFields;
-use plugboard_core::telemetry::SPANS;
-use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
+use plugboard_core::telemetry::metrics::Stage;
+use plugboard_core::telemetry::{SPANS, SpanKind};
 use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::limits::TooLong;
+use super::settle::Desk;
 use super::{failure, limits};
 use crate::Deps;
 use crate::http::request::{Outgoing, Parts, build};
@@ -39,7 +40,7 @@ pub(super) struct Ready {
     pub(super) fields: Arc<AccountFields>,
     /// Before the question, not after the answer.
     pub(super) resolved_at: Instant,
-    pub(super) outgoing: Outgoing,
+    pub(super) outgoing: Box<Outgoing>,
     pub(super) limits: Option<LimitUse>,
     /// Its place among the calls under way, kept to the end.
     pub(super) slot: Option<Slot>,
@@ -49,7 +50,7 @@ pub(super) struct Ready {
 pub(super) enum Stop {
     /// A part of ours is away; the job waits.
     Later,
-    Failed(Box<CallError>),
+    Failed(CallError),
 }
 
 /// Whether a job may wait for its turn.
@@ -62,10 +63,11 @@ pub(super) enum Haste {
 }
 
 fn failed(error: CallError) -> Stop {
-    Stop::Failed(Box::new(error))
+    Stop::Failed(error)
 }
 
-pub(super) async fn prepare(deps: &Deps, job: &Job, watch: &Stopwatch<'_>, haste: Haste) -> Result<Ready, Stop> {
+pub(super) async fn prepare(desk: &Desk<'_>, haste: Haste) -> Result<Ready, Stop> {
+    let Desk { deps, job, watch, trace, .. } = desk;
     let connector = connector(deps, job).await?;
     let body = body(deps, job).await?;
     // Before the fields, which are good for a moment only, and before the intent: who waits has begun nothing.
@@ -82,18 +84,22 @@ pub(super) async fn prepare(deps: &Deps, job: &Job, watch: &Stopwatch<'_>, haste
     let limits = limits::turn(deps, &connector, job, patience()).await.map_err(refused)?;
     let resolved_at = Instant::now();
     watch.record(Stage::Limit, resolved_at - began);
-    let span = tracing::info_span!(target: SPANS, "resolve account", otel.kind = "client", otel.status_code = Empty);
-    let resolved = resolve(deps, job).instrument(span.clone()).await;
+    let mut step = trace.step(
+        "resolve account",
+        SpanKind::Client,
+        || tracing::info_span!(target: SPANS, "resolve account", otel.kind = "client", otel.status_code = Empty),
+    );
+    let resolved = resolve(deps, job).instrument(step.span()).await;
     watch.record(Stage::Credentials, resolved_at.elapsed());
     let fields = resolved.map_err(|error| {
-        span.record("otel.status_code", "ERROR");
+        step.failed();
         // Either clocks differ by more than the call's time, or somebody made the job up.
         if matches!(error, IdentityError::TicketRefused) && deps.clock.now() >= job.deadline {
             return failed(failure::too_late());
         }
         failed(failure::of_identity(&error))
     })?;
-    drop(span);
+    drop(step);
     let parts = Parts {
         connector: &connector,
         job,
@@ -103,7 +109,7 @@ pub(super) async fn prepare(deps: &Deps, job: &Job, watch: &Stopwatch<'_>, haste
         stamp: signature::stamp(&connector, &*deps.clock),
     };
     let outgoing = build(&parts).map_err(|error| failed(error.into()))?;
-    Ok(Ready { connector, body, fields, resolved_at, outgoing, limits, slot })
+    Ok(Ready { connector, body, fields, resolved_at, outgoing: Box::new(outgoing), limits, slot })
 }
 
 async fn connector(deps: &Deps, job: &Job) -> Result<Arc<Connector>, Stop> {

@@ -1,5 +1,6 @@
 //! How a call is ended: what the journal is told, and what may be said of it to whoever waits.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,14 +13,14 @@ use plugboard_core::journal::{Claim, Closed, Finished, Intent, JournalError, is_
 use plugboard_core::manifest::Effect;
 use plugboard_core::queue::ACK_WAIT;
 use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
-use plugboard_core::telemetry::{FailedCall, SPANS, failed_call};
+use plugboard_core::telemetry::{CallTrace, FailedCall, SPANS, SpanKind, failed_call};
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
-use super::Verdict;
 use super::call::{Called, jitter};
 use super::course::is_repeatable;
 use super::failure;
+use super::{Verdict, trace};
 use crate::Deps;
 use crate::meters::Ended;
 use plugboard_core::broken::broken;
@@ -35,26 +36,35 @@ const TRIES: u32 = 3;
 
 /// The ends of one job.
 pub(super) struct Desk<'a> {
-    deps: &'a Deps,
-    job: &'a Job,
+    pub(super) deps: &'a Deps,
+    pub(super) job: &'a Job,
     starts: u32,
     /// Of this start.
     pub(super) watch: Stopwatch<'a>,
-    /// Of the job.
-    span: Span,
+    pub(super) trace: CallTrace<'a>,
+    /// Of the first outcome that is a failure.
+    failed: OnceLock<ErrorCode>,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn new(deps: &'a Deps, job: &'a Job, starts: u32) -> Self {
         let watch = Stopwatch::new(&deps.meters.stages);
         watch.record(Stage::Queue, job.accepted_at.until(deps.clock.now()));
-        Self { deps, job, starts, watch, span: Span::current() }
+        Self { deps, job, starts, watch, trace: trace::of_job(job, starts), failed: OnceLock::new() }
+    }
+
+    /// The start has ended.
+    pub(super) fn over(&self) {
+        let code = self.failed.get().map(|code| code.as_str());
+        self.trace.ended(code.is_some(), || trace::about(self.job, self.starts, code));
     }
 
     /// Runs what comes after the vendor's last word.
     pub(super) async fn answering<T>(&self, end: impl Future<Output = T>) -> T {
         let began = Instant::now();
-        let ended = end.instrument(tracing::info_span!(target: SPANS, "answer")).await;
+        let step = self.trace.step("answer", SpanKind::Internal, || tracing::info_span!(target: SPANS, "answer"));
+        let ended = end.instrument(step.span()).await;
+        drop(step);
         self.watch.record(Stage::Answer, began.elapsed());
         ended
     }
@@ -230,7 +240,7 @@ impl<'a> Desk<'a> {
                 Some(stored) => Some(stored),
                 None => {
                     called.page = None;
-                    called.error = Some(Box::new(failure::answer_lost(self.job.effect)));
+                    called.error = Some(failure::answer_lost(self.job.effect));
                     None
                 }
             },
@@ -267,8 +277,9 @@ impl<'a> Desk<'a> {
 
     /// In log and trace. A call that fails has one line, by whoever knows its outcome.
     fn note(&self, error: &CallError, status: Option<u16>) {
-        self.span.record("otel.status_code", "ERROR");
-        self.span.record("code", error.code.as_str());
+        if self.failed.set(error.code).is_ok() {
+            self.trace.span().record("code", error.code.as_str());
+        }
         failed_call(&FailedCall { status, ..FailedCall::of_job(self.job, error) });
     }
 
@@ -287,7 +298,7 @@ impl<'a> Desk<'a> {
     fn envelope(&self, called: Called) -> Envelope {
         let Job { execution_id, service, module, operation, account, account_label, .. } = self.job;
         let base = match called.error {
-            Some(error) => Envelope::failed(self.honest(*error)),
+            Some(error) => Envelope::failed(self.honest(error)),
             None => Envelope::new(CallState::Succeeded),
         };
         let duration = self.job.accepted_at.until(self.deps.clock.now());

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plugboard_core::identity::IdentityError;
+use plugboard_core::job::Job;
 use plugboard_core::journal::{Claim, JournalState};
 use serde_json::{Value, json};
 

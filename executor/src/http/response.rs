@@ -46,7 +46,7 @@ pub(crate) struct Shaped {
     /// JSON; `None` is null.
     pub(crate) data: Option<Bytes>,
     pub(crate) page: Option<Page>,
-    pub(crate) error: Option<Box<CallError>>,
+    pub(crate) error: Option<CallError>,
     /// The vendor refused the credential: a new token may help.
     pub(crate) credential_refused: bool,
 }
@@ -116,7 +116,7 @@ fn refused(about: &About<'_>, scrubber: &Scrubber, answer: Answer<'_>) -> Shaped
         json,
         now: about.now,
     });
-    Shaped { status: answer.status, data: None, page: None, error: Some(Box::new(error)), credential_refused }
+    Shaped { status: answer.status, data: None, page: None, error: Some(error), credential_refused }
 }
 
 /// The body without its mark and without secrets, and what it is.

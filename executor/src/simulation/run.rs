@@ -200,7 +200,6 @@ impl Scene {
             lines: Lines::default(),
             congestions: Congestions::default(),
             meters: crate::meters::Meters::default(),
-            adopt_trace: None,
         }
     }
 

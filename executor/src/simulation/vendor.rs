@@ -249,8 +249,8 @@ impl VendorPort {
 }
 
 impl Upstream for VendorPort {
-    fn send(&self, request: EgressRequest) -> BoxFuture<'_, Result<EgressResponse, EgressError>> {
-        Box::pin(self.call(request))
+    fn send(&self, request: Box<EgressRequest>) -> BoxFuture<'_, Result<EgressResponse, EgressError>> {
+        Box::pin(self.call(*request))
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod calls;
 mod catalog;
+mod collector;
 mod cost;
 mod custody;
 mod http;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::collector::Collector;
 use crate::load::Target;
 use crate::plugboard::{Cluster, Sync, System};
 use crate::report::Table;
@@ -111,8 +113,10 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     let proxy = yardsticks::spawn(&["proxy", &vendor_url])?;
     let pipeline = naive::start(scratch.path(), &vendor_url, plan.sync)?;
     let peers = if plan.peers { peers::all(&vendor_url)?.into() } else { Vec::new() };
-    let up = System::up(&scratch.path().join("up"), &vendor_url, &[]).await?;
-    let like_the_pipeline = Cluster { sync: plan.sync, ..Cluster::default() };
+    let collector = Collector::start().await?;
+    let telemetry = collector.settings();
+    let up = System::up(&scratch.path().join("up"), &vendor_url, &telemetry).await?;
+    let like_the_pipeline = Cluster { sync: plan.sync, settings: &telemetry, ..Cluster::default() };
     let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, &like_the_pipeline).await?;
 
     let mut targets = vec![
@@ -146,6 +150,7 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         }
     }
     println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, &up, &cluster));
+    println!("{} spans of the sampled calls were exported.\n", collector.spans());
     println!("{}\n{}", table.throughput(), table.latency());
     if plan.wants("catalog") {
         println!("{}", catalog::measure(&up, scratch.path(), plan.rounds, plan.seconds).await?);

@@ -34,7 +34,7 @@ fn a_good_call_becomes_a_request() {
 fn an_unknown_module_names_the_nearest() {
     let error = check(&shop(), json!({"module": "order", "method": "GET", "path": "/v1/orders"})).unwrap_err();
     assert_eq!(error.code, ErrorCode::UnknownModule);
-    assert_eq!(error.fix.unwrap().options[0], "orders");
+    assert_eq!(error.fix.clone().unwrap().options[0], "orders");
     let error = check(&shop(), json!({"method": "GET", "path": "/v1/orders"})).unwrap_err();
     assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some("module")));
     let long = "m".repeat(100_000);
@@ -58,14 +58,14 @@ fn the_only_module_need_not_be_named() {
 fn an_unknown_path_names_the_nearest_recipe() {
     let error = check(&shop(), get("/v1/order")).unwrap_err();
     assert_eq!((error.code, error.field.as_deref()), (ErrorCode::UnknownOperation, Some("path")));
-    assert_eq!(error.fix.unwrap().options[0], "GET /v1/orders");
+    assert_eq!(error.fix.clone().unwrap().options[0], "GET /v1/orders");
     assert_eq!(error.outcome, EffectOutcome::NotSent);
     // Another verb, another module.
     let error = check(&shop(), json!({"module": "orders", "method": "DELETE", "path": "/v1/orders"})).unwrap_err();
     assert_eq!((error.code, error.field.as_deref()), (ErrorCode::UnknownOperation, Some("method")));
-    assert_eq!(error.fix.unwrap().options, [json!("GET"), json!("POST")]);
+    assert_eq!(error.fix.clone().unwrap().options, [json!("GET"), json!("POST")]);
     let error = check(&shop(), get("/files/a.txt")).unwrap_err();
-    assert_eq!(error.fix.unwrap().options, [json!("files")]);
+    assert_eq!(error.fix.clone().unwrap().options, [json!("files")]);
     let error = check(&shop(), get(&format!("/{}", "a".repeat(2_000)))).unwrap_err();
     assert!(error.message.len() < 1_000, "{}", error.message);
 }
@@ -130,7 +130,7 @@ fn what_is_required_is_named_and_all_problems_come_at_once() {
     );
     let error = report(json!({"dateFron": "2026-04-15", "dateTo": "2026-04-16"}));
     assert!(error.message.contains("did you mean dateFrom"), "{error}");
-    assert_eq!(error.fix.unwrap().options[0], "dateFrom");
+    assert_eq!(error.fix.clone().unwrap().options[0], "dateFrom");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn body_errors_name_their_place() {
     }
     let error = call(json!({"customer": {"name": "a"}, "lines": [], "statuss": "new"})).unwrap_err();
     assert!(error.message.contains("did you mean status"), "{error}");
-    assert_eq!(call(json!({})).unwrap_err().detail.unwrap()["problems"].as_array().unwrap().len(), 2);
+    assert_eq!(call(json!({})).unwrap_err().detail.clone().unwrap()["problems"].as_array().unwrap().len(), 2);
     let error = check(&shop(), json!({"module": "orders", "method": "POST", "path": "/v1/orders"})).unwrap_err();
     assert!(error.message.contains("customer, lines"), "{error}");
 }
@@ -279,7 +279,7 @@ fn lists_and_formats_bind_in_a_body_too() {
         assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some(field)), "{error}");
     }
     let error = users(json!({"state": "gone"})).unwrap_err();
-    assert_eq!(error.fix.unwrap().options, [json!("new"), json!("paid"), Value::Null]);
+    assert_eq!(error.fix.clone().unwrap().options, [json!("new"), json!("paid"), Value::Null]);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn rpc_has_a_method_and_a_body() {
     assert_eq!(call("user.list", json!({"body": {"start": "x"}})).unwrap_err().field.as_deref(), Some("body.start"));
     let error = call("user.lst", json!({})).unwrap_err();
     assert_eq!((error.code, error.field.as_deref()), (ErrorCode::UnknownOperation, Some("method")));
-    assert_eq!(error.fix.unwrap().options, [json!("user.list")]);
+    assert_eq!(error.fix.clone().unwrap().options, [json!("user.list")]);
     for method in ["", "a/b", "..", ".", "a..b", ".a", "a b", "a?b", "a%2fb", "a\r\nb", &"a".repeat(129)] {
         for module in ["rpc", "free"] {
             let error = check(&shop(), json!({"module": module, "method": method})).unwrap_err();
@@ -339,5 +339,5 @@ fn an_open_module_passes_on_what_it_does_not_know_as_once() {
     }
     let error =
         check(&shop(), json!({"module": "files", "method": "GET", "path": "/x", "query": {"q": deep}})).unwrap_err();
-    assert!(error.field.unwrap().starts_with("query.q"));
+    assert!(error.field.clone().unwrap().starts_with("query.q"));
 }

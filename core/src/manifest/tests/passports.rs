@@ -40,7 +40,7 @@ fn a_module_has_everything_a_call_needs() {
     assert_eq!(spec["errors"], json!(["status 401: account_expired", "status 400, code LIMIT: rate_limited"]));
     let error = module(&shop(), "oders").unwrap_err();
     assert_eq!(error.code, ErrorCode::UnknownModule);
-    assert_eq!(error.fix.unwrap().options[0], "orders");
+    assert_eq!(error.fix.clone().unwrap().options[0], "orders");
 }
 
 #[test]

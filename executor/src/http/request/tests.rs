@@ -325,7 +325,7 @@ fn a_missing_required_field_is_named() {
     let error = try_build(&connector, &job(&connector, "list", "/orders"), &fields(&[])).unwrap_err();
     let error = CallError::from(error);
     assert_eq!(error.code, ErrorCode::AccountExpired);
-    assert_eq!(error.fix.unwrap().field.as_deref(), Some("api_key"));
+    assert_eq!(error.fix.clone().unwrap().field.as_deref(), Some("api_key"));
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Case {
     }
 
     fn error(self) -> CallError {
-        *self.shape().error.expect("an error")
+        self.shape().error.expect("an error")
     }
 }
 
@@ -137,11 +137,11 @@ fn statuses_have_meanings() {
         let error = answer(status, "{}").error();
         assert_eq!((error.code, error.retryable), (code, retryable), "{status}");
         assert_eq!((error.outcome, error.safe_to_retry), (EffectOutcome::Rejected, true), "{status}");
-        assert_eq!(error.upstream.unwrap().status, status);
+        assert_eq!(error.upstream.clone().unwrap().status, status);
     }
     let error = answer(403, r#"{"code":"NO_SCOPE","message":"scope needed"}"#).error();
     assert_eq!(error.code, ErrorCode::ScopeMissingAtVendor);
-    assert_eq!(error.fix.unwrap().kind, FixKind::AddScope);
+    assert_eq!(error.fix.clone().unwrap().kind, FixKind::AddScope);
     assert!(answer(401, "").shape().credential_refused);
     assert!(answer(400, r#"{"code":"BAD_TOKEN"}"#).shape().credential_refused);
     assert!(!answer(403, "").shape().credential_refused);
@@ -201,7 +201,7 @@ fn secrets_do_not_come_back() {
 #[test]
 fn a_large_body_is_quoted_in_part() {
     let error = answer(400, format!("{{\"message\":\"m\",\"x\":\"{}\"}}", "я".repeat(5000))).error();
-    let Some(Value::String(quoted)) = error.upstream.unwrap().body else { panic!("text") };
+    let Some(Value::String(quoted)) = error.upstream.clone().unwrap().body else { panic!("text") };
     assert!(quoted.len() <= 4096 && quoted.len() > 4000);
     assert_eq!(error.message, "Shop answered 400: m");
 }
