@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::collector::Collector;
 use crate::load::{self, Target, Until};
 use crate::plugboard::{Cluster, System, directory_bytes};
 use crate::processes::{Usage, resident};
@@ -26,16 +27,18 @@ const ROLES: [&str; 7] = ["gateway", "executor", "auth", "catalog", "nats", "red
 /// When a call is not answered as it should.
 pub async fn measure(scratch: &Path) -> anyhow::Result<String> {
     let mut table = Table::new();
+    let collector = Collector::start().await?;
+    let settings = &collector.settings();
     for organizations in [1, 100, 10_000] {
-        let plan = Cluster { organizations, ..Cluster::default() };
+        let plan = Cluster { organizations, settings, ..Cluster::default() };
         let name = format!("{organizations} organizations, 111 connectors");
         answered(&scratch.join(format!("organizations-{organizations}")), &plan, &name, &mut table).await?;
     }
     let connectors = scratch.join("connectors");
     more_connectors(&connectors, 889)?;
-    let plan = Cluster { connectors: Some(&connectors), ..Cluster::default() };
+    let plan = Cluster { connectors: Some(&connectors), settings, ..Cluster::default() };
     answered(&scratch.join("catalog"), &plan, "100 organizations, 1,000 connectors", &mut table).await?;
-    queued(&scratch.join("queue"), &mut table).await?;
+    queued(&scratch.join("queue"), settings, &mut table).await?;
     Ok(table.text)
 }
 
@@ -90,9 +93,10 @@ async fn answered(data: &Path, plan: &Cluster<'_>, name: &str, table: &mut Table
 }
 
 /// Calls nobody waits for, with an empty queue and on top of a million, and the work of bringing them to their end.
-async fn queued(data: &Path, table: &mut Table) -> anyhow::Result<()> {
+async fn queued(data: &Path, settings: &[(&str, &str)], table: &mut Table) -> anyhow::Result<()> {
     let vendor = yardsticks::spawn(&["gated-vendor"])?;
-    let system = System::cluster(data, &vendor.url, &Cluster::default()).await?;
+    let plan = Cluster { settings, ..Cluster::default() };
+    let system = System::cluster(data, &vendor.url, &plan).await?;
     let submissions = system.submissions(usize::MAX);
     make(&submissions, WARM_UP).await?;
     let (memory_before, disk_before) = (nats_memory(data)?, directory_bytes(&data.join("nats")));

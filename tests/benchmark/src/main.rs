@@ -41,6 +41,7 @@ struct Plan {
     only: Option<Vec<String>>,
     sync: Sync,
     peers: bool,
+    traces: bool,
 }
 
 impl Plan {
@@ -48,17 +49,19 @@ impl Plan {
         let number = |name: &str, default: u64| -> anyhow::Result<u64> {
             std::env::var(name).map_or(Ok(default), |text| text.parse().with_context(|| format!("{name}={text}")))
         };
-        let peers = match std::env::var("BENCH_PEERS").as_deref() {
-            Err(_) | Ok("" | "0") => false,
-            Ok("1") => true,
-            Ok(other) => bail!("BENCH_PEERS={other}: it is 0 or 1"),
+        let flag = |name: &str, default: bool| match std::env::var(name).as_deref() {
+            Err(_) | Ok("") => Ok(default),
+            Ok("0") => Ok(false),
+            Ok("1") => Ok(true),
+            Ok(other) => bail!("{name}={other}: it is 0 or 1"),
         };
         Ok(Self {
             rounds: usize::try_from(number("BENCH_ROUNDS", 5)?)?,
             seconds: Duration::from_secs(number("BENCH_SECONDS", 2)?),
             only: std::env::var("BENCH_ONLY").ok().map(|list| list.split(',').map(str::to_owned).collect()),
             sync: Sync::from_env()?,
-            peers,
+            peers: flag("BENCH_PEERS", false)?,
+            traces: flag("BENCH_TRACES", true)?,
         })
     }
 
@@ -115,8 +118,9 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     let peers = if plan.peers { peers::all(&vendor_url)?.into() } else { Vec::new() };
     let collector = Collector::start().await?;
     let telemetry = collector.settings();
-    let up = System::up(&scratch.path().join("up"), &vendor_url, &telemetry).await?;
-    let like_the_pipeline = Cluster { sync: plan.sync, settings: &telemetry, ..Cluster::default() };
+    let telemetry = if plan.traces { &telemetry[..] } else { &[] };
+    let up = System::up(&scratch.path().join("up"), &vendor_url, telemetry).await?;
+    let like_the_pipeline = Cluster { sync: plan.sync, settings: telemetry, ..Cluster::default() };
     let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, &like_the_pipeline).await?;
 
     let mut targets = vec![
@@ -150,7 +154,10 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         }
     }
     println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, &up, &cluster));
-    println!("{} spans of the sampled calls were exported.\n", collector.spans());
+    match plan.traces {
+        true => println!("Traces: 1 % sampled, {} spans exported.\n", collector.spans()),
+        false => println!("Traces: none.\n"),
+    }
     println!("{}\n{}", table.throughput(), table.latency());
     if plan.wants("catalog") {
         println!("{}", catalog::measure(&up, scratch.path(), plan.rounds, plan.seconds).await?);

@@ -114,7 +114,7 @@ pub fn environment(rounds: &str, seconds: Duration, sync: Sync, up: &System, clu
     format!(
         "{cores} cores ({model}), shared by the load generator, the mock vendor and everything else. {rounds} rounds, \
          interleaved, {} s each; medians. Every check on: keys, manifest, tickets, sealed accounts, egress guard, \
-         journal, traces (1 % sampled); the bench connector's vendor limits are out of reach. Cluster: 1 gateway, \
+         journal; the bench connector's vendor limits are out of reach. Cluster: 1 gateway, \
          1 executor, 1 auth, catalog, nats-server (file, {}), redis (fsync always) for accounts, redis for limits. \
          Memory now: up {} MB, cluster {} MB with servers. Binary: {:.1} MB.\n",
         seconds.as_secs(),
