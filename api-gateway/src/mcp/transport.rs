@@ -117,8 +117,7 @@ impl<S: ToolServer> McpEndpoint<S> {
         match self.route(text, &incoming) {
             Step::Done(outcome) => finish(outcome, accept),
             Step::Run(mut call) => {
-                // The call owns what it needs; a large body must not wait with it. Both lie in the connection's buffer,
-                // which takes the next message as soon as nobody holds it.
+                // The call owns what it needs; what it came in must not wait with it, a large body least of all.
                 drop((body, parts));
                 let era = call.cx.era();
                 let events = call.events.take();
