@@ -25,6 +25,7 @@ use crate::answer::Answer;
 use crate::arguments::{Call, Request as Wanted};
 use crate::browse::{DescribeRequest, ListRequest};
 use crate::principal::{KeyProblem, require};
+use crate::seen;
 use crate::state::Gateway;
 
 /// Largest request: the same as over MCP.
@@ -110,7 +111,7 @@ impl Execution for GrpcExecution {
             }
         };
         let answer = executed.instrument(trace.span()).await;
-        trace.ended(!answer.as_ref().is_ok_and(|answer| answer.ok), Vec::new);
+        seen::ended(&trace, &answer);
         let answer = answer.map_err(|error| status(&error))?;
         Ok(Response::new(response(self.0.with_link(&principal, answer).await)))
     }

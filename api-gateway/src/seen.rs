@@ -70,6 +70,11 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// The end of a request that `trace` is of.
+pub(crate) fn ended(trace: &CallTrace<'_>, answer: &Result<Answer, CallError>) {
+    trace.ended(!answer.as_ref().is_ok_and(|answer| answer.ok), Vec::new);
+}
+
 impl Gateway {
     pub(crate) fn answered(&self, caller: Caller<'_>, seen: &mut Seen<'_>, answer: &Answer) {
         let (service, took) = (seen.service().map(ServiceKey::as_str), seen.took());

@@ -90,7 +90,20 @@ impl Gateway {
         call: &Call,
         seen: &mut Seen<'_>,
     ) -> Result<Answer, CallError> {
-        let mut job = self.checked(principal, organization, call, seen).await?;
+        let accepted = {
+            let mut step = seen.trace.step(
+                "check",
+                SpanKind::Internal,
+                || info_span!(target: SPANS, "check", otel.status_code = Empty),
+            );
+            let accepted = self.accept(principal, organization, call, seen).instrument(step.span()).await;
+            if accepted.is_err() {
+                step.failed();
+            }
+            accepted
+        };
+        seen.checked(&self.meters);
+        let mut job = accepted?;
         seen.takes(&job, self.calls.begin(principal, job.clone()));
         let wait = Duration::from_millis(call.wait_ms.unwrap_or(self.config.default_wait_ms).into());
         if let Some(before) = self.earlier(&job, call).await? {
@@ -109,28 +122,6 @@ impl Gateway {
             Box::pin(self.free_key(&job, error)).await;
         }
         answer
-    }
-
-    /// As [`Self::accept`], seen by whoever counts and traces.
-    async fn checked(
-        &self,
-        principal: &Principal,
-        organization: &OrganizationId,
-        call: &Call,
-        seen: &mut Seen<'_>,
-    ) -> Result<Arc<Job>, CallError> {
-        let mut step = seen.trace.step(
-            "check",
-            SpanKind::Internal,
-            || info_span!(target: SPANS, "check", otel.status_code = Empty),
-        );
-        let accepted = self.accept(principal, organization, call, seen).instrument(step.span()).await;
-        if accepted.is_err() {
-            step.failed();
-        }
-        drop(step);
-        seen.checked(&self.meters);
-        accepted
     }
 
     /// Checks a call and makes a job of it.

@@ -19,6 +19,7 @@ use crate::mcp::{
     ArgumentProblem, AuthFailure, CallContext, Envelope, Era, InputRequired, RpcError, ToolReply, ToolServer, Written,
 };
 use crate::principal::KeyProblem;
+use crate::seen;
 use crate::state::Gateway;
 use crate::tool_specs::{CONNECTOR_EXECUTE, DESCRIBE_SERVICE, LIST_SERVICES};
 
@@ -123,7 +124,7 @@ impl Tools {
             }
         };
         let answer = executed.instrument(trace.span()).await;
-        trace.ended(!answer.as_ref().is_ok_and(|answer| answer.ok), Vec::new);
+        seen::ended(&trace, &answer);
         answer
     }
 }

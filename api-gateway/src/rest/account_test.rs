@@ -22,6 +22,7 @@ use super::openapi::{Absent, CallErrorSchema, Closed, ConnectionStateSchema, Unt
 use super::reply;
 use crate::answer::Answer;
 use crate::arguments::{Call, Request};
+use crate::seen;
 use crate::state::Gateway;
 
 /// A test that takes longer has failed.
@@ -65,7 +66,7 @@ pub(super) async fn run(
     );
     let executed = gateway.execute(&principal, Request::Call(Box::new(call)), &trace);
     let answer = executed.instrument(trace.span()).await;
-    trace.ended(!answer.as_ref().is_ok_and(|answer| answer.ok), Vec::new);
+    seen::ended(&trace, &answer);
     let answer = answer?;
     reply::json(StatusCode::OK, &result(&account, &answer)?)
 }

@@ -7,7 +7,10 @@ use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, Tr
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Span, SpanData, SpanEvents, SpanLinks, SpanProcessor};
+use opentelemetry_sdk::trace::{
+    IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample, Span, SpanData, SpanEvents, SpanLinks,
+    SpanProcessor,
+};
 use parking_lot::RwLock;
 
 use super::propagation::parent_of;
@@ -112,10 +115,10 @@ pub(super) struct Told {
     pub(super) about: Vec<KeyValue>,
 }
 
-/// As the specification's `TraceIdRatioBased`: by bits that are random in every trace.
 fn chosen(trace: TraceId, ratio: f64) -> bool {
-    let bits = u64::from_be_bytes(trace.to_bytes()[8..].try_into().unwrap_or_default()) >> 1;
-    (bits as f64) < ratio * (1_u64 << 63) as f64
+    let sampler = Sampler::TraceIdRatioBased(ratio);
+    let result = sampler.should_sample(None, trace, "", &SpanKind::Server, &[], &[]);
+    result.decision == SamplingDecision::RecordAndSample
 }
 
 /// A processor for spans that end as they go, and for those that are made at the end of a call.
