@@ -1,5 +1,7 @@
 //! Section `[gateway]`.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -24,8 +26,16 @@ pub struct GatewayConfig {
     pub default_deadline_ms: u32,
     /// After a stop was asked for: how long calls are still taken, while the gateway says that it is not ready, in ms.
     pub stop_grace_ms: u32,
+    /// After that: how long what was begun may take to end, in ms.
+    pub drain_ms: u32,
     /// Show admins of an organization what its latest calls asked for, with what may be secret masked.
     pub console_requests: bool,
+}
+
+impl GatewayConfig {
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms.into())
+    }
 }
 
 /// No call may take longer.

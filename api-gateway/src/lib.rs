@@ -51,7 +51,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::serve::{Listener, ListenerExt};
 use axum::{Router, ServiceExt};
-use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
+use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::{QueueError, Replies, survey};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -67,8 +67,8 @@ use crate::front::Front;
 use crate::mcp::{HostPolicy, McpEndpoint, SettingsError};
 use crate::tools::Tools;
 
-/// After the stop; what remains of the drain is for answers on their way.
-const PARTING: Duration = DRAIN_LIMIT.saturating_sub(Duration::from_secs(3));
+/// The end of a drain, which is for answers on their way.
+const PARTING: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -98,7 +98,8 @@ where
     replies.subscribe(&gateway.me, Arc::new(move |outcome| waiters.deliver(outcome))).await?;
     life.supervise("directory changes", gateway.directory.clone().follow(life.stopping()));
     life.supervise("queue survey", survey::watch(gateway.queue.clone(), life.stopping()));
-    tokio::spawn(part(life.stopping(), gateway.parting.clone()));
+    let waits = gateway.config.drain().saturating_sub(PARTING);
+    tokio::spawn(part(life.stopping(), waits, gateway.parting.clone()));
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let front = front(gateway, loopback, beside).await?;
     let (leaving, stopping) = (life.leaving(), life.stopping());
@@ -113,9 +114,9 @@ where
 }
 
 /// Some time before a drain ends, those who still wait are sent away with a handle instead of being cut off.
-async fn part(stopping: CancellationToken, parting: CancellationToken) {
+async fn part(stopping: CancellationToken, waits: Duration, parting: CancellationToken) {
     stopping.cancelled().await;
-    tokio::time::sleep(PARTING).await;
+    tokio::time::sleep(waits).await;
     parting.cancel();
 }
 

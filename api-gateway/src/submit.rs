@@ -351,9 +351,11 @@ impl Gateway {
     }
 
     /// A read whose outcome would be known here alone, when this gateway ends: it is made again in the background, where
-    /// executors keep the outcome. As an execution of its own, for the queue may know this one already, and takes none twice.
+    /// executors keep the outcome. As an execution of its own, for the queue may know this one already, and takes none twice;
+    /// and with as much time as the first had, or a slow vendor's answer would come too late for the second.
     async fn hand_over(self: &Arc<Self>, job: &Job) -> Result<Answer, CallError> {
-        let again = Job { trace: job.trace.clone(), ..self.anew(job.clone(), job.deadline) };
+        let deadline = self.clock.now().plus(job.accepted_at.until(job.deadline));
+        let again = Job { trace: job.trace.clone(), ..self.anew(job.clone(), deadline) };
         self.run_in_background(Arc::new(again)).await
     }
 

@@ -8,9 +8,6 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a drain may take before work is dropped. A supervisor must wait longer than this before it kills.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(12);
-
 /// A drain that takes longer says what it waits for.
 const UNUSUAL: Duration = Duration::from_secs(3);
 

@@ -74,12 +74,14 @@ pub(crate) async fn calls_are_shown_to_whom_they_concern(site: &Site) {
     let us = |stage: &str| {
         list(call, "stages").iter().find(|one| one["stage"] == stage).map(|one| one["us"].as_u64().unwrap())
     };
-    for stage in ["check", "credentials", "vendor", "answer"] {
+    for stage in ["check", "credentials", "vendor"] {
         assert!(us(stage).is_some(), "{stage}: {call}");
     }
+    // The queue's time is in whole milliseconds, and may be told as all that is left.
+    assert!(us("answer").or(us("queue")).is_some(), "{call}");
     let sum: u64 = list(call, "stages").iter().map(|one| one["us"].as_u64().unwrap()).sum();
     let total = call["total_us"].as_u64().unwrap();
-    assert!(us("vendor").unwrap() >= 30_000 && total >= 30_000 && sum <= total + 5_000, "{call}");
+    assert!(us("vendor").unwrap() >= 30_000 && total >= 30_000 && sum <= total, "{call}");
     let all = rest.get("/api/v1/calls").await.expect(200);
     assert_eq!(list(&all, "calls").len(), 3, "{all}");
     let page = rest.get("/api/v1/calls?limit=2").await.expect(200);

@@ -114,7 +114,10 @@ pub(crate) fn message(envelope: Option<&Envelope>) -> Option<String> {
 /// What the executor cannot have told: the check, and all that came after the vendor's last word.
 fn fill(stages: &mut StageTimes, check: Duration, took: Duration) {
     stages.set(Stage::Check, check);
-    let known = [Stage::Check, Stage::Queue, Stage::Limit, Stage::Credentials, Stage::Vendor];
-    let known: Duration = known.into_iter().map(|stage| stages.of(stage)).sum();
-    stages.set(Stage::Answer, took.saturating_sub(known));
+    let known = [Stage::Check, Stage::Limit, Stage::Credentials, Stage::Vendor];
+    let rest = took.saturating_sub(known.into_iter().map(|stage| stages.of(stage)).sum());
+    // Whole milliseconds between the clocks of two machines: it may be told as longer than it can have been.
+    let queue = stages.of(Stage::Queue).min(rest);
+    stages.set(Stage::Queue, queue);
+    stages.set(Stage::Answer, rest - queue);
 }

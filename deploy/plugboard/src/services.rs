@@ -10,7 +10,7 @@ use axum::serve::ListenerExt;
 use catalog_service::catalog::CatalogService;
 use catalog_service::grpc::CatalogGrpc;
 use plugboard_core::identity::{ServiceAuth, ServiceRole};
-use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
+use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::nats::{NatsConfig, NatsQueueConfig};
 use plugboard_core::readiness::{Health as UpOrDown, Readiness};
 use plugboard_core::secret::Secret;
@@ -35,6 +35,8 @@ struct Start {
     settings: Settings,
     tls: Tls,
     life: Lifecycle,
+    /// How long what was begun may take to end.
+    drain: Duration,
     health: Health,
     _telemetry: TelemetryGuard,
 }
@@ -45,6 +47,7 @@ async fn start(args: &ServiceArgs, name: &'static str, service: Service) -> anyh
         return Ok(None);
     }
     let settings = Settings::load(args.config.as_deref())?;
+    let drain = settings.drain(service)?;
     let instance = format!("{name}-{}", std::process::id());
     let telemetry = telemetry::init(&settings.telemetry, &format!("plugboard-{name}"), &instance)?;
     let health = health::open(&settings.mode.health_listen, name, &[service]).await?;
@@ -58,7 +61,7 @@ async fn start(args: &ServiceArgs, name: &'static str, service: Service) -> anyh
         Service::Executor => 0,
     };
     life.stop_on_signals(Duration::from_millis(grace.into()))?;
-    Ok(Some(Start { settings, tls, life, health, _telemetry: telemetry }))
+    Ok(Some(Start { settings, tls, life, drain, health, _telemetry: telemetry }))
 }
 
 /// The certificates, looked at from now on, and the addresses that must go with them.
@@ -82,15 +85,16 @@ fn open_tls(settings: &Settings, service: Service, life: &Lifecycle) -> anyhow::
     Ok(tls)
 }
 
-async fn finish(life: &Lifecycle) -> anyhow::Result<ExitCode> {
-    match life.run_until_stopped(DRAIN_LIMIT).await {
+async fn finish(life: &Lifecycle, drain: Duration) -> anyhow::Result<ExitCode> {
+    match life.run_until_stopped(drain).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(why) => bail!("{why}"),
     }
 }
 
 pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { mut settings, tls, life, health, _telemetry }) = start(args, "gateway", Service::Gateway).await?
+    let Some(Start { mut settings, tls, life, drain, health, _telemetry }) =
+        start(args, "gateway", Service::Gateway).await?
     else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -118,22 +122,23 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     let wired = health.serve(&life);
     let wiring = api_gateway::wiring::distributed(settings.gateway, remote, &life);
     let Some(gateway) = starting::answer_meanwhile(&listener, &life, wiring).await? else {
-        return finish(&life).await;
+        return finish(&life, drain).await;
     };
     let (gateway, replies) = gateway?;
     wired.tell(gateway.readiness.clone());
     if let Some(listener) = grpc {
         let routes = api_gateway::grpc_routes(gateway.clone()).await?;
         let router = Server::builder().add_routes(routes);
-        serve_grpc("gRPC listener", listener, callers.as_ref(), router, DRAIN_LIMIT, &life)?;
+        serve_grpc("gRPC listener", listener, callers.as_ref(), router, drain, &life)?;
     }
     api_gateway::run(gateway, replies, PublicListener::new(listener)?, axum::Router::new(), &life).await?;
     tracing::info!("gateway started");
-    finish(&life).await
+    finish(&life, drain).await
 }
 
 pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, tls, life, health, _telemetry }) = start(args, "executor", Service::Executor).await?
+    let Some(Start { settings, tls, life, drain, health, _telemetry }) =
+        start(args, "executor", Service::Executor).await?
     else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -150,19 +155,20 @@ pub async fn executor(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         tls,
     };
     // Less than the drain limit, so that what is left is handed back before the process goes.
-    let config = executor::Config { slots: settings.executor.slots, grace_seconds: DRAIN_LIMIT.as_secs() - 2 };
+    let config = executor::Config { slots: settings.executor.slots, grace_seconds: drain.as_secs().saturating_sub(2) };
     let wired = health.serve(&life);
     let wiring = executor::wiring::distributed(config, remote, |catalog| door.open(catalog, &life), &life);
-    let Some(executor) = starting::unless_stopped(&life, wiring).await else { return finish(&life).await };
+    let Some(executor) = starting::unless_stopped(&life, wiring).await else { return finish(&life, drain).await };
     let (executor, readiness) = executor?;
     wired.tell(readiness);
     life.supervise_result("executor", executor.run(life.stopping()));
     tracing::info!("executor started");
-    finish(&life).await
+    finish(&life, drain).await
 }
 
 pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, tls, life, health, _telemetry }) = start(args, "auth", Service::Auth).await? else {
+    let Some(Start { settings, tls, life, drain, health, _telemetry }) = start(args, "auth", Service::Auth).await?
+    else {
         return Ok(ExitCode::SUCCESS);
     };
     let listener = bind("auth.listen", &settings.auth.listen).await?;
@@ -194,7 +200,7 @@ pub async fn auth(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     serve_grpc("auth listener", listener, tls.services.as_ref(), Server::builder().add_routes(routes), STREAMS, &life)?;
     health.serve(&life).tell(readiness);
     tracing::info!("auth started");
-    finish(&life).await
+    finish(&life, drain).await
 }
 
 pub fn queue(settings: &QueueSettings) -> NatsQueueConfig {
@@ -246,7 +252,8 @@ async fn bootstrap(service: &auth_service::AuthService) -> anyhow::Result<()> {
 }
 
 pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
-    let Some(Start { settings, tls, life, health, _telemetry }) = start(args, "catalog", Service::Catalog).await?
+    let Some(Start { settings, tls, life, drain, health, _telemetry }) =
+        start(args, "catalog", Service::Catalog).await?
     else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -268,7 +275,7 @@ pub async fn catalog(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
     // It stands on nothing but its files, which were read before it listened.
     health.serve(&life).tell(tls.watched_by(Readiness::new(life.leaving())));
     tracing::info!("catalog started");
-    finish(&life).await
+    finish(&life, drain).await
 }
 
 async fn bind(setting: &str, address: &str) -> anyhow::Result<TcpListener> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api_gateway::GatewayConfig;
@@ -43,7 +44,14 @@ pub struct Settings {
 pub struct ExecutorSettings {
     pub slots: usize,
     pub vendor_limits: bool,
+    pub drain_ms: u32,
 }
+
+/// What a stop takes besides calls: handing back, last answers, closing.
+const LEAST_DRAIN_MS: u32 = 5_000;
+
+/// How long whoever has no such setting may take to end.
+const USUAL_DRAIN: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +154,23 @@ impl Settings {
     /// When the file is missing or is no TOML.
     pub fn given(file: Option<&Path>) -> anyhow::Result<BTreeSet<String>> {
         Ok(config::given(file, std::env::vars())?)
+    }
+
+    /// How long this service may take to end what it has begun.
+    ///
+    /// # Errors
+    /// When that is too short for a clean end.
+    pub fn drain(&self, service: Service) -> anyhow::Result<Duration> {
+        let (setting, millis) = match service {
+            Service::Gateway => ("gateway.drain_ms", self.gateway.drain_ms),
+            Service::Executor => ("executor.drain_ms", self.executor.drain_ms),
+            // They begin nothing that takes long.
+            Service::Auth | Service::Catalog => return Ok(USUAL_DRAIN),
+        };
+        if millis < LEAST_DRAIN_MS {
+            bail!("{setting} = {millis}: a clean end takes {LEAST_DRAIN_MS} ms at least");
+        }
+        Ok(Duration::from_millis(millis.into()))
     }
 
     /// Those of the addresses this service uses that what is said goes to in the clear and that deserve a warning.
@@ -264,7 +289,19 @@ mod tests {
     fn the_defaults_are_complete() {
         let settings: Settings = config::load(DEFAULTS, None, Vec::new()).unwrap();
         assert_eq!(settings.gateway.default_wait_ms, 45_000);
+        for service in [Service::Gateway, Service::Executor, Service::Auth, Service::Catalog] {
+            assert_eq!(settings.drain(service).unwrap(), USUAL_DRAIN, "supervisors know this one");
+        }
         let error = settings.secrets.master_keys().err().unwrap().to_string();
         assert!(error.contains("PLUGBOARD_SECRETS__MASTER_KEY"), "{error}");
+    }
+
+    #[test]
+    fn a_drain_has_time_for_an_end() {
+        let given = |ms: &str| vec![("PLUGBOARD_EXECUTOR__DRAIN_MS".to_owned(), ms.to_owned())];
+        let drain = |ms| config::load::<Settings>(DEFAULTS, None, given(ms)).unwrap().drain(Service::Executor);
+        assert_eq!(drain("60000").unwrap(), Duration::from_secs(60));
+        let error = drain("4999").unwrap_err().to_string();
+        assert!(error.contains("executor.drain_ms = 4999") && error.contains("5000 ms"), "{error}");
     }
 }

@@ -23,7 +23,7 @@ use plugboard_core::identity::{Directory, NewConnectSession};
 use plugboard_core::ids::InstanceId;
 use plugboard_core::journal::JournalStore;
 use plugboard_core::journal::embedded::EmbeddedJournal;
-use plugboard_core::lifecycle::{DRAIN_LIMIT, Lifecycle};
+use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::limits::Limits;
 use plugboard_core::queue::local::{LocalQueue, LocalQueueLimits, LocalReplies};
 use plugboard_core::queue::{Express, NoExpress, Replies, Shares};
@@ -47,6 +47,7 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 
 pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(None)?;
+    let drain = settings.drain(Service::Gateway)?;
     let telemetry = TelemetryConfig { log: log_filter(), ..settings.telemetry };
     let _telemetry = telemetry::init(&telemetry, "plugboard", "up")?;
     // A taken port or data directory fails before anything else is done.
@@ -88,10 +89,10 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let stopping = life.stopping();
     tokio::spawn(async move {
         stopping.cancelled().await;
-        gateway.drained(DRAIN_LIMIT).await;
+        gateway.drained(drain).await;
         drained.cancel();
     });
-    let ended = life.run_until_stopped(DRAIN_LIMIT).await;
+    let ended = life.run_until_stopped(drain).await;
     shape.close();
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),

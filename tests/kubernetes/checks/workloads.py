@@ -1,9 +1,14 @@
 """Pods: probes, ports, rights, images, disruption, scaling."""
 
 import re
+import tomllib
 
 from .registry import check, notices
+from .settings import environments
 from .world import OURS
+
+# Of services that have no such setting.
+OTHERS = {"drain_ms": 12_000}
 
 
 def ports(container):
@@ -142,6 +147,17 @@ def _(world):
     world.find("base", "PodDisruptionBudget", "gateway")["spec"]["selector"]["matchLabels"] = {"app": "gateway"}
 
 
+def takes_to_stop(world, place, name):
+    """What a service of ours needs from the signal on, in seconds: its settings, and a second to end what has not ended."""
+    given = dict(environments(world)).get(f"{place} {name}", {})
+    defaults = tomllib.loads(world.texts["deploy/config/default.toml"])
+
+    def millis(key):
+        return int(given.get(f"PLUGBOARD_{name}__{key}".upper(), defaults[name].get(key, OTHERS.get(key, 0))))
+
+    return (millis("stop_grace_ms") + millis("drain_ms")) / 1000 + 1
+
+
 @check("updates and stops leave time: no service is missed, drains end before the kill")
 def stops(world):
     problems = []
@@ -151,8 +167,9 @@ def stops(world):
             problems.append(f"{place} {name}: an update takes pods before others are ready")
         pod = spec["template"]["spec"]
         hook = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        if hook + 15 >= pod["terminationGracePeriodSeconds"]:
-            problems.append(f"{place} {name}: preStop and a drain of 15 s take longer than the grace period")
+        takes, given = hook + takes_to_stop(world, place, name), pod["terminationGracePeriodSeconds"]
+        if takes >= given:
+            problems.append(f"{place} {name}: preStop and its drain take {takes:.0f} s, and it is killed after {given}")
         if pod.get("topologySpreadConstraints", []) == []:
             problems.append(f"{place} {name}: all pods may be on one node")
     return problems
@@ -160,7 +177,12 @@ def stops(world):
 
 @notices(stops, "a grace period shorter than the drain")
 def _(world):
-    world.find("base", "Deployment", "gateway")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 15
+    world.find("base", "Deployment", "gateway")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 60
+
+
+@notices(stops, "a drain longer than the grace period")
+def _(world):
+    world.find("production", "ConfigMap", "settings")["data"]["PLUGBOARD_EXECUTOR__DRAIN_MS"] = "120000"
 
 
 @check("one autoscaler for what is scaled, bounded, never to nothing, and nobody else sets its replicas")

@@ -222,6 +222,7 @@ fn config(public_url: &str) -> GatewayConfig {
         default_wait_ms: 45_000,
         default_deadline_ms: 60_000,
         stop_grace_ms: 0,
+        drain_ms: 12_000,
         console_requests: true,
     }
 }
