@@ -60,7 +60,7 @@ pub(crate) async fn run(
             report(ended);
         }
     };
-    finish(tasks, config.grace()).await;
+    finish(tasks, &slots, &config).await;
     end
 }
 
@@ -75,14 +75,17 @@ pub(crate) async fn express(
     RunningCall::new(job.clone(), 1).around(attempt::express(&deps, &job)).await
 }
 
-/// Waits for the tasks; whatever has not ended by then is dropped, which hands its job back.
-async fn finish(mut tasks: JoinSet<()>, grace: Duration) {
+/// Waits for the tasks, and for calls that came past the queue; a task that has not ended by then is dropped, which hands its
+/// job back.
+async fn finish(mut tasks: JoinSet<()>, slots: &Semaphore, config: &Config) {
     let all = async {
         while let Some(ended) = tasks.join_next().await {
             report(ended);
         }
+        // Whoever asks for all of them gets each that is freed, so nothing new is begun either.
+        let _ = slots.acquire_many(u32::try_from(config.slots).unwrap_or(u32::MAX)).await;
     };
-    if tokio::time::timeout(grace, all).await.is_err() {
+    if tokio::time::timeout(config.grace(), all).await.is_err() && !tasks.is_empty() {
         tracing::warn!(jobs = tasks.len(), "jobs did not end in time and are handed back");
         tasks.shutdown().await;
     }
@@ -171,6 +174,20 @@ mod tests {
         worker.await.unwrap().unwrap();
         // What did not end in time is handed back, not acked.
         assert_eq!(*bench.world.fates.lock(), [Fate::Dropped, Fate::Dropped]);
+    }
+
+    #[tokio::test]
+    async fn calls_that_came_past_the_queue_are_waited_for() {
+        let (bench, _vendor) = bench(Vec::new()).await;
+        let (stop, slots) = (CancellationToken::new(), slots(2));
+        let under_way = slots.clone().acquire_owned().await.unwrap();
+        let config = Config { slots: 2, ..Config::default() };
+        let mut worker = tokio::spawn(run(config, Arc::new(bench.deps.clone()), slots.clone(), stop.clone()));
+        stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_millis(200), &mut worker).await;
+        assert!(ended.is_err() && slots.try_acquire().is_err(), "it waits, and begins nothing new");
+        drop(under_way);
+        worker.await.unwrap().unwrap();
     }
 
     #[tokio::test]

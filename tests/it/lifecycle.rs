@@ -63,6 +63,28 @@ pub(crate) async fn sigterm_drains_and_exits_with_zero(shape: Shape) {
     assert_eq!((&envelope["ok"], &envelope["data"]["id"]), (&json!(true), &json!("7")), "{envelope}");
 }
 
+/// Its vendor takes longer than an executor waits as a rule, so that its outcome would be unknown; with more time it is told.
+pub(crate) async fn a_slow_call_ends_within_a_longer_drain() {
+    const TAKES: Duration = Duration::from_secs(12);
+    let vendor = Vendor::start();
+    let options = Stack::cluster().executors(1).environment("PLUGBOARD_EXECUTOR__DRAIN_MS", "25000").vendor(&vendor);
+    let stack = tokio::task::spawn_blocking(move || options.start()).await.unwrap();
+    let tenant = Tenant::new(&stack).await;
+    let account = tenant.connect("hubspot", "Shop", &vendor).await;
+    vendor.on(&account.mark, Answer::json(200, &json!({"id": "7"})).after(TAKES));
+    let name = unique();
+    let waiting = {
+        let (client, name) = (tenant.mcp(), name.clone());
+        tokio::spawn(async move { client.execute(hubspot_write(&name)).await })
+    };
+    eventually("the vendor has it", Duration::from_secs(10), || async { (vendor.count(&name) == 1).then_some(()) })
+        .await;
+    stack.signal("executor-1", "TERM");
+    let envelope = waiting.await.unwrap();
+    assert_eq!((&envelope["ok"], &envelope["data"]["id"]), (&json!(true), &json!("7")), "{envelope}");
+    assert_eq!(vendor.count(&name), 1);
+}
+
 pub(crate) async fn a_second_start_on_the_same_data_fails_clearly(shape: Shape) {
     let stack = Stack::options(shape).sandbox().start();
     let mut command = match shape {

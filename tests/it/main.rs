@@ -206,6 +206,11 @@ mod distributed_only {
     }
 
     #[test]
+    fn a_slow_call_ends_within_a_longer_drain() {
+        crate::shared::block_on(crate::lifecycle::a_slow_call_ends_within_a_longer_drain());
+    }
+
+    #[test]
     fn a_begun_call_that_nobody_sees_to_is_taken_over() {
         crate::shared::block_on(crate::repeats::a_begun_call_that_nobody_sees_to_is_taken_over());
     }

@@ -378,7 +378,9 @@ save ""
                 **self.nats_env("executor"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 "PLUGBOARD_REDIS__URL": self.redis_url("limits", self.secrets["limits"], self.limits_reached),
-                **handed_on("PLUGBOARD_EXECUTOR__VENDOR_LIMITS", "PLUGBOARD_EXECUTOR__SLOTS"),
+                **handed_on(
+                    "PLUGBOARD_EXECUTOR__VENDOR_LIMITS", "PLUGBOARD_EXECUTOR__SLOTS", "PLUGBOARD_EXECUTOR__DRAIN_MS"
+                ),
                 **self.secret("PAYLOAD_KEY"),
             }
             yield self.service(f"executor-{i}", "executor", env, ("http", health, "/readyz"), 3)
@@ -390,7 +392,7 @@ save ""
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
                 **{"PLUGBOARD_GATEWAY__GRPC_LISTEN": f'"127.0.0.1:{grpc}"' for grpc in self.grpc_ports[i - 1:i]},
                 **self.grace("GATEWAY"),
-                **handed_on("PLUGBOARD_QUEUE__BACKLOG_PER_ORGANIZATION"),
+                **handed_on("PLUGBOARD_QUEUE__BACKLOG_PER_ORGANIZATION", "PLUGBOARD_GATEWAY__DRAIN_MS"),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 **self.secret("TICKET_KEY", "PAYLOAD_KEY"),
             }

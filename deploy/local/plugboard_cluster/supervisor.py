@@ -15,8 +15,9 @@ from pathlib import Path
 
 from .layout import ClusterError, Layout, print_err
 
-# A service drains within 15 s.
-STOP_WITHIN = 15
+# A service drains within 12 s, unless it is given longer.
+DRAIN_MS = [int(os.environ.get(f"PLUGBOARD_{section}__DRAIN_MS", 12_000)) for section in ("EXECUTOR", "GATEWAY")]
+STOP_WITHIN = 3 + max(DRAIN_MS) / 1000
 READY_WITHIN = 60
 RESTART_AFTER = 1
 
