@@ -9,6 +9,7 @@ use plugboard_tests::tenant::{Tenant, hubspot_read, hubspot_write, unique};
 use plugboard_tests::vendor::{Answer, Vendor};
 use plugboard_tests::wait::eventually;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::handles::end_of;
 
@@ -42,19 +43,23 @@ pub(crate) async fn a_restart_finds_keys_and_accounts(shape: Shape) {
     assert_eq!(refused.status, 401, "{}", refused.text);
 }
 
+/// A write that its vendor has received and not answered yet: its name, and what its caller will get.
+async fn write_under_way(tenant: &Tenant, vendor: &Vendor) -> (String, JoinHandle<Value>) {
+    let name = unique();
+    let (client, call) = (tenant.mcp(), hubspot_write(&name));
+    let waiting = tokio::spawn(async move { client.execute(call).await });
+    eventually("the vendor has it", Duration::from_secs(10), || async { (vendor.count(&name) == 1).then_some(()) })
+        .await;
+    (name, waiting)
+}
+
 pub(crate) async fn sigterm_drains_and_exits_with_zero(shape: Shape) {
     let vendor = Vendor::start();
     let mut stack = Stack::options(shape).vendor(&vendor).start();
     let tenant = Tenant::new(&stack).await;
     let account = tenant.connect("hubspot", "Shop", &vendor).await;
     vendor.on(&account.mark, Answer::json(200, &json!({"id": "7"})).after(Duration::from_millis(1500)));
-    let name = unique();
-    let waiting = {
-        let (client, name) = (tenant.mcp(), name.clone());
-        tokio::spawn(async move { client.execute(hubspot_write(&name)).await })
-    };
-    eventually("the vendor has it", Duration::from_secs(10), || async { (vendor.count(&name) == 1).then_some(()) })
-        .await;
+    let (_, waiting) = write_under_way(&tenant, &vendor).await;
     let (code, took) = tokio::task::spawn_blocking(move || stack.terminate()).await.unwrap();
     assert_eq!(code, 0);
     // A cluster stops wave by wave, each process within 15 s; with one call under way it needs no more than one.
@@ -72,13 +77,7 @@ pub(crate) async fn a_slow_call_ends_within_a_longer_drain() {
     let tenant = Tenant::new(&stack).await;
     let account = tenant.connect("hubspot", "Shop", &vendor).await;
     vendor.on(&account.mark, Answer::json(200, &json!({"id": "7"})).after(TAKES));
-    let name = unique();
-    let waiting = {
-        let (client, name) = (tenant.mcp(), name.clone());
-        tokio::spawn(async move { client.execute(hubspot_write(&name)).await })
-    };
-    eventually("the vendor has it", Duration::from_secs(10), || async { (vendor.count(&name) == 1).then_some(()) })
-        .await;
+    let (name, waiting) = write_under_way(&tenant, &vendor).await;
     stack.signal("executor-1", "TERM");
     let envelope = waiting.await.unwrap();
     assert_eq!((&envelope["ok"], &envelope["data"]["id"]), (&json!(true), &json!("7")), "{envelope}");

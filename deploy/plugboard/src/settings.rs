@@ -48,7 +48,7 @@ pub struct ExecutorSettings {
 }
 
 /// What a stop takes besides calls: handing back, last answers, closing.
-const LEAST_DRAIN_MS: u32 = 5_000;
+const LEAST_DRAIN: Duration = Duration::from_secs(5);
 
 /// How long whoever has no such setting may take to end.
 const USUAL_DRAIN: Duration = Duration::from_secs(12);
@@ -161,16 +161,16 @@ impl Settings {
     /// # Errors
     /// When that is too short for a clean end.
     pub fn drain(&self, service: Service) -> anyhow::Result<Duration> {
-        let (setting, millis) = match service {
-            Service::Gateway => ("gateway.drain_ms", self.gateway.drain_ms),
-            Service::Executor => ("executor.drain_ms", self.executor.drain_ms),
+        let (setting, drain) = match service {
+            Service::Gateway => ("gateway.drain_ms", self.gateway.drain()),
+            Service::Executor => ("executor.drain_ms", Duration::from_millis(self.executor.drain_ms.into())),
             // They begin nothing that takes long.
             Service::Auth | Service::Catalog => return Ok(USUAL_DRAIN),
         };
-        if millis < LEAST_DRAIN_MS {
-            bail!("{setting} = {millis}: a clean end takes {LEAST_DRAIN_MS} ms at least");
+        if drain < LEAST_DRAIN {
+            bail!("{setting} = {}: a clean end takes {} ms at least", drain.as_millis(), LEAST_DRAIN.as_millis());
         }
-        Ok(Duration::from_millis(millis.into()))
+        Ok(drain)
     }
 
     /// Those of the addresses this service uses that what is said goes to in the clear and that deserve a warning.
