@@ -24,6 +24,7 @@ mod dead_letters;
 mod departure;
 mod earlier;
 mod effects;
+mod entrance;
 mod farewell;
 mod front;
 pub mod grpc;
@@ -44,6 +45,7 @@ mod tools;
 mod waiters;
 pub mod wiring;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +60,7 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
 pub use config::{GatewayConfig, MAX_DEADLINE_MS, MAX_WAIT_MS};
+pub use entrance::{Dealt, Entrance};
 pub use meters::Meters;
 pub use state::Gateway;
 pub use waiters::{Callers, Waiters};
@@ -80,14 +83,15 @@ pub enum GatewayError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Starts serving. `beside`: what else this listener serves, in one process the auth service's pages. Returns when everything is set up; the tasks run until `life` stops.
+/// Starts serving. `beside`: what else is served there, in one process the auth service's pages. Returns when everything is
+/// set up; the tasks run until `life` stops.
 ///
 /// # Errors
 /// When a setting cannot be served, or outcomes cannot be received.
 pub async fn run<L>(
     gateway: Arc<Gateway>,
     replies: Arc<dyn Replies>,
-    listener: L,
+    entrances: Vec<Entrance<L>>,
     beside: Router,
     life: &Lifecycle,
 ) -> Result<(), GatewayError>
@@ -100,16 +104,18 @@ where
     life.supervise("queue survey", survey::watch(gateway.queue.clone(), life.stopping()));
     let waits = gateway.config.drain().saturating_sub(PARTING);
     tokio::spawn(part(life.stopping(), waits, gateway.parting.clone()));
-    let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let is_loopback =
+        |entrance: &Entrance<L>| entrance.listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let loopback = entrances.iter().all(is_loopback);
     let front = front(gateway, loopback, beside).await?;
-    let (leaving, stopping) = (life.leaving(), life.stopping());
-    life.supervise_result("listener", async move {
-        let service = Farewell::new(front, leaving);
+    for Entrance { listener, runtime } in entrances {
+        let service = Farewell::new(front.clone(), life.leaving());
         let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
         // axum tells the address of any listener only when something taps it.
         let serving = axum::serve(listener.tap_io(|_| {}), service);
-        serving.with_graceful_shutdown(stopping.cancelled_owned()).await
-    });
+        let serving = runtime.spawn(serving.with_graceful_shutdown(life.stopping().cancelled_owned()).into_future());
+        life.supervise_result("listener", async move { serving.await.map_err(io::Error::from).flatten() });
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@
 //! | [`tls`] | certificates between our own processes |
 //! | [`pages`] | what the pages of all services share |
 //! | [`doctor`] | what is made of looks at a deployment: what is wrong, and what to do |
-//! | [`config`], [`lifecycle`], [`readiness`], [`telemetry`] | process furniture |
+//! | [`config`], [`event_loops`], [`lifecycle`], [`readiness`], [`telemetry`] | process furniture |
 //! | [`failpoint`], [`broken`] | what fault tests need; nothing in an ordinary build |
 //!
 //! This crate does not know axum, MCP, REST shapes, command lines, which processes exist, the master key, or any
@@ -23,6 +23,7 @@ pub mod doctor;
 pub mod egress;
 pub mod embedded;
 pub mod error;
+pub mod event_loops;
 pub mod failpoint;
 pub mod fleet;
 #[cfg(any(test, feature = "testing"))]

@@ -4,6 +4,8 @@
 //! between them, a call is not handed to another thread and back. While it rests nobody drives it; whoever takes it
 //! looks first whether it has ended. A connection of HTTP/2 is shared by calls and has a task.
 //!
+//! Each event loop has connections of its own: who uses another's is woken by that one's thread.
+//!
 //! The only repeat is of a request that came back untouched, because its connection had ended before the first byte.
 
 use std::future::{Future, poll_fn};
@@ -31,9 +33,13 @@ use super::body::SendBody;
 use super::connect::Connector;
 use super::error::BoxError;
 use super::response::{MAX_HEADER_BYTES, MAX_HEADERS};
+use crate::event_loops;
 
-/// Resting connections kept for one host.
+/// Resting connections kept for one host by one event loop.
 const MAX_IDLE: usize = 512;
+/// What has rested for so long in one event loop may be used by another that has none. Few calls are made then, and to be woken
+/// by another thread is cheaper than a handshake. Otherwise the other one makes a connection for itself, and has it from then on.
+const LENT_AFTER: Duration = Duration::from_millis(50);
 /// Longest time between two looks for connections that have rested too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -51,11 +57,13 @@ struct Inner {
     connector: Connector,
     /// Longest rest of a connection before it may not be used again.
     idle: Duration,
-    state: Mutex<State>,
+    /// By [number of the event loop](event_loops::current).
+    shelves: [Mutex<Shelf>; event_loops::MOST + 1],
 }
 
+/// The connections of one event loop, or of everything that runs on none.
 #[derive(Default)]
-struct State {
+struct Shelf {
     hosts: HashMap<Origin, Host>,
     sweeping: bool,
 }
@@ -86,6 +94,8 @@ struct Shared {
 /// An HTTP/1.1 connection.
 struct Line {
     origin: Origin,
+    /// The event loop on which it was made.
+    event_loop: usize,
     sender: http1::SendRequest<SendBody>,
     /// `None` once it has ended.
     connection: Option<Pin<Box<http1::Connection<Stream, SendBody>>>>,
@@ -159,7 +169,8 @@ pub(super) struct PoolAnswer {
 
 impl Pool {
     pub(super) fn new(connector: Connector, idle: Duration) -> Self {
-        Self { inner: Arc::new(Inner { connector, idle, state: Mutex::default() }) }
+        let shelves = std::array::from_fn(|_| Mutex::default());
+        Self { inner: Arc::new(Inner { connector, idle, shelves }) }
     }
 
     /// Sends a request with an absolute address that begins with `origin`.
@@ -213,23 +224,41 @@ enum Kept {
 impl Inner {
     /// A connection that is alive as far as can be seen.
     async fn take(&self, origin: &str) -> Option<Kept> {
+        let here = event_loops::current();
+        if let Some(kept) = self.take_from(here, origin, Duration::ZERO).await {
+            return Some(kept);
+        }
+        for other in (0..self.shelves.len()).filter(|other| *other != here) {
+            if let Some(kept) = self.take_from(other, origin, LENT_AFTER).await {
+                return Some(kept);
+            }
+        }
+        None
+    }
+
+    /// One that has rested for so long at least.
+    async fn take_from(&self, event_loop: usize, origin: &str, rested: Duration) -> Option<Kept> {
+        let usable = |since: Instant| (rested..self.idle).contains(&since.elapsed());
         loop {
             let line = {
-                let mut state = self.state.lock();
-                let host = state.hosts.get_mut(origin)?;
+                let mut shelf = self.shelves[event_loop].lock();
+                let host = shelf.hosts.get_mut(origin)?;
                 if let Some(shared) = &mut host.shared {
-                    if shared.sender.is_ready() && shared.used.elapsed() < self.idle {
+                    if shared.sender.is_ready() && usable(shared.used) {
                         shared.used = Instant::now();
                         return Some(Kept::Shared(shared.clone()));
                     }
-                    host.shared = None;
+                    if rested.is_zero() {
+                        host.shared = None;
+                    }
                 }
-                let (since, line) = host.resting.pop()?;
+                let (since, _) = host.resting.last()?;
                 if since.elapsed() >= self.idle {
                     // Those below rested longer.
                     host.resting.clear();
                     return None;
                 }
+                let (_, line) = host.resting.pop_if(|(since, _)| usable(*since))?;
                 line
             };
             let mut line = line;
@@ -241,7 +270,9 @@ impl Inner {
 
     /// A new connection; or, of a host that speaks HTTP/2, the one that somebody else has made meanwhile, with `true`.
     async fn dial(&self, origin: &str, uri: &Uri) -> Result<(Kept, bool), PoolError> {
-        let dialling = self.state.lock().hosts.get(origin).and_then(|host| host.dialling.clone());
+        let event_loop = event_loops::current();
+        let shelf = &self.shelves[event_loop];
+        let dialling = shelf.lock().hosts.get(origin).and_then(|host| host.dialling.clone());
         let _turn = match &dialling {
             Some(dialling) => {
                 let turn = dialling.lock().await;
@@ -261,7 +292,8 @@ impl Inner {
                 .handshake(stream)
                 .await
                 .map_err(|error| PoolError::Connect(error.into()))?;
-            let line = Line { origin: origin.into(), sender, connection: Some(Box::pin(connection)), remote };
+            let connection = Some(Box::pin(connection));
+            let line = Line { origin: origin.into(), event_loop, sender, connection, remote };
             return Ok((Kept::Line(Box::new(line)), false));
         }
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -275,48 +307,49 @@ impl Inner {
             let _ = connection.await;
         });
         let shared = Shared { sender, remote, used: Instant::now() };
-        let mut state = self.state.lock();
-        let host = state.hosts.entry(origin.into()).or_default();
+        let mut shelf = shelf.lock();
+        let host = shelf.hosts.entry(origin.into()).or_default();
         host.dialling.get_or_insert_default();
         host.shared = Some(shared.clone());
         Ok((Kept::Shared(shared), false))
     }
 
     fn rest(self: &Arc<Self>, line: Box<Line>) {
-        let mut state = self.state.lock();
-        let host = match state.hosts.get_mut(&line.origin) {
+        let event_loop = line.event_loop;
+        let mut shelf = self.shelves[event_loop].lock();
+        let host = match shelf.hosts.get_mut(&line.origin) {
             Some(host) => host,
-            None => state.hosts.entry(line.origin.clone()).or_default(),
+            None => shelf.hosts.entry(line.origin.clone()).or_default(),
         };
         if host.resting.len() >= MAX_IDLE {
             return;
         }
         host.resting.push((Instant::now(), line));
-        if !std::mem::replace(&mut state.sweeping, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+        if !std::mem::replace(&mut shelf.sweeping, true) {
+            tokio::spawn(sweep(Arc::downgrade(self), event_loop));
         }
     }
 
     /// Ends what has rested too long. `false`: nothing is left.
-    fn sweep(&self) -> bool {
-        let mut state = self.state.lock();
-        for host in state.hosts.values_mut() {
+    fn sweep(&self, event_loop: usize) -> bool {
+        let mut shelf = self.shelves[event_loop].lock();
+        for host in shelf.hosts.values_mut() {
             let young = host.resting.iter().position(|(since, _)| since.elapsed() < self.idle);
             host.resting.drain(..young.unwrap_or(host.resting.len()));
             host.shared.take_if(|shared| shared.sender.is_closed() || shared.used.elapsed() >= self.idle);
         }
-        state.hosts.retain(|_, host| !host.is_empty());
-        state.sweeping = !state.hosts.is_empty();
-        state.sweeping
+        shelf.hosts.retain(|_, host| !host.is_empty());
+        shelf.sweeping = !shelf.hosts.is_empty();
+        shelf.sweeping
     }
 }
 
 /// Runs while something rests, so that an unused pool costs nothing.
-async fn sweep(pool: Weak<Inner>) {
+async fn sweep(pool: Weak<Inner>, event_loop: usize) {
     loop {
         let Some(idle) = pool.upgrade().map(|pool| pool.idle) else { return };
         tokio::time::sleep(idle.min(SWEEP_EVERY)).await;
-        if !pool.upgrade().is_some_and(|pool| pool.sweep()) {
+        if !pool.upgrade().is_some_and(|pool| pool.sweep(event_loop)) {
             return;
         }
     }

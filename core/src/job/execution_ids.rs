@@ -25,6 +25,8 @@ use crate::secret::SecretKey;
 /// Hex digits of the facts and of the MAC.
 const FACTS: usize = 3;
 const MAC: usize = 9;
+/// `ex_`, a UUID without dashes, and these.
+const LENGTH: usize = 3 + 32 + FACTS + MAC;
 const LONGEST_SECONDS: u64 = (1 << 10) - 1;
 
 /// A call that was accepted, as its id tells.
@@ -77,9 +79,13 @@ impl ExecutionIds {
         let left = of.accepted_at.until(of.deadline);
         let seconds = left.as_millis().div_ceil(1_000).min(LONGEST_SECONDS.into());
         let facts = u16::try_from(seconds).unwrap_or_default() << 2 | bits(of.effect);
-        let text = format!("ex_{}{facts:0FACTS$x}", uuid.simple());
+        let mut text = String::with_capacity(LENGTH);
+        text.push_str("ex_");
+        text.push_str(uuid.simple().encode_lower(&mut Uuid::encode_buffer()));
+        text.push_str(&hex::encode(facts.to_be_bytes())[size_of_val(&facts) * 2 - FACTS..]);
         let mac = self.short_mac(&text, of.organization, of.subject);
-        ExecutionId::trusted(text + &mac)
+        text.push_str(&mac);
+        ExecutionId::trusted(text)
     }
 
     /// What the id says, if it was issued to this organization, and to this end user or to nobody in particular.

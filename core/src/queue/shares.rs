@@ -38,6 +38,8 @@ pub struct Shares {
 struct Held {
     background: usize,
     by_organization: HashMap<OrganizationId, Own>,
+    /// A job had to wait since a slot was last given back.
+    refused: bool,
     /// The organization that took the last slot, and the last one that was not the same.
     newest: Option<(OrganizationId, Instant)>,
     other: Option<Instant>,
@@ -73,7 +75,7 @@ impl Shares {
         self.held.lock().fits(job, self.slots)
     }
 
-    /// Waits until a slot has become free. Cancel-safe.
+    /// Waits until a slot has become free, after one was refused. Cancel-safe.
     pub(super) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.freed.notified()
     }
@@ -84,10 +86,12 @@ impl Held {
         let alone = !self.another_is_active(&job.organization, Instant::now());
         let own = self.by_organization.get(&job.organization).copied().unwrap_or_default();
         let part = |parts: usize, of: usize| (slots * parts / of).max(1);
-        match job.interactive() {
+        let fits = match job.interactive() {
             true => alone || own.waiting + own.background < part(3, 4),
             false => self.background < part(7, 8) && (alone || own.background < part(1, 4)),
-        }
+        };
+        self.refused |= !fits;
+        fits
     }
 
     fn another_is_active(&mut self, organization: &OrganizationId, now: Instant) -> bool {
@@ -140,13 +144,21 @@ impl Drop for Share {
         if !self.waiting {
             held.background -= 1;
         }
+        // Nearly always nobody waits, and to wake a receiver for nothing takes as long as a good part of a call.
+        let refused = std::mem::take(&mut held.refused);
         drop(held);
-        self.shares.freed.notify_one();
+        if refused {
+            self.shares.freed.notify_one();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures::FutureExt;
+
     use super::*;
     use crate::ids::InstanceId;
     use crate::manifest::Effect;
@@ -181,6 +193,28 @@ mod tests {
         tokio::time::advance(ACTIVE).await;
         drop(shares.enter(&job(&noisy, true)));
         assert_eq!(take(&shares, &job(&noisy, false)).len(), 56, "the other one has left long ago");
+    }
+
+    #[tokio::test]
+    async fn a_slot_given_back_wakes_only_who_was_refused() {
+        let (shares, noisy, quiet) = (Shares::new(4), OrganizationId::generate(), OrganizationId::generate());
+        drop(shares.enter(&job(&quiet, true)));
+        let waits = job(&noisy, true);
+        let mut held = take(&shares, &waits);
+        assert_eq!(held.len(), 3);
+        for round in 0..2 {
+            let mut freed = pin!(shares.freed());
+            freed.as_mut().enable();
+            assert!(!shares.fits(&waits));
+            held.pop();
+            assert!(freed.now_or_never().is_some(), "round {round}");
+            held.extend(shares.enter(&waits));
+            assert_eq!(held.len(), 3);
+        }
+        let mut freed = pin!(shares.freed());
+        freed.as_mut().enable();
+        held.clear();
+        assert!(freed.now_or_never().is_none(), "nothing was refused since");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use api_gateway::Entrance;
 use axum::serve::ListenerExt;
 use catalog_service::catalog::CatalogService;
 use catalog_service::grpc::CatalogGrpc;
@@ -131,7 +132,8 @@ pub async fn gateway(args: &ServiceArgs) -> anyhow::Result<ExitCode> {
         let router = Server::builder().add_routes(routes);
         serve_grpc("gRPC listener", listener, callers.as_ref(), router, drain, &life)?;
     }
-    api_gateway::run(gateway, replies, PublicListener::new(listener)?, axum::Router::new(), &life).await?;
+    let entrances = vec![Entrance::here(PublicListener::new(listener)?)];
+    api_gateway::run(gateway, replies, entrances, axum::Router::new(), &life).await?;
     tracing::info!("gateway started");
     finish(&life, drain).await
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use api_gateway::GatewayConfig;
+use api_gateway::{Entrance, GatewayConfig};
 use auth_service::key_source::{FIRST, FileKeys, write_keys};
 use auth_service::{AuthService, Bootstrap, KeySource, MasterKey};
 use catalog_service::catalog::CatalogService;
@@ -18,6 +18,7 @@ use plugboard_core::catalog::CatalogHandle;
 use plugboard_core::clock::SystemClock;
 use plugboard_core::egress::Egress;
 use plugboard_core::embedded::Embedded;
+use plugboard_core::event_loops::EventLoops;
 use plugboard_core::fleet::local::LocalFleet;
 use plugboard_core::identity::{Directory, NewConnectSession};
 use plugboard_core::ids::InstanceId;
@@ -80,7 +81,10 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let pages = auth_service::http::router(auth.clone());
     let gateway = shape.gateway(settings.gateway, &args, auth.clone(), catalog.clone(), express, master, &life);
     health.serve(&life).tell(gateway.readiness.clone());
-    api_gateway::run(gateway.clone(), shape.replies.clone(), listener, pages, &life).await?;
+    // Here a call is made by whoever received it.
+    let loops = EventLoops::for_this_machine()?;
+    let entrances = Entrance::dealt(listener, &loops, &life)?;
+    api_gateway::run(gateway.clone(), shape.replies.clone(), entrances, pages, &life).await?;
 
     wait_ready(&gateway, &life).await?;
     let link = first_link(&auth, &first_keys).await?;
@@ -94,6 +98,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     });
     let ended = life.run_until_stopped(drain).await;
     shape.close();
+    drop(loops);
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(why) => bail!("{why}"),

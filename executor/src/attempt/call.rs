@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::poll;
+use plugboard_core::clock::Millis;
 use plugboard_core::egress::{Caps, EgressError, EgressRequest, EgressResponse, PoolClass, SentFlag};
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
 use plugboard_core::failpoint::failpoint;
@@ -15,6 +16,7 @@ use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
 use plugboard_core::telemetry::CallTrace;
 use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tracing::Instrument;
 use zeroize::Zeroizing;
@@ -114,7 +116,7 @@ fn is_refreshable(connector: &Connector, fields: &AccountFields) -> bool {
 struct Tries<'a> {
     deps: &'a Deps,
     job: &'a Job,
-    connector: &'a Connector,
+    connector: &'a Arc<Connector>,
     body: Option<Bytes>,
     fields: Arc<AccountFields>,
     /// When the fields were asked for last; `None`: they are in doubt.
@@ -317,11 +319,10 @@ impl Tries<'_> {
     }
 
     async fn answered(&mut self, answer: &EgressResponse, derived: Vec<Zeroizing<String>>) -> After {
-        let answer = Answer { status: answer.status.as_u16(), headers: &answer.headers, body: &answer.body };
-        let shaped = if answer.body.len() >= LARGE {
-            aside(|| self.shape(answer, derived))
-        } else {
-            self.shape(answer, derived)
+        let shaped = match answer.body.len() {
+            // Boxed: it is rare, and every call would carry its size.
+            LARGE.. => Box::pin(self.shape_aside(answer, derived)).await,
+            _ => self.shaping().shape(as_it_came(answer), &derived),
         };
         if shaped.credential_refused {
             return After::Refused(shaped);
@@ -351,7 +352,7 @@ impl Tries<'_> {
             && !head.status.is_success()
         {
             let answer = Answer { status: head.status.as_u16(), headers: &head.headers, body: &Bytes::new() };
-            let shaped = self.shape(answer, derived);
+            let shaped = self.shaping().shape(answer, &derived);
             return self.limited(shaped).await;
         }
         tracing::debug!(%error, "a call brought no answer");
@@ -367,20 +368,32 @@ impl Tries<'_> {
         }
     }
 
-    fn shape(&self, answer: Answer<'_>, derived: Vec<Zeroizing<String>>) -> Shaped {
-        // Making the forms of a secret costs more than looking for them in a short answer.
-        let scrubber = match derived.is_empty() {
-            true => self.fields.prepared(|fields| Scrubber::new(fields.secrets())),
-            false => Arc::new(Scrubber::new(self.fields.secrets().chain(derived.iter().map(|text| text.as_str())))),
-        };
-        let about = About {
+    fn shaping(&self) -> Shaping<'_> {
+        Shaping {
             connector: self.connector,
-            operation: operation_of(self.connector, self.job).unwrap_or_default(),
             job: self.job,
             body: self.body.as_ref(),
+            fields: &self.fields,
             now: self.deps.clock.now(),
-        };
-        shape(&about, &scrubber, answer)
+        }
+    }
+
+    /// What takes many milliseconds would hold up the other calls of this thread. Of a job's size next to such an answer's
+    /// nobody takes note.
+    async fn shape_aside(&self, answer: &EgressResponse, derived: Vec<Zeroizing<String>>) -> Shaped {
+        let Shaping { now, .. } = self.shaping();
+        let (connector, job, body) = (self.connector.clone(), self.job.clone(), self.body.clone());
+        let (fields, answer) = (self.fields.clone(), answer.clone());
+        let shaped = tokio::task::spawn_blocking(move || {
+            let shaping = Shaping { connector: &connector, job: &job, body: body.as_ref(), fields: &fields, now };
+            shaping.shape(as_it_came(&answer), &derived)
+        });
+        match shaped.await.map_err(JoinError::try_into_panic) {
+            Ok(shaped) => shaped,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime ends, and this call with it.
+            Err(Err(_)) => std::future::pending().await,
+        }
     }
 
     /// Gets a new token after a refusal. A 401 means that nothing was done, so even a `once` call may be repeated.
@@ -441,10 +454,28 @@ fn ended(shaped: Shaped) -> Called {
     Called { status: Some(status), data, page, error, attempts: None, limits: None }
 }
 
-/// Runs work of many milliseconds without holding up the other tasks of this thread, where the runtime can do that.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
-    match tokio::runtime::Handle::current().runtime_flavor() {
-        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
+fn as_it_came(answer: &EgressResponse) -> Answer<'_> {
+    Answer { status: answer.status.as_u16(), headers: &answer.headers, body: &answer.body }
+}
+
+/// What it takes to tell what an answer means.
+struct Shaping<'a> {
+    connector: &'a Connector,
+    job: &'a Job,
+    body: Option<&'a Bytes>,
+    fields: &'a Arc<AccountFields>,
+    now: Millis,
+}
+
+impl Shaping<'_> {
+    fn shape(&self, answer: Answer<'_>, derived: &[Zeroizing<String>]) -> Shaped {
+        let Self { connector, job, body, fields, now } = *self;
+        // Making the forms of a secret costs more than looking for them in a short answer.
+        let scrubber = match derived.is_empty() {
+            true => fields.prepared(|fields| Scrubber::new(fields.secrets())),
+            false => Arc::new(Scrubber::new(fields.secrets().chain(derived.iter().map(|text| text.as_str())))),
+        };
+        let operation = operation_of(connector, job).unwrap_or_default();
+        shape(&About { connector, operation, job, body, now }, &scrubber, answer)
     }
 }

@@ -38,12 +38,12 @@ fn spent<'a>(connector: &'a Connector, job: &Job) -> Option<Spent<'a>> {
     let operation = operation_of(connector, job).ok().flatten();
     let name = operation.and_then(|operation| operation.rate_limit.as_deref()).unwrap_or(DEFAULT);
     let limit = connector.manifest().rate_limits.get(name)?;
-    let service = &job.service;
+    let service = job.service.as_str();
     let key = match limit.scope {
-        LimitScope::Account => format!("{service}:{name}:{}", job.account),
+        LimitScope::Account => [service, ":", name, ":", job.account.as_str()].concat(),
         // An organization's own app, or its part in the platform's.
-        LimitScope::App => format!("{service}:{name}:{}", job.organization),
-        LimitScope::EgressIp => format!("{service}:{name}"),
+        LimitScope::App => [service, ":", name, ":", job.organization.as_str()].concat(),
+        LimitScope::EgressIp => [service, ":", name].concat(),
     };
     Some(Spent { name, limit, bucket: Bucket::new(key, limit) })
 }

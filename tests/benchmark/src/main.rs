@@ -1,7 +1,8 @@
 //! Calls per second and latency, as ratios to yardsticks measured in the same run.
 //!
 //! Everything shares the machine: the load generator, a mock vendor that answers at once, and the system under test.
-//! Rounds are interleaved (A B C A B C …) and medians are reported, so that a noisy minute hits all alike.
+//! Rounds are interleaved (A B C A B C …), each with new processes, and medians are reported, so that a noisy minute hits all
+//! alike and no process is lucky for the whole run.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -20,6 +21,7 @@ mod plugboard;
 mod processes;
 mod report;
 mod scale;
+mod systems;
 mod yardsticks;
 
 use std::time::Duration;
@@ -27,9 +29,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::collector::Collector;
-use crate::load::Target;
-use crate::plugboard::{Cluster, Sync, System};
+use crate::plugboard::Sync;
 use crate::report::Table;
+use crate::systems::Systems;
 
 /// At 1 a call's own time shows, at 64 the processors are busy, at 256 the queue in front of them is long.
 const CALLERS: [usize; 3] = [1, 64, 256];
@@ -111,59 +113,42 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
         println!("{}", cost::measure(scratch.path()).await?);
         return Ok(());
     }
-    let vendor = yardsticks::spawn(&["vendor"])?;
-    let vendor_url = vendor.url.clone();
-    let proxy = yardsticks::spawn(&["proxy", &vendor_url])?;
-    let pipeline = naive::start(scratch.path(), &vendor_url, plan.sync)?;
-    let peers = if plan.peers { peers::all(&vendor_url)?.into() } else { Vec::new() };
     let collector = Collector::start().await?;
-    let telemetry = collector.settings();
-    let telemetry = if plan.traces { &telemetry[..] } else { &[] };
-    let up = System::up(&scratch.path().join("up"), &vendor_url, telemetry).await?;
-    let like_the_pipeline = Cluster { sync: plan.sync, settings: telemetry, ..Cluster::default() };
-    let cluster = System::cluster(&scratch.path().join("cluster"), &vendor_url, &like_the_pipeline).await?;
-
-    let mut targets = vec![
-        Target::plain("mock vendor", &vendor_url),
-        Target::plain("bare proxy", &proxy.url),
-        Target::plain("naive pipeline", &pipeline.url),
-    ];
-    targets.extend(peers.iter().map(|peer| peer.target.clone()));
-    targets.extend(up.targets("plugboard up"));
-    targets.extend(cluster.targets("plugboard cluster"));
-    targets.retain(|target| plan.wants(&target.name));
-
     let mut table = Table::default();
+    let mut last = None;
     for round in 1..=plan.rounds {
-        for target in &targets {
+        drop(last.take());
+        let systems = Systems::start(&plan, &collector, &scratch.path().join(round.to_string())).await?;
+        for target in &systems.targets {
+            let mut at_64 = f64::NAN;
             for callers in CALLERS {
                 let measured = load::closed(target, callers, plan.seconds).await?;
                 eprintln!("round {round}: {:<28} {callers:>3} callers {measured}", target.name);
+                if callers == 64 {
+                    at_64 = measured.per_second;
+                }
                 table.add(&target.name, callers, measured);
             }
-        }
-    }
-    // Latency under load is told by an open-loop generator at half of what the target can do: a closed loop slows down
-    // with the system and hides its stalls.
-    for round in 1..=plan.rounds {
-        for target in &targets {
-            let rate = table.rate(&target.name, 64) * 0.5;
-            let measured = load::open(target, rate, plan.seconds).await?;
+            // Latency under load is told by an open-loop generator at half of what the target can do: a closed loop slows
+            // down with the system and hides its stalls.
+            let measured = load::open(target, at_64 * 0.5, plan.seconds).await?;
             eprintln!("round {round}: {:<28}    half load {measured}", target.name);
             table.add_open(&target.name, measured);
         }
+        last = Some(systems);
     }
-    println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, &up, &cluster));
+    let Some(Systems { up, cluster, data, .. }) = &last else { bail!("BENCH_ROUNDS=0: there is nothing to tell") };
+    println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, up, cluster));
     match plan.traces {
         true => println!("Traces: 1 % sampled, {} spans exported.\n", collector.spans()),
         false => println!("Traces: none.\n"),
     }
     println!("{}\n{}", table.throughput(), table.latency());
     if plan.wants("catalog") {
-        println!("{}", catalog::measure(&up, scratch.path(), plan.rounds, plan.seconds).await?);
+        println!("{}", catalog::measure(up, data, plan.rounds, plan.seconds).await?);
     }
     if plan.wants("custody") {
-        println!("{}", custody::measure(&scratch.path().join("cluster"), cluster.key(), plan.seconds).await?);
+        println!("{}", custody::measure(&data.join("cluster"), cluster.key(), plan.seconds).await?);
     }
     table.check()
 }

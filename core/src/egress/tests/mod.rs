@@ -6,6 +6,7 @@
 mod address;
 mod allowance;
 mod answer;
+mod event_loops;
 mod net;
 mod policy;
 mod reach;
