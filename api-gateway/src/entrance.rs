@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use axum::serve::Listener;
+use futures::FutureExt;
+use futures::future::select_all;
 use plugboard_core::event_loops::EventLoops;
 use plugboard_core::lifecycle::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
@@ -12,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
-/// Connections on their way to one event loop. More than these are kept by the system, until it has time.
-const ON_THE_WAY: usize = 64;
+/// Connections on their way to one event loop. One that is held up gets no more than these meanwhile.
+const ON_THE_WAY: usize = 4;
 
 /// A listener, and the runtime on which its connections are served.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ async fn deal(mut listener: TcpListener, mut hands: Vec<Hand>, stop: Cancellatio
     }
 }
 
-/// To the next that has room; one that is held up by something gets none meanwhile.
+/// To the next that has room.
 async fn hand_out(hands: &mut [Hand], mut connection: (std::net::TcpStream, SocketAddr)) {
     for _ in 0..hands.len() {
         let sent = hands[0].try_send(connection);
@@ -71,8 +73,11 @@ async fn hand_out(hands: &mut [Hand], mut connection: (std::net::TcpStream, Sock
             Err(TrySendError::Full(back) | TrySendError::Closed(back)) => connection = back,
         }
     }
+    let (free, ..) = select_all(hands.iter().map(|hand| hand.reserve().boxed())).await;
     // Closed, at a stop: then the connection ends here.
-    let _ = hands[0].send(connection).await;
+    if let Ok(free) = free {
+        free.send(connection);
+    }
 }
 
 /// What one event loop gets of a listener.

@@ -1,4 +1,5 @@
-//! What a request meets first: MCP, where nearly all of them go, without a detour through the table of routes.
+//! What a request meets first: MCP, where nearly all of them go, without a detour through the table of routes. Everything else
+//! is done aside: pages and lists of a whole catalog take their time, and one connection of HTTP/2 may carry many calls.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,10 +7,10 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::future::RouteFuture;
 use futures::FutureExt;
-use futures::future::{BoxFuture, Either};
+use futures::future::BoxFuture;
 use http::{Request, Response};
+use plugboard_core::event_loops;
 use tower_service::Service;
 
 use crate::mcp::{McpEndpoint, PATH, ToolServer};
@@ -35,7 +36,7 @@ impl<S> Clone for Front<S> {
 impl<S: ToolServer> Service<Request<Body>> for Front<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<BoxFuture<'static, Result<Response<Body>, Infallible>>, RouteFuture<Infallible>>;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         <Router as Service<Request<Body>>>::poll_ready(&mut self.router, context)
@@ -43,8 +44,8 @@ impl<S: ToolServer> Service<Request<Body>> for Front<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match request.uri().path() {
-            PATH => Either::Left(self.mcp.clone().handle(request).map(Ok).boxed()),
-            _ => Either::Right(self.router.call(request)),
+            PATH => self.mcp.clone().handle(request).map(Ok).boxed(),
+            _ => event_loops::aside(self.router.call(request)).boxed(),
         }
     }
 }

@@ -53,9 +53,12 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::serve::{Listener, ListenerExt};
 use axum::{Router, ServiceExt};
+use futures::future::try_join_all;
+use futures::{FutureExt, TryFutureExt};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::{QueueError, Replies, survey};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
@@ -108,14 +111,16 @@ where
         |entrance: &Entrance<L>| entrance.listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let loopback = entrances.iter().all(is_loopback);
     let front = front(gateway, loopback, beside).await?;
-    for Entrance { listener, runtime } in entrances {
+    let servings = entrances.into_iter().map(|Entrance { listener, runtime }| {
         let service = Farewell::new(front.clone(), life.leaving());
         let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
         // axum tells the address of any listener only when something taps it.
         let serving = axum::serve(listener.tap_io(|_| {}), service);
-        let serving = runtime.spawn(serving.with_graceful_shutdown(life.stopping().cancelled_owned()).into_future());
-        life.supervise_result("listener", async move { serving.await.map_err(io::Error::from).flatten() });
-    }
+        let serving = serving.with_graceful_shutdown(life.stopping().cancelled_owned());
+        let serving = AbortOnDropHandle::new(runtime.spawn(serving.into_future()));
+        serving.map(|ended| ended.map_err(io::Error::from).flatten())
+    });
+    life.supervise_result("listener", try_join_all(servings.collect::<Vec<_>>()).map_ok(drop));
     Ok(())
 }
 

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use http::HeaderMap;
 use plugboard_core::error::{CallError, ErrorCode};
+use plugboard_core::event_loops;
 use plugboard_core::identity::Principal;
 use plugboard_core::job::TraceContext;
 use plugboard_core::telemetry::{CallTrace, SPANS, SpanKind};
@@ -57,7 +59,11 @@ impl ToolServer for Tools {
 
     async fn call_tool(&self, cx: Box<CallContext<Self::Principal>>, tool: &str, arguments: Box<str>) -> ToolReply {
         match tool {
-            LIST_SERVICES => page(Box::pin(self.0.list_page(&cx.principal, &arguments)).await),
+            LIST_SERVICES => {
+                // A search looks at the whole catalog.
+                let (gateway, principal) = (self.0.clone(), cx.principal.clone());
+                page(event_loops::aside(async move { gateway.list_page(&principal, &arguments).await }).boxed().await)
+            }
             DESCRIBE_SERVICE => page(self.0.passport_page(&cx.principal, &arguments)),
             CONNECTOR_EXECUTE => self.execute(&cx, &arguments).await,
             // The protocol layer has checked the name against the declared tools.

@@ -216,6 +216,13 @@ impl Pool {
     }
 }
 
+/// Of a shelf.
+#[derive(Clone, Copy)]
+enum Owner {
+    Me,
+    Another,
+}
+
 enum Kept {
     Line(Box<Line>),
     Shared(Shared),
@@ -225,40 +232,44 @@ impl Inner {
     /// A connection that is alive as far as can be seen.
     async fn take(&self, origin: &str) -> Option<Kept> {
         let here = event_loops::current();
-        if let Some(kept) = self.take_from(here, origin, Duration::ZERO).await {
+        if let Some(kept) = self.take_from(here, origin, Owner::Me).await {
             return Some(kept);
         }
         for other in (0..self.shelves.len()).filter(|other| *other != here) {
-            if let Some(kept) = self.take_from(other, origin, LENT_AFTER).await {
+            if let Some(kept) = self.take_from(other, origin, Owner::Another).await {
                 return Some(kept);
             }
         }
         None
     }
 
-    /// One that has rested for so long at least.
-    async fn take_from(&self, event_loop: usize, origin: &str, rested: Duration) -> Option<Kept> {
-        let usable = |since: Instant| (rested..self.idle).contains(&since.elapsed());
+    /// The one that was used last, of those that this event loop may use.
+    async fn take_from(&self, event_loop: usize, origin: &str, owner: Owner) -> Option<Kept> {
+        let rested = match owner {
+            Owner::Me => Duration::ZERO,
+            Owner::Another => LENT_AFTER,
+        };
         loop {
             let line = {
                 let mut shelf = self.shelves[event_loop].lock();
                 let host = shelf.hosts.get_mut(origin)?;
                 if let Some(shared) = &mut host.shared {
-                    if shared.sender.is_ready() && usable(shared.used) {
+                    let usable = shared.sender.is_ready() && shared.used.elapsed() < self.idle;
+                    if usable && shared.used.elapsed() >= rested {
                         shared.used = Instant::now();
                         return Some(Kept::Shared(shared.clone()));
                     }
-                    if rested.is_zero() {
+                    if !usable {
                         host.shared = None;
                     }
                 }
-                let (since, _) = host.resting.last()?;
+                // Those below rested longer.
+                let may_be_used = host.resting.partition_point(|(since, _)| since.elapsed() >= rested);
+                let (since, line) = host.resting.remove(may_be_used.checked_sub(1)?);
                 if since.elapsed() >= self.idle {
-                    // Those below rested longer.
-                    host.resting.clear();
+                    host.resting.drain(..may_be_used - 1);
                     return None;
                 }
-                let (_, line) = host.resting.pop_if(|(since, _)| usable(*since))?;
                 line
             };
             let mut line = line;
@@ -269,7 +280,7 @@ impl Inner {
     }
 
     /// A new connection; or, of a host that speaks HTTP/2, the one that somebody else has made meanwhile, with `true`.
-    async fn dial(&self, origin: &str, uri: &Uri) -> Result<(Kept, bool), PoolError> {
+    async fn dial(self: &Arc<Self>, origin: &str, uri: &Uri) -> Result<(Kept, bool), PoolError> {
         let event_loop = event_loops::current();
         let shelf = &self.shelves[event_loop];
         let dialling = shelf.lock().hosts.get(origin).and_then(|host| host.dialling.clone());
@@ -311,6 +322,7 @@ impl Inner {
         let host = shelf.hosts.entry(origin.into()).or_default();
         host.dialling.get_or_insert_default();
         host.shared = Some(shared.clone());
+        self.keep_swept(event_loop, &mut shelf);
         Ok((Kept::Shared(shared), false))
     }
 
@@ -325,6 +337,11 @@ impl Inner {
             return;
         }
         host.resting.push((Instant::now(), line));
+        self.keep_swept(event_loop, &mut shelf);
+    }
+
+    /// For a shelf on which something lies.
+    fn keep_swept(self: &Arc<Self>, event_loop: usize, shelf: &mut Shelf) {
         if !std::mem::replace(&mut shelf.sweeping, true) {
             tokio::spawn(sweep(Arc::downgrade(self), event_loop));
         }

@@ -10,13 +10,13 @@ use futures::poll;
 use plugboard_core::clock::Millis;
 use plugboard_core::egress::{Caps, EgressError, EgressRequest, EgressResponse, PoolClass, SentFlag};
 use plugboard_core::error::{CallError, EffectOutcome, ErrorCode};
+use plugboard_core::event_loops;
 use plugboard_core::failpoint::failpoint;
 use plugboard_core::job::{Job, LimitUse, Page};
 use plugboard_core::manifest::{Connector, Effect};
 use plugboard_core::secret::AccountFields;
 use plugboard_core::telemetry::CallTrace;
 use plugboard_core::telemetry::metrics::{Stage, Stopwatch};
-use tokio::task::JoinError;
 use tokio::time::Instant;
 use tracing::Instrument;
 use zeroize::Zeroizing;
@@ -384,16 +384,11 @@ impl Tries<'_> {
         let Shaping { now, .. } = self.shaping();
         let (connector, job, body) = (self.connector.clone(), self.job.clone(), self.body.clone());
         let (fields, answer) = (self.fields.clone(), answer.clone());
-        let shaped = tokio::task::spawn_blocking(move || {
+        event_loops::aside_blocking(move || {
             let shaping = Shaping { connector: &connector, job: &job, body: body.as_ref(), fields: &fields, now };
             shaping.shape(as_it_came(&answer), &derived)
-        });
-        match shaped.await.map_err(JoinError::try_into_panic) {
-            Ok(shaped) => shaped,
-            Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            // The runtime ends, and this call with it.
-            Err(Err(_)) => std::future::pending().await,
-        }
+        })
+        .await
     }
 
     /// Gets a new token after a refusal. A 401 means that nothing was done, so even a `once` call may be repeated.

@@ -115,9 +115,14 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     }
     let collector = Collector::start().await?;
     let mut table = Table::default();
-    let mut last = None;
+    let mut last: Option<Systems> = None;
     for round in 1..=plan.rounds {
-        drop(last.take());
+        if let Some(systems) = last.take() {
+            let data = systems.data.clone();
+            drop(systems);
+            // Where it lies in memory, it would take that from the next.
+            std::fs::remove_dir_all(data)?;
+        }
         let systems = Systems::start(&plan, &collector, &scratch.path().join(round.to_string())).await?;
         for target in &systems.targets {
             let mut at_64 = f64::NAN;
@@ -135,7 +140,11 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
             eprintln!("round {round}: {:<28}    half load {measured}", target.name);
             table.add_open(&target.name, measured);
         }
+        let only_tables = systems.targets.is_empty();
         last = Some(systems);
+        if only_tables {
+            break;
+        }
     }
     let Some(Systems { up, cluster, data, .. }) = &last else { bail!("BENCH_ROUNDS=0: there is nothing to tell") };
     println!("{}", report::environment(&plan.rounds.to_string(), plan.seconds, plan.sync, up, cluster));
