@@ -223,6 +223,16 @@ enum Owner {
     Another,
 }
 
+impl Owner {
+    /// Whether what was used then may be used by me now.
+    fn gives(self, used: Instant, now: Instant) -> bool {
+        match self {
+            Self::Me => true,
+            Self::Another => now.saturating_duration_since(used) >= LENT_AFTER,
+        }
+    }
+}
+
 enum Kept {
     Line(Box<Line>),
     Shared(Shared),
@@ -245,18 +255,15 @@ impl Inner {
 
     /// The one that was used last, of those that this event loop may use.
     async fn take_from(&self, event_loop: usize, origin: &str, owner: Owner) -> Option<Kept> {
-        let rested = match owner {
-            Owner::Me => Duration::ZERO,
-            Owner::Another => LENT_AFTER,
-        };
         loop {
             let line = {
                 let mut shelf = self.shelves[event_loop].lock();
                 let host = shelf.hosts.get_mut(origin)?;
+                let now = Instant::now();
                 if let Some(shared) = &mut host.shared {
-                    let usable = shared.sender.is_ready() && shared.used.elapsed() < self.idle;
-                    if usable && shared.used.elapsed() >= rested {
-                        shared.used = Instant::now();
+                    let usable = shared.sender.is_ready() && now.saturating_duration_since(shared.used) < self.idle;
+                    if usable && owner.gives(shared.used, now) {
+                        shared.used = now;
                         return Some(Kept::Shared(shared.clone()));
                     }
                     if !usable {
@@ -264,9 +271,9 @@ impl Inner {
                     }
                 }
                 // Those below rested longer.
-                let may_be_used = host.resting.partition_point(|(since, _)| since.elapsed() >= rested);
+                let may_be_used = host.resting.partition_point(|(since, _)| owner.gives(*since, now));
                 let (since, line) = host.resting.remove(may_be_used.checked_sub(1)?);
-                if since.elapsed() >= self.idle {
+                if now.saturating_duration_since(since) >= self.idle {
                     host.resting.drain(..may_be_used - 1);
                     return None;
                 }
