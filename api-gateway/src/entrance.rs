@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::select_all;
 use plugboard_core::event_loops::EventLoops;
 use plugboard_core::lifecycle::Lifecycle;
+use plugboard_core::tls::Io;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -88,13 +89,14 @@ pub struct Dealt {
 }
 
 impl Listener for Dealt {
-    type Io = TcpStream;
+    /// The same as of a listener that speaks TLS, so that the server is not compiled twice.
+    type Io = Io;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    async fn accept(&mut self) -> (Io, SocketAddr) {
         while let Some((stream, from)) = self.streams.recv().await {
             match TcpStream::from_std(stream) {
-                Ok(stream) => return (stream, from),
+                Ok(stream) => return (Io::plain(stream), from),
                 Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
         }

@@ -239,7 +239,8 @@ enum Wire {
 }
 
 impl Io {
-    fn plain(stream: TcpStream) -> Self {
+    /// As it was accepted.
+    pub fn plain(stream: TcpStream) -> Self {
         Self { stream: Wire::Plain(stream), peer: Peer::Unproven }
     }
 }
