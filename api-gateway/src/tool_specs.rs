@@ -33,6 +33,11 @@ pub fn settings(service_header: bool) -> McpSettings {
     settings
 }
 
+/// Read when the process starts: written with `json!`, they were a hundred kilobytes of code.
+fn schema(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
 fn read_only() -> Value {
     json!({"readOnlyHint": true, "destructiveHint": false, "idempotentHint": true, "openWorldHint": false})
 }
@@ -44,36 +49,8 @@ fn list_services() -> ToolSpec {
         description: "Lists the services that can be called, one line each, with whether an account is connected. \
                       Filter by words (query, English or Russian), category or connected."
             .to_owned(),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "query": {"type": "string", "description": "Words to look for, e.g. \"invoice\" or \"остатки\"."},
-                "category": {"type": "string", "description": "e.g. marketplaces, crm, payments, messengers."},
-                "connected": {"type": "boolean", "description": "Only services with (true) or without (false) an account."}
-            },
-            "additionalProperties": false
-        }),
-        output_schema: Some(json!({
-            "type": "object",
-            "properties": {
-                "services": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "key": {"type": "string"},
-                            "name": {"type": "string"},
-                            "category": {"type": "string"},
-                            "tagline": {"type": "string"},
-                            "connected": {"type": "boolean"},
-                            "admin_only": {"type": "boolean"}
-                        },
-                        "required": ["key"]
-                    }
-                },
-                "total": {"type": "integer"}
-            }
-        })),
+        input_schema: schema(include_str!("tool_specs/list_services.input.json")),
+        output_schema: Some(schema(include_str!("tool_specs/list_services.output.json"))),
         annotations: Some(read_only()),
         meta: None,
     }
@@ -86,15 +63,7 @@ fn describe_service() -> ToolSpec {
         description: "The passport of a service. Without module: its modules, account fields, limits and hints. \
                       With module: every operation with method, path, parameters, body schema and examples."
             .to_owned(),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "service": {"type": "string", "description": "A key of list_services, e.g. \"ozon\"."},
-                "module": {"type": "string", "description": "A module of the service."}
-            },
-            "required": ["service"],
-            "additionalProperties": false
-        }),
+        input_schema: schema(include_str!("tool_specs/describe_service.input.json")),
         output_schema: Some(json!({"type": "object"})),
         annotations: Some(read_only()),
         meta: None,
@@ -102,12 +71,11 @@ fn describe_service() -> ToolSpec {
 }
 
 fn connector_execute(service_header: bool) -> ToolSpec {
-    let mut service = json!({
-        "type": "string",
-        "description": "A key of list_services, optionally with an account label: \"ozon\" or \"ozon:Top Zip\"."
-    });
-    if service_header && let Some(schema) = service.as_object_mut() {
-        schema.insert("x-mcp-header".to_owned(), json!("Service"));
+    let mut input_schema = schema(include_str!("tool_specs/connector_execute.input.json"));
+    if service_header
+        && let Some(service) = input_schema.pointer_mut("/properties/service").and_then(Value::as_object_mut)
+    {
+        service.insert("x-mcp-header".to_owned(), json!("Service"));
     }
     ToolSpec {
         name: CONNECTOR_EXECUTE.to_owned(),
@@ -119,65 +87,8 @@ fn connector_execute(service_header: bool) -> ToolSpec {
                       field, fix, retryable, safe_to_retry}. Instead of a call: execution_id asks how an earlier one \
                       ended; result_id reads a part of a large answer."
             .to_owned(),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "service": service,
-                "module": {"type": "string", "description": "A module of the service; may be left out when there is only one."},
-                "method": {"type": "string", "description": "HTTP verb (GET, POST, PUT, PATCH, DELETE), or the RPC method name."},
-                "path": {"type": "string", "description": "REST only: begins with /, without query string."},
-                "query": {"type": "object", "description": "Query parameters.", "additionalProperties": true},
-                "body": {"description": "Request body: any JSON value."},
-                "headers": {"type": "object", "description": "Extra headers, only those the service allows.", "additionalProperties": {"type": "string"}},
-                "instance_id": {"type": "string", "description": "Id of one of several accounts."},
-                "wait_ms": {"type": "integer", "minimum": 0, "maximum": 55000, "description": "How long to wait for the answer; default 45000, 0 = a handle at once."},
-                "deadline_ms": {"type": "integer", "minimum": 1, "maximum": 900000, "description": "When the call is given up; default 60000."},
-                "idempotency_key": {"type": "string", "maxLength": 255, "description": "Your own name for a call that writes: under it, it happens once. The same key again gives the same answer, for 24 hours."},
-                "repeat": {"type": "boolean", "description": "Make the call although the answer of an equal one was lost."},
-                "execution_id": {"type": "string", "description": "Instead of a call: how did this one end."},
-                "result_id": {"type": "string", "description": "Instead of a call: a part of a kept answer."},
-                "offset": {"type": "integer", "minimum": 0, "description": "With result_id: first character."},
-                "limit": {"type": "integer", "minimum": 1, "maximum": 1000000, "description": "With result_id: number of characters; default 40000."}
-            },
-            "required": ["service"]
-        }),
-        output_schema: Some(json!({
-            "type": "object",
-            "properties": {
-                "ok": {"type": "boolean"},
-                "state": {"type": "string", "enum": ["succeeded", "failed", "running", "unknown"]},
-                "status": {"type": "integer"},
-                "execution_id": {"type": "string"},
-                "service": {"type": "string"},
-                "module": {"type": "string"},
-                "operation": {"type": "string"},
-                "account": {"type": "object", "properties": {"id": {"type": "string"}, "label": {"type": "string"}}},
-                "data": {"description": "The vendor's answer: any JSON value."},
-                "page": {"type": "object", "additionalProperties": true},
-                "truncated": {"type": "object", "additionalProperties": true},
-                "attempts": {"type": "integer"},
-                "duration_ms": {"type": "integer"},
-                "replayed": {"type": "boolean"},
-                "warnings": {"type": "array", "items": {"type": "string"}},
-                "error": {
-                    "type": "object",
-                    "properties": {
-                        "code": {"type": "string"},
-                        "origin": {"type": "string"},
-                        "message": {"type": "string"},
-                        "retryable": {"type": "boolean"},
-                        "safe_to_retry": {"type": "boolean"},
-                        "retry_after_ms": {"type": "integer"},
-                        "outcome": {"type": "string"},
-                        "field": {"type": "string"},
-                        "fix": {"type": "object", "additionalProperties": true},
-                        "upstream": {"type": "object", "additionalProperties": true}
-                    },
-                    "required": ["code", "message"]
-                }
-            },
-            "required": ["ok", "state"]
-        })),
+        input_schema,
+        output_schema: Some(schema(include_str!("tool_specs/connector_execute.output.json"))),
         annotations: Some(json!({
             "readOnlyHint": false, "destructiveHint": true, "idempotentHint": false, "openWorldHint": true
         })),
@@ -195,6 +106,7 @@ mod tests {
         assert!(settings.instructions.unwrap().chars().count() <= 2048);
         for tool in &settings.tools {
             assert!(tool.description.chars().count() <= 2048, "{}", tool.name);
+            assert_eq!(tool.input_schema["type"], "object");
             for combinator in ["anyOf", "oneOf", "allOf", "$ref"] {
                 assert!(!tool.input_schema.to_string().contains(combinator), "{}", tool.name);
             }
