@@ -45,7 +45,7 @@ impl<S: ToolServer> Service<Request<Body>> for Front<S> {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match request.uri().path() {
             PATH => self.mcp.clone().handle(request).map(Ok).boxed(),
-            _ => event_loops::aside(self.router.call(request)).boxed(),
+            _ => event_loops::aside(self.router.call(request).boxed()).boxed(),
         }
     }
 }

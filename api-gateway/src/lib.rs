@@ -53,12 +53,10 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::serve::{Listener, ListenerExt};
 use axum::{Router, ServiceExt};
-use futures::future::try_join_all;
-use futures::{FutureExt, TryFutureExt};
 use plugboard_core::lifecycle::Lifecycle;
 use plugboard_core::queue::{QueueError, Replies, survey};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
@@ -111,16 +109,20 @@ where
         |entrance: &Entrance<L>| entrance.listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let loopback = entrances.iter().all(is_loopback);
     let front = front(gateway, loopback, beside).await?;
-    let servings = entrances.into_iter().map(|Entrance { listener, runtime }| {
+    let mut serving = JoinSet::new();
+    for Entrance { listener, runtime } in entrances {
         let service = Farewell::new(front.clone(), life.leaving());
         let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
         // axum tells the address of any listener only when something taps it.
-        let serving = axum::serve(listener.tap_io(|_| {}), service);
-        let serving = serving.with_graceful_shutdown(life.stopping().cancelled_owned());
-        let serving = AbortOnDropHandle::new(runtime.spawn(serving.into_future()));
-        serving.map(|ended| ended.map_err(io::Error::from).flatten())
+        let server = axum::serve(listener.tap_io(|_| {}), service);
+        serving.spawn_on(server.with_graceful_shutdown(life.stopping().cancelled_owned()).into_future(), &runtime);
+    }
+    life.supervise_result("listener", async move {
+        while let Some(ended) = serving.join_next().await {
+            ended.map_err(io::Error::from).flatten()?;
+        }
+        io::Result::Ok(())
     });
-    life.supervise_result("listener", try_join_all(servings.collect::<Vec<_>>()).map_ok(drop));
     Ok(())
 }
 

@@ -62,7 +62,8 @@ impl ToolServer for Tools {
             LIST_SERVICES => {
                 // A search looks at the whole catalog.
                 let (gateway, principal) = (self.0.clone(), cx.principal.clone());
-                page(event_loops::aside(async move { gateway.list_page(&principal, &arguments).await }).boxed().await)
+                let list = async move { gateway.list_page(&principal, &arguments).await };
+                page(event_loops::aside(list.boxed()).await)
             }
             DESCRIBE_SERVICE => page(self.0.passport_page(&cx.principal, &arguments)),
             CONNECTOR_EXECUTE => self.execute(&cx, &arguments).await,

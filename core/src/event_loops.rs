@@ -9,9 +9,9 @@
 //! What takes long on the processor would hold up all connections of its thread: it is done [`aside`].
 
 use std::cell::{Cell, OnceCell};
-use std::future::Future;
 use std::io;
 
+use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -80,7 +80,7 @@ impl EventLoops {
 
 /// On an event loop: does it on the runtime that the loops were started from, whose threads help each other. Anywhere else
 /// it is done right here. Dropped, it is given up.
-pub async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+pub async fn aside<T: Send + 'static>(work: BoxFuture<'static, T>) -> T {
     match USUAL.with(|usual| usual.get().cloned()) {
         Some(usual) => ended(AbortOnDropHandle::new(usual.spawn(work)).await).await,
         None => work.await,
@@ -104,6 +104,8 @@ async fn ended<T>(task: Result<T, JoinError>) -> T {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     async fn here() -> (usize, std::thread::ThreadId) {
@@ -125,8 +127,8 @@ mod tests {
     async fn what_is_done_aside_is_done_on_no_event_loop() {
         let loops = EventLoops::start(1).unwrap();
         let usual = here().await;
-        assert_eq!(loops.handles()[0].spawn(aside(here())).await.unwrap(), usual);
-        assert_eq!(aside(here()).await, usual);
+        assert_eq!(loops.handles()[0].spawn(aside(here().boxed())).await.unwrap(), usual);
+        assert_eq!(aside(here().boxed()).await, usual);
         let blocking = || aside_blocking(|| (current(), std::thread::current().id()));
         for other in [loops.handles()[0].spawn(blocking()).await.unwrap(), blocking().await] {
             assert!(other.0 == 0 && other.1 != usual.1);
@@ -136,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_aside_is_one_of_whoever_waits() {
         let loops = EventLoops::start(1).unwrap();
-        let waits = loops.handles()[0].spawn(aside(async { panic!("by intent") }));
+        let waits = loops.handles()[0].spawn(aside(async { panic!("by intent") }.boxed()));
         assert!(waits.await.map(|(): ()| ()).unwrap_err().is_panic());
     }
 
