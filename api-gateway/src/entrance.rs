@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_held_up_gets_nothing() {
+    async fn who_is_held_up_gets_no_more_than_fits() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (held_up, _full) = mpsc::channel(1);

@@ -64,7 +64,7 @@ impl EventLoops {
             let (usual, ended) = (usual.clone(), running.clone());
             std::thread::Builder::new().name(format!("event-loop-{number}")).spawn(move || {
                 NUMBER.set(number);
-                USUAL.with(|kept| kept.get_or_init(|| usual).clone());
+                let _ = USUAL.with(|kept| kept.set(usual));
                 runtime.block_on(ended.cancelled());
                 runtime.shutdown_background();
             })?;
@@ -138,8 +138,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_aside_is_one_of_whoever_waits() {
         let loops = EventLoops::start(1).unwrap();
-        let waits = loops.handles()[0].spawn(aside(async { panic!("by intent") }.boxed()));
-        assert!(waits.await.map(|(): ()| ()).unwrap_err().is_panic());
+        let waits = loops.handles()[0].spawn(aside::<()>(async { panic!("by intent") }.boxed()));
+        assert!(waits.await.unwrap_err().is_panic());
     }
 
     #[tokio::test]

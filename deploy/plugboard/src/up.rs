@@ -98,7 +98,6 @@ pub async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     });
     let ended = life.run_until_stopped(drain).await;
     shape.close();
-    drop(loops);
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(why) => bail!("{why}"),

@@ -381,9 +381,8 @@ impl Tries<'_> {
     /// What takes many milliseconds would hold up the other calls of this thread. Of a job's size next to such an answer's
     /// nobody takes note.
     async fn shape_aside(&self, answer: &EgressResponse, derived: Vec<Zeroizing<String>>) -> Shaped {
-        let Shaping { now, .. } = self.shaping();
         let (connector, job, body) = (self.connector.clone(), self.job.clone(), self.body.clone());
-        let (fields, answer) = (self.fields.clone(), answer.clone());
+        let (fields, now, answer) = (self.fields.clone(), self.deps.clock.now(), answer.clone());
         event_loops::aside_blocking(move || {
             let shaping = Shaping { connector: &connector, job: &job, body: body.as_ref(), fields: &fields, now };
             shaping.shape(as_it_came(&answer), &derived)

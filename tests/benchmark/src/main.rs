@@ -117,13 +117,8 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     let mut table = Table::default();
     let mut last: Option<Systems> = None;
     for round in 1..=plan.rounds {
-        if let Some(systems) = last.take() {
-            let data = systems.data.clone();
-            drop(systems);
-            // Where it lies in memory, it would take that from the next.
-            std::fs::remove_dir_all(data)?;
-        }
-        let systems = Systems::start(&plan, &collector, &scratch.path().join(round.to_string())).await?;
+        drop(last.take());
+        let systems = Systems::start(&plan, &collector).await?;
         for target in &systems.targets {
             let mut at_64 = f64::NAN;
             for callers in CALLERS {
@@ -154,10 +149,10 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     }
     println!("{}\n{}", table.throughput(), table.latency());
     if plan.wants("catalog") {
-        println!("{}", catalog::measure(up, data, plan.rounds, plan.seconds).await?);
+        println!("{}", catalog::measure(up, data.path(), plan.rounds, plan.seconds).await?);
     }
     if plan.wants("custody") {
-        println!("{}", custody::measure(&data.join("cluster"), cluster.key(), plan.seconds).await?);
+        println!("{}", custody::measure(&data.path().join("cluster"), cluster.key(), plan.seconds).await?);
     }
     table.check()
 }
