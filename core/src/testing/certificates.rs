@@ -46,7 +46,8 @@ impl Default for Authority {
         params.distinguished_name.push(DnType::CommonName, "A CA of tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        (params.not_before, params.not_after) = (now() - Duration::hours(1), now() + Duration::days(365));
+        (params.not_before, params.not_after) =
+            (now() - Duration::hours(1), now() + Duration::days(365) + Duration::hours(12));
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(params, key), pem }
@@ -73,9 +74,9 @@ impl Authority {
         Made { certificate: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }
 
-    /// Valid for a day.
+    /// Valid for a day, and half an hour more: a test that looks soon and one that looks a minute later see one day.
     pub fn day(&self, names: &[&str]) -> Made {
-        self.issue(names, now() - Duration::hours(1), now() + Duration::days(1))
+        self.issue(names, now() - Duration::hours(1), now() + Duration::days(1) + Duration::minutes(30))
     }
 }
 
