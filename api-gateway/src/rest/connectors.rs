@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::HOST;
 use http::{HeaderMap, StatusCode};
+use plugboard_core::event_loops;
 use plugboard_core::identity::Scope;
 use plugboard_core::manifest::{Brief, Connector, CredentialField, Flow};
 use serde::Serialize;
@@ -152,7 +153,9 @@ pub(super) struct FieldMetadata {
     responses((status = 200, description = "All connectors.", body = AllMetadata), Closed))]
 pub(super) async fn all_metadata(State(gateway): State<Arc<Gateway>>, _: Reader) -> Result<Response, Problem> {
     let snapshot = gateway.catalog.snapshot();
-    let connectors = snapshot.look().map(|connector| ConnectorMetadata::of(&connector)).collect();
+    // Each is compiled for it.
+    let look = move || snapshot.look().map(|connector| ConnectorMetadata::of(&connector)).collect();
+    let connectors = event_loops::aside_blocking(look).await;
     reply::json(StatusCode::OK, &AllMetadata { connectors })
 }
 

@@ -4,6 +4,8 @@
 //! [`FRESH_FOR`] at the moment of use. A lost broadcast, a partition or a paused process therefore never serves a
 //! revoked key; it only costs a round trip.
 
+use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,8 +38,9 @@ const MISSED_FOR: Duration = Duration::from_secs(5);
 /// Decrypted credentials stay in memory this long at most.
 const CREDENTIALS_FOR: Duration = Duration::from_secs(2);
 
-/// Those that are used are asked for again after this long.
-const RENEWED_AFTER: Duration = Duration::from_millis(1_200);
+/// When those that are used are asked for again. Accounts that came in one moment are soon asked for in different ones; all
+/// at once, they would hold up every call for some milliseconds.
+const RENEWED_AFTER_MS: Range<u64> = 800..1_600;
 
 /// A principal is asked for again after this long, so that the auth service learns which keys are in use.
 const PRINCIPALS_FOR: Duration = Duration::from_secs(60);
@@ -340,12 +343,13 @@ struct Shelf {
     inner: Arc<dyn Vault>,
     freshness: Freshness,
     fields: Cache<Whose, Arc<Kept>, DefaultHashBuilder>,
+    spread: DefaultHashBuilder,
 }
 
 struct Kept {
     epoch: u64,
     fields: Arc<AccountFields>,
-    since: Instant,
+    renewed_from: Instant,
     /// Somebody asks for the next.
     renewing: AtomicBool,
 }
@@ -357,6 +361,12 @@ impl Shelf {
         self.fields.get(whose).filter(|kept| kept.epoch == mark.epoch)
     }
 
+    /// Another for each account and process, but always the same: those of one moment drift apart.
+    fn age_of_renewal(&self, whose: &Whose) -> Duration {
+        let Range { start, end } = RENEWED_AFTER_MS;
+        Duration::from_millis(start + self.spread.hash_one(whose) % (end - start))
+    }
+
     /// Asks, and keeps the answer if it is certain to be the newest.
     async fn ask(&self, whose: Whose, grant: &Grant) -> Result<Arc<AccountFields>, IdentityError> {
         let mark = self.freshness.mark();
@@ -366,7 +376,8 @@ impl Shelf {
         if let Some(kept) = self.kept(&whose).filter(|kept| kept.fields.same_as(&fields)) {
             fields = kept.fields.clone();
         }
-        let kept = Kept { epoch: mark.epoch, fields: fields.clone(), since: Instant::now(), renewing: false.into() };
+        let renewed_from = Instant::now() + self.age_of_renewal(&whose);
+        let kept = Kept { epoch: mark.epoch, fields: fields.clone(), renewed_from, renewing: false.into() };
         self.fields.insert(whose.clone(), Arc::new(kept));
         if !self.freshness.still(mark) {
             self.fields.invalidate(&whose);
@@ -381,12 +392,13 @@ impl CachedVault {
             .max_capacity(10_000)
             .time_to_live(CREDENTIALS_FOR)
             .build_with_hasher(DefaultHashBuilder::default());
-        Arc::new(Self { shelf: Arc::new(Shelf { inner, freshness: Freshness::default(), fields }) })
+        let (freshness, spread) = (Freshness::default(), DefaultHashBuilder::default());
+        Arc::new(Self { shelf: Arc::new(Shelf { inner, freshness, fields, spread }) })
     }
 
     /// Follows the change stream; run it as a supervised task.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let Shelf { inner, freshness, fields } = &*self.shelf;
+        let Shelf { inner, freshness, fields, .. } = &*self.shelf;
         let following = follow_changes(
             || inner.changes(),
             freshness,
@@ -430,7 +442,7 @@ impl Vault for CachedVault {
         if !grant.refresh
             && let Some(kept) = self.shelf.kept(&whose)
         {
-            if kept.since.elapsed() >= RENEWED_AFTER && !kept.renewing.swap(true, Ordering::Relaxed) {
+            if Instant::now() >= kept.renewed_from && !kept.renewing.swap(true, Ordering::Relaxed) {
                 let (shelf, grant) = (self.shelf.clone(), grant.clone());
                 // If it fails, the next call asks for itself when these have had their time, and is told why.
                 tokio::spawn(async move { shelf.ask(whose, &grant).await.map(drop) });
@@ -513,8 +525,8 @@ mod tests {
     fn age(vault: &CachedVault, grant: &Grant) {
         let whose = whose(grant);
         let kept = vault.shelf.kept(&whose).unwrap();
-        let since = Instant::now().checked_sub(RENEWED_AFTER).unwrap();
-        let aged = Kept { epoch: kept.epoch, fields: kept.fields.clone(), since, renewing: false.into() };
+        let renewed_from = Instant::now();
+        let aged = Kept { epoch: kept.epoch, fields: kept.fields.clone(), renewed_from, renewing: false.into() };
         vault.shelf.fields.insert(whose, Arc::new(aged));
     }
 

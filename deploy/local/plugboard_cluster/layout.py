@@ -372,10 +372,17 @@ save ""
             }
             yield self.service(f"auth-{i}", "auth", env, ("http", health, "/readyz"), 2)
 
+    def threads(self):
+        """Who runs calls shares this machine. With a thread for each processor in each of them, they would take turns on
+        it, and find their caches cold."""
+        share = (os.cpu_count() or 1) // (self.args.gateways + self.args.executors)
+        return {"TOKIO_WORKER_THREADS": str(max(1, share)), **handed_on("TOKIO_WORKER_THREADS")}
+
     def executors(self):
         for i, health in enumerate(self.executor_health, 1):
             env = {
                 **self.nats_env("executor"),
+                **self.threads(),
                 "PLUGBOARD_MODE__HEALTH_LISTEN": f'"127.0.0.1:{health}"',
                 "PLUGBOARD_REDIS__URL": self.redis_url("limits", self.secrets["limits"], self.limits_reached),
                 **handed_on(
@@ -389,6 +396,7 @@ save ""
         for i, (port, health) in enumerate(zip(self.gateway_ports, self.gateway_health), 1):
             env = {
                 **self.nats_env("gateway"),
+                **self.threads(),
                 "PLUGBOARD_GATEWAY__LISTEN": f'"127.0.0.1:{port}"',
                 **{"PLUGBOARD_GATEWAY__GRPC_LISTEN": f'"127.0.0.1:{grpc}"' for grpc in self.grpc_ports[i - 1:i]},
                 **self.grace("GATEWAY"),

@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod builds;
 mod calls;
 mod catalog;
 mod collector;
@@ -16,7 +17,9 @@ mod load;
 mod million;
 mod naive;
 mod noisy;
+mod packed;
 mod peers;
+mod pipeline;
 mod plugboard;
 mod processes;
 mod report;
@@ -88,6 +91,8 @@ async fn main() -> anyhow::Result<()> {
         Some("proxy") => return yardsticks::proxy(&words[1]).await,
         Some("naive-gateway") => return naive::gateway(&words[1]).await,
         Some("naive-worker") => return naive::worker(&words[1], &words[2]).await,
+        Some("packed-gateway") => return packed::gateway(&words[1]).await,
+        Some("packed-worker") => return packed::worker(&words[1], &words[2]).await,
         Some(other) => bail!("unknown part {other}"),
         None => {}
     }
@@ -99,6 +104,10 @@ async fn run(plan: Plan) -> anyhow::Result<()> {
     // By itself, for nothing else may run meanwhile.
     if plan.names("noisy") {
         println!("{}", noisy::measure(scratch.path()).await?);
+        return Ok(());
+    }
+    if plan.names("builds") {
+        println!("{}", builds::measure(&plan, scratch.path()).await?);
         return Ok(());
     }
     if plan.names("million") {

@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use async_nats::jetstream;
 use axum::Router;
 use axum::body::Bytes;
@@ -16,51 +14,15 @@ use axum::routing::any;
 use futures::StreamExt;
 use tokio::sync::{Mutex, oneshot};
 
+use crate::pipeline::{NatsServer, Pipeline};
 use crate::plugboard::Sync;
-use crate::yardsticks::{Part, serve, spawn};
-
-pub struct Pipeline {
-    pub url: String,
-    _parts: [Part; 2],
-    _nats: Server,
-}
-
-/// A nats-server of its own; killed when dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start_nats(scratch: &Path, sync: Sync) -> anyhow::Result<(Server, String)> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
-    let program = if installed.is_file() { installed } else { "nats-server".into() };
-    let mut command = Command::new(program);
-    // Only a file can say how JetStream syncs.
-    let config = scratch.join("naive-nats.conf");
-    let store = scratch.join("naive-nats");
-    let jetstream = format!("jetstream {{ store_dir: {store:?}, sync_interval: \"{}\" }}\n", sync.interval());
-    std::fs::write(&config, format!("listen: 127.0.0.1:{port}\n{jetstream}"))?;
-    command.arg("-c").arg(config);
-    let server = Server(command.stderr(Stdio::null()).spawn().context("nats-server")?);
-    for _ in 0..200 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok((server, format!("nats://127.0.0.1:{port}")));
-        }
-        std::thread::sleep(Duration::from_millis(25));
-    }
-    bail!("nats-server does not listen")
-}
+use crate::yardsticks::{serve, spawn};
 
 pub fn start(scratch: &Path, vendor: &str, sync: Sync) -> anyhow::Result<Pipeline> {
-    let (nats, url) = start_nats(scratch, sync)?;
-    let worker = spawn(&["naive-worker", &url, vendor])?;
-    let gateway = spawn(&["naive-gateway", &url])?;
-    Ok(Pipeline { url: gateway.url.clone(), _parts: [worker, gateway], _nats: nats })
+    let nats = NatsServer::start(scratch, "naive", sync)?;
+    let worker = spawn(&["naive-worker", &nats.url, vendor])?;
+    let gateway = spawn(&["naive-gateway", &nats.url])?;
+    Ok(Pipeline::of(worker, gateway, nats))
 }
 
 type Waiting = Arc<Mutex<HashMap<String, oneshot::Sender<Bytes>>>>;

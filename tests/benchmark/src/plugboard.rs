@@ -69,13 +69,22 @@ pub struct Cluster<'a> {
     pub sync: Sync,
     /// A folder of more connectors.
     pub connectors: Option<&'a Path>,
+    /// Another binary than the one built beside this.
+    pub binary: Option<&'a Path>,
     /// Environment.
     pub settings: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Cluster<'_> {
     fn default() -> Self {
-        Self { executors: 1, organizations: ORGANIZATIONS, sync: Sync::Default, connectors: None, settings: &[] }
+        Self {
+            executors: 1,
+            organizations: ORGANIZATIONS,
+            sync: Sync::Default,
+            connectors: None,
+            binary: None,
+            settings: &[],
+        }
     }
 }
 
@@ -116,7 +125,7 @@ impl System {
     /// When it does not become ready.
     pub async fn cluster(data: &Path, vendor: &str, plan: &Cluster<'_>) -> anyhow::Result<Self> {
         let mut command = Command::new(repository().join("deploy/local/cluster"));
-        command.env("PLUGBOARD_BIN", binary()?);
+        command.env("PLUGBOARD_BIN", plan.binary.map_or_else(binary, |path| Ok(path.to_owned()))?);
         command.args(["up", "--port", "0", "--executors", &plan.executors.to_string()]);
         command.args(["--sync", plan.sync.flag(), "--data"]).arg(data);
         diverted(&mut command, vendor);

@@ -14,7 +14,7 @@ const TICKS: f64 = 100.0;
 ///
 /// # Errors
 /// When it is not known which there are.
-fn pids(data: &Path) -> anyhow::Result<Vec<(String, u32)>> {
+pub fn pids(data: &Path) -> anyhow::Result<Vec<(String, u32)>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(data.join("run"))? {
         let path = entry?.path();
@@ -61,7 +61,8 @@ impl Usage {
         let mut usage = Self::default();
         for (name, pid) in pids(data)? {
             let role = name.split('-').next().unwrap_or(&name).to_owned();
-            *usage.cpu.entry(role).or_default() += cpu_seconds(pid)?;
+            let (user, kernel) = cpu_seconds(pid)?;
+            *usage.cpu.entry(role).or_default() += user + kernel;
         }
         let conf = std::fs::read_to_string(data.join("nats/nats-1.conf"))?;
         let varz = ask_nats(setting(&conf, "http:")?).await?;
@@ -89,14 +90,57 @@ impl Usage {
     }
 }
 
-/// User and system time.
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+/// What a process has used since it started.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Seconds of a processor.
+    pub user: f64,
+    pub kernel: f64,
+    /// Changes of context, of the threads it has now.
+    pub switches: f64,
+}
+
+impl Times {
+    /// # Errors
+    /// When there is no such process.
+    pub fn of(pid: u32) -> anyhow::Result<Self> {
+        let (user, kernel) = cpu_seconds(pid)?;
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+        let of_task = |status: String| -> f64 {
+            let lines = status.lines().filter(|line| line.contains("ctxt_switches:"));
+            lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).sum()
+        };
+        let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        Ok(Self { user, kernel, switches: statuses.map(of_task).sum() })
+    }
+
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            user: self.user - earlier.user,
+            kernel: self.kernel - earlier.kernel,
+            switches: self.switches - earlier.switches,
+        }
+    }
+}
+
+/// Seconds in which the machine's processors had nothing to do, of all of them together, since it started.
+///
+/// # Errors
+/// Where there is no `/proc/stat`.
+pub fn idle() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let ticks = stat.split_whitespace().nth(4).context("a short /proc/stat")?.parse::<f64>()?;
+    Ok(ticks / TICKS)
+}
+
+/// In user and kernel mode.
+fn cpu_seconds(pid: u32) -> anyhow::Result<(f64, f64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name of the program stands in brackets and may hold anything; what follows is counted from its end.
     let (_, rest) = stat.rsplit_once(')').context("an odd /proc/PID/stat")?;
     let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || -> anyhow::Result<f64> { Ok(fields.next().context("a short /proc/PID/stat")?.parse()?) };
-    Ok((ticks()? + ticks()?) / TICKS)
+    Ok((ticks()? / TICKS, ticks()? / TICKS))
 }
 
 /// The word after `name` at the begin of a line.

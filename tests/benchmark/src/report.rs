@@ -17,13 +17,13 @@ pub struct Table {
     open: BTreeMap<String, Vec<Measured>>,
 }
 
-fn median<T: Copy>(values: &[T], by: impl Fn(&T) -> f64) -> f64 {
+pub fn median<T: Copy>(values: &[T], by: impl Fn(&T) -> f64) -> f64 {
     let mut sorted: Vec<f64> = values.iter().map(by).collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn ms(duration: Duration) -> f64 {
+pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 

@@ -24,6 +24,12 @@ pub struct Part {
     child: Child,
 }
 
+impl Part {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
         let _ = self.child.kill();
