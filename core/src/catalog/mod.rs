@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use indexmap::IndexMap;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use grpc::{GrpcCatalog, MAX_MESSAGE};
@@ -55,12 +57,15 @@ pub enum CatalogError {
     Incompatible { key: String, source: CompileError },
 }
 
+/// Replaced versions that are kept; of more, the first is forgotten.
+const REPLACED: usize = 2_000;
+
 /// A live view of the catalog, shared by all calls of a process.
 pub struct CatalogHandle {
     source: Arc<dyn Catalog>,
     current: ArcSwap<Snapshot>,
     /// Replaced versions that this process has seen, so that a job can use the one it was validated against.
-    replaced: moka::sync::Cache<String, Arc<Listed>>,
+    replaced: Mutex<IndexMap<String, Arc<Listed>>>,
     ready: tokio::sync::watch::Sender<bool>,
     /// Changes are heard of now.
     followed: AtomicBool,
@@ -77,7 +82,7 @@ impl CatalogHandle {
         Arc::new(Self {
             source,
             current: ArcSwap::default(),
-            replaced: moka::sync::Cache::new(2_000),
+            replaced: Mutex::default(),
             ready: tokio::sync::watch::Sender::new(false),
             followed: AtomicBool::new(false),
         })
@@ -139,14 +144,22 @@ impl CatalogHandle {
     /// When this process does not have it and the catalog cannot be asked.
     pub async fn by_digest(&self, digest: &str) -> Result<Option<Arc<Connector>>, CatalogError> {
         let current = self.current.load().by_digest(digest).cloned();
-        if let Some(listed) = current.or_else(|| self.replaced.get(digest)) {
+        if let Some(listed) = current.or_else(|| self.replaced.lock().get(digest).cloned()) {
             return Ok(listed.connector());
         }
         let Some(document) = self.source.by_digest(digest).await? else { return Ok(None) };
         let listed = Listed::new(document.clone()).map_err(|source| incompatible(&document, source))?;
         let listed = Arc::new(listed);
-        self.replaced.insert(document.digest, listed.clone());
+        self.keep_replaced(document.digest, listed.clone());
         Ok(listed.connector())
+    }
+
+    fn keep_replaced(&self, digest: String, listed: Arc<Listed>) {
+        let mut replaced = self.replaced.lock();
+        replaced.insert(digest, listed);
+        if replaced.len() > REPLACED {
+            replaced.shift_remove_index(0);
+        }
     }
 
     fn replace(&self, documents: &[ManifestDocument]) {
@@ -163,7 +176,7 @@ impl CatalogHandle {
         let now = Snapshot::new(connectors);
         // Jobs that were validated against what is replaced are still on their way.
         for old in before.iter().filter(|old| now.by_digest(old.digest()).is_none()) {
-            self.replaced.insert(old.digest().to_owned(), old.clone());
+            self.keep_replaced(old.digest().to_owned(), old.clone());
         }
         self.current.store(Arc::new(now));
         self.ready.send_replace(true);

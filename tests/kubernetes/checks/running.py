@@ -24,6 +24,12 @@ STARTS = 4
 PODS = ["nats-0", "nats-1", "nats-2", "redis", "limits", "catalog", "auth", "executor", "gateway"]
 
 
+def processors(quantity):
+    """Rounded up, as with the divisor 1."""
+    thousandths = int(quantity[:-1]) if quantity.endswith("m") else 1000 * int(quantity)
+    return str(-(-thousandths // 1000))
+
+
 class Machine:
     def __init__(self, world, folder, place):
         self.world, self.folder, self.place = world, Path(folder), place
@@ -87,6 +93,8 @@ class Machine:
                 given[one["name"]] = self.secret[reference["secretKeyRef"]["key"]]
             elif "fieldRef" in reference:
                 given[one["name"]] = pod
+            elif "resourceFieldRef" in reference:
+                given[one["name"]] = processors(container["resources"]["requests"]["cpu"])
             else:
                 value = one["value"]
                 for name, known in given.items():
