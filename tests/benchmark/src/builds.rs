@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::collector::Collector;
-use crate::load::{self, Measured, Target};
+use crate::load::{self, Target};
 use crate::plugboard::{Cluster, System};
 use crate::processes::{self, Times};
-use crate::report::{median, ms};
-use crate::yardsticks::spawn;
+use crate::report::{Table, median};
+use crate::yardsticks::{Part, spawn};
 use crate::{Plan, naive, packed};
 
 const CALLERS: [usize; 2] = [64, 256];
@@ -30,9 +30,7 @@ fn wanted() -> anyhow::Result<Vec<(String, PathBuf)>> {
 
 #[derive(Default)]
 struct Rows {
-    order: Vec<String>,
-    rates: BTreeMap<(String, usize), Vec<Measured>>,
-    open: BTreeMap<String, Vec<Measured>>,
+    table: Table,
     /// Microseconds a call in user and kernel mode, and changes of context a call, by process.
     costs: BTreeMap<(String, usize, String), Vec<[f64; 3]>>,
 }
@@ -47,17 +45,14 @@ pub async fn measure(plan: &Plan, scratch: &Path) -> anyhow::Result<String> {
     for round in 1..=plan.rounds {
         let vendor = spawn(&["vendor"])?;
         let proxy = spawn(&["proxy", &vendor.url])?;
-        rows.measure(plan, &Target::plain("bare proxy", &proxy.url), || Ok(vec![("vendor".to_owned(), vendor.pid())]))
-            .await?;
+        rows.measure(plan, &Target::plain("bare proxy", &proxy.url), Vec::new(), &vendor).await?;
         drop(proxy);
         let data = tempfile::tempdir_in(scratch)?;
         let pipeline = naive::start(data.path(), &vendor.url, plan.sync)?;
-        let pids = || Ok([pipeline.pids(), vec![("vendor".to_owned(), vendor.pid())]].concat());
-        rows.measure(plan, &Target::plain("naive pipeline", &pipeline.url), pids).await?;
+        rows.measure(plan, &Target::plain("naive pipeline", &pipeline.url), pipeline.pids(), &vendor).await?;
         drop(pipeline);
         let pipeline = packed::start(data.path(), &vendor.url)?;
-        let pids = || Ok([pipeline.pids(), vec![("vendor".to_owned(), vendor.pid())]].concat());
-        rows.measure(plan, &Target::plain("packed pipeline", &pipeline.url), pids).await?;
+        rows.measure(plan, &Target::plain("packed pipeline", &pipeline.url), pipeline.pids(), &vendor).await?;
         drop(pipeline);
         for turn in 0..builds.len() {
             // No build is always the first.
@@ -66,13 +61,8 @@ pub async fn measure(plan: &Plan, scratch: &Path) -> anyhow::Result<String> {
             let vendor = spawn(&["vendor"])?;
             let cluster = Cluster { sync: plan.sync, settings: &settings, binary: Some(binary), ..Cluster::default() };
             let cluster = System::cluster(data.path(), &vendor.url, &cluster).await?;
-            let pids = || {
-                let mut all = processes::pids(data.path())?;
-                all.push(("vendor".to_owned(), vendor.pid()));
-                Ok(all)
-            };
             for target in cluster.targets(name).iter().take(2) {
-                rows.measure(plan, target, pids).await?;
+                rows.measure(plan, target, processes::pids(data.path())?, &vendor).await?;
             }
         }
     }
@@ -84,15 +74,12 @@ impl Rows {
         &mut self,
         plan: &Plan,
         target: &Target,
-        pids: impl Fn() -> anyhow::Result<Vec<(String, u32)>>,
+        mut all: Vec<(String, u32)>,
+        vendor: &Part,
     ) -> anyhow::Result<()> {
-        if !self.order.contains(&target.name) {
-            self.order.push(target.name.clone());
-        }
-        let mut best = 0_f64;
+        all.extend([("vendor".to_owned(), vendor.pid()), ("load".to_owned(), std::process::id())]);
+        let mut at_64 = f64::NAN;
         for callers in CALLERS {
-            let mut all = pids()?;
-            all.push(("load".to_owned(), std::process::id()));
             let before: Vec<Times> = all.iter().map(|(_, pid)| Times::of(*pid)).collect::<anyhow::Result<_>>()?;
             let idle = processes::idle()?;
             let measured = load::closed(target, callers, plan.seconds).await?;
@@ -107,12 +94,14 @@ impl Rows {
             let cost = [idle * 1e6 / calls, 0.0, 0.0];
             self.costs.entry((target.name.clone(), callers, "nobody".to_owned())).or_default().push(cost);
             eprintln!("{:<28} {callers:>3} callers {measured}", target.name);
-            best = if callers == 64 { measured.per_second } else { best };
-            self.rates.entry((target.name.clone(), callers)).or_default().push(measured);
+            if callers == 64 {
+                at_64 = measured.per_second;
+            }
+            self.table.add(&target.name, callers, measured);
         }
-        let measured = load::open(target, best * 0.5, plan.seconds).await?;
+        let measured = load::open(target, at_64 * 0.5, plan.seconds).await?;
         eprintln!("{:<28}    half load {measured}", target.name);
-        self.open.entry(target.name.clone()).or_default().push(measured);
+        self.table.add_open(&target.name, measured);
         Ok(())
     }
 
@@ -120,23 +109,16 @@ impl Rows {
         let mut text = String::from(
             "| | × naive at 64 | × proxy at 64 | × naive at 256 | × proxy at 256 | half load, p50 / p99 |\n| --- | ---: | ---: | ---: | ---: | ---: |\n",
         );
-        let rate = |name: &str, callers| {
-            self.rates.get(&(name.to_owned(), callers)).map_or(f64::NAN, |all| median(all, |each| each.per_second))
-        };
-        for name in &self.order {
+        for name in self.table.names() {
             let _ = write!(text, "| {name} |");
             for callers in CALLERS {
                 for yardstick in ["naive pipeline", "bare proxy"] {
-                    let _ = write!(text, " {:.2} |", rate(name, callers) / rate(yardstick, callers));
+                    let _ =
+                        write!(text, " {:.2} |", self.table.rate(name, callers) / self.table.rate(yardstick, callers));
                 }
             }
-            let open = &self.open[name];
-            let _ = writeln!(
-                text,
-                " {:.2} / {:.2} |",
-                median(open, |each| ms(each.p50)),
-                median(open, |each| ms(each.p99))
-            );
+            let (p50, p99) = self.table.half_load(name);
+            let _ = writeln!(text, " {p50:.2} / {p99:.2} |");
         }
         text.push_str("\n| µs a call: user + kernel (changes of context) | callers |\n| --- | --- |\n");
         for ((name, callers, process), all) in &self.costs {

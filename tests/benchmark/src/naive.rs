@@ -9,14 +9,13 @@ use async_nats::jetstream;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
 use axum::routing::any;
 use futures::StreamExt;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::pipeline::{NatsServer, Pipeline};
 use crate::plugboard::Sync;
-use crate::yardsticks::{serve, spawn};
+use crate::yardsticks::{Answer, answer, serve, spawn};
 
 pub fn start(scratch: &Path, vendor: &str, sync: Sync) -> anyhow::Result<Pipeline> {
     let nats = NatsServer::start(scratch, "naive", sync)?;
@@ -50,7 +49,7 @@ pub async fn gateway(nats: &str) -> anyhow::Result<()> {
     serve(Router::new().fallback(any(call)).with_state(gateway)).await
 }
 
-async fn call(State(gateway): State<Gateway>, body: Bytes) -> ([(axum::http::HeaderName, &'static str); 1], Bytes) {
+async fn call(State(gateway): State<Gateway>, body: Bytes) -> Answer {
     let id = uuid::Uuid::now_v7().simple().to_string();
     let (sender, receiver) = oneshot::channel();
     gateway.waiting.lock().await.insert(id.clone(), sender);
@@ -58,10 +57,7 @@ async fn call(State(gateway): State<Gateway>, body: Bytes) -> ([(axum::http::Hea
         gateway.jetstream.publish(format!("naive.job.{id}"), body).await?.await?;
         anyhow::Ok(receiver.await?)
     };
-    match published.await {
-        Ok(answer) => ([(CONTENT_TYPE, "application/json")], answer),
-        Err(error) => ([(CONTENT_TYPE, "text/plain")], Bytes::from(error.to_string())),
-    }
+    answer(published.await)
 }
 
 #[allow(clippy::disallowed_types, reason = "the yardstick is what others build with reqwest")]

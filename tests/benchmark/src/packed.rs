@@ -11,7 +11,6 @@ use async_nats::Client;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
 use axum::routing::any;
 use bytes::{Buf, BufMut, BytesMut};
 use futures::StreamExt;
@@ -20,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::pipeline::{NatsServer, Pipeline};
 use crate::plugboard::Sync;
-use crate::yardsticks::{serve, spawn};
+use crate::yardsticks::{Answer, answer, serve, spawn};
 
 const JOBS: &str = "packed.jobs";
 const ANSWERS: &str = "packed.answers";
@@ -112,15 +111,12 @@ pub async fn gateway(nats: &str) -> anyhow::Result<()> {
     serve(Router::new().fallback(any(call)).with_state(gateway)).await
 }
 
-async fn call(State(gateway): State<Gateway>, body: Bytes) -> ([(axum::http::HeaderName, &'static str); 1], Bytes) {
+async fn call(State(gateway): State<Gateway>, body: Bytes) -> Answer {
     let id = gateway.next.fetch_add(1, Ordering::Relaxed);
     let (sender, receiver) = oneshot::channel();
     gateway.waiting.lock().insert(id, sender);
     let answered = async { anyhow::Ok(gateway.jobs.send(id, &body).map(|()| receiver)?.await?) };
-    match answered.await {
-        Ok(answer) => ([(CONTENT_TYPE, "application/json")], answer),
-        Err(error) => ([(CONTENT_TYPE, "text/plain")], Bytes::from(error.to_string())),
-    }
+    answer(answered.await)
 }
 
 #[allow(clippy::disallowed_types, reason = "the yardstick is what others build with reqwest")]

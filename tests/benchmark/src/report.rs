@@ -23,7 +23,7 @@ pub fn median<T: Copy>(values: &[T], by: impl Fn(&T) -> f64) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-pub fn ms(duration: Duration) -> f64 {
+fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
@@ -42,6 +42,17 @@ impl Table {
     /// Median calls per second.
     pub fn rate(&self, name: &str, callers: usize) -> f64 {
         self.rows.get(&(name.to_owned(), callers)).map_or(f64::NAN, |rows| median(rows, |row| row.per_second))
+    }
+
+    /// In the order in which they were first measured.
+    pub fn names(&self) -> &[String] {
+        &self.order
+    }
+
+    /// Median p50 and p99 of the open loop, in ms.
+    pub fn half_load(&self, name: &str) -> (f64, f64) {
+        let rows = self.open.get(name).map_or(&[][..], Vec::as_slice);
+        (median(rows, |row| ms(row.p50)), median(rows, |row| ms(row.p99)))
     }
 
     /// Calls per second, and how they compare.

@@ -1,5 +1,6 @@
 //! The mock vendor and the bare proxy, and how a part is started as a process.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::any;
@@ -129,6 +131,16 @@ pub async fn until_came(vendor: &str, wanted: usize, patience: Duration) -> anyh
     }
 }
 
+pub type Answer = ([(HeaderName, &'static str); 1], Bytes);
+
+/// What a yardstick says to its caller.
+pub fn answer<E: Display>(result: Result<Bytes, E>) -> Answer {
+    match result {
+        Ok(bytes) => ([(CONTENT_TYPE, "application/json")], bytes),
+        Err(error) => ([(CONTENT_TYPE, "text/plain")], Bytes::from(error.to_string())),
+    }
+}
+
 /// The least a gateway can do: one axum handler, one reqwest call.
 #[allow(clippy::disallowed_types, reason = "the yardstick is what others build with reqwest")]
 pub async fn proxy(vendor: &str) -> anyhow::Result<()> {
@@ -137,12 +149,9 @@ pub async fn proxy(vendor: &str) -> anyhow::Result<()> {
         client: reqwest::Client,
         url: String,
     }
-    async fn forward(State(proxy): State<Proxy>, _body: Bytes) -> impl IntoResponse {
-        let answer = async { proxy.client.get(&proxy.url).send().await?.bytes().await };
-        match answer.await {
-            Ok(bytes) => ([(CONTENT_TYPE, "application/json")], bytes),
-            Err(error) => ([(CONTENT_TYPE, "text/plain")], Bytes::from(error.to_string())),
-        }
+    async fn forward(State(proxy): State<Proxy>, _body: Bytes) -> Answer {
+        let forwarded = async { proxy.client.get(&proxy.url).send().await?.bytes().await };
+        answer(forwarded.await)
     }
     let proxy = Proxy { client: reqwest::Client::new(), url: format!("{vendor}/api/ping?n=1") };
     serve(Router::new().fallback(any(forward)).with_state(proxy)).await
